@@ -24,7 +24,7 @@ from imagineo.v1 import error_reason_pb2 as pb
 class ImagineoError(Exception):
     """Something went wrong on the server."""
 
-    reason: ClassVar[pb.ErrorReason] = pb.ERROR_REASON_INTERNAL
+    reason: ClassVar[pb.ErrorReason.ValueType] = pb.ERROR_REASON_INTERNAL
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -51,7 +51,7 @@ class ImagineoError(Exception):
         )
 
 
-def code_of(reason: pb.ErrorReason) -> str:
+def code_of(reason: pb.ErrorReason.ValueType) -> str:
     """Turn `ERROR_REASON_RATE_LIMITED` into `rate_limited`; internal reads `internal_error`."""
     if reason in (pb.ERROR_REASON_INTERNAL, pb.ERROR_REASON_UNSPECIFIED):
         return "internal_error"
@@ -210,7 +210,7 @@ def _leaves(root: type[ImagineoError]) -> list[type[ImagineoError]]:
     return [leaf for child in root.__subclasses__() for leaf in (_leaves(child) or [child])]
 
 
-BY_REASON: dict[pb.ErrorReason, type[ImagineoError]] = {leaf.reason: leaf for leaf in _leaves(ImagineoError)}
+BY_REASON: dict[pb.ErrorReason.ValueType, type[ImagineoError]] = {leaf.reason: leaf for leaf in _leaves(ImagineoError)}
 
 
 def from_detail(detail: pb.ErrorDetail) -> ImagineoError:

@@ -1,7 +1,7 @@
 """Reads a service's frozen settings class from the environment; all problems are reported together, by variable name.
 
-A settings class is a frozen dataclass; field `listen_port` of the service with prefix `IMAGINEO_GATEWAY_` is the variable
-`IMAGINEO_GATEWAY_LISTEN_PORT`, and falls back to the platform-wide `IMAGINEO_LISTEN_PORT`.
+A settings class is a frozen dataclass; its field `listen`, read with the prefix `IMAGINEO_GATEWAY_`, is the variable
+`IMAGINEO_GATEWAY_LISTEN`, and falls back to the platform-wide `IMAGINEO_LISTEN`.
 """
 
 from __future__ import annotations

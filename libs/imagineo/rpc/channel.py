@@ -1,0 +1,28 @@
+"""Channels to the other services. Create them inside the event loop that uses them, after any fork."""
+
+from __future__ import annotations
+
+import grpc
+
+from imagineo.rpc.server import MAX_MESSAGE_BYTES
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A black-holed connection is noticed within 30 s even while no call runs; each call has its own deadline besides.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A peer that restarted is found again at once: it is back within a second as a rule.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.enable_retries", 0),
+]
+
+
+def connect(target: str) -> grpc.aio.Channel:
+    """Open a channel to `host:port` or `dns:///name:port`; it connects lazily and reconnects forever."""
+    return grpc.aio.insecure_channel(target, options=_OPTIONS)

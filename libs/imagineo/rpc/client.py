@@ -1,0 +1,42 @@
+"""One call to another service: a deadline always, typed errors, the request id passed on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from imagineo import errors
+from imagineo.rpc.status import error_of
+from imagineo.telemetry.logs import bound
+
+
+async def call(method: Any, request: Any, *, timeout_s: float) -> Any:
+    """Await one call of `method`, a unary method of a generated stub.
+
+    Raises:
+        ImagineoError: what the peer refused with; `Unavailable` if it is away or did not answer in `timeout_s` seconds.
+    """
+    try:
+        return await method(request, timeout=timeout_s, metadata=request_metadata())
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from failure
+
+
+def request_metadata() -> tuple[tuple[str, str], ...]:
+    """The metadata that carries the bound request id; empty where none is bound."""
+    request_id = bound("request_id")
+    return (("x-request-id", request_id),) if request_id else ()
+
+
+async def check_health(channel: grpc.aio.Channel, *, timeout_s: float = 1.0) -> None:
+    """Ask a peer's health service.
+
+    Raises:
+        Unavailable: if it does not answer, or answers that it is not serving.
+    """
+    stub = health_pb2_grpc.HealthStub(channel)
+    answer = await call(stub.Check, health_pb2.HealthCheckRequest(), timeout_s=timeout_s)
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise errors.Unavailable("the peer is not serving")

@@ -1,0 +1,162 @@
+"""The gRPC server of a service: health, reflection, typed errors, request ids and metrics for every method."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # exported at run time alone
+from grpc_reflection.v1alpha import reflection
+
+from imagineo import errors
+from imagineo.rpc.status import CODES, DETAIL_KEY
+from imagineo.telemetry.logs import bind
+from imagineo.telemetry.metrics import RpcMetrics, RpcOutcome
+
+log = logging.getLogger(__name__)
+
+#: Messages hold at most a thousand runs with long prompts.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Clients ping every 20 s, also while idle; a server that is not told so answers GOAWAY too_many_pings.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),
+]
+
+
+class RpcServer:
+    """One `grpc.aio` server. Build and use it inside the event loop that serves."""
+
+    def __init__(self, address: str, *, metrics: RpcMetrics | None = None) -> None:
+        self._address = address
+        self._server = grpc.aio.server(interceptors=[_Boundary(metrics)], options=_OPTIONS)
+        self._health = health_aio.HealthServicer()
+        self._names: list[str] = []
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object, service_name: str) -> None:
+        """Serve `servicer`; `register` is the generated `add_…_to_server`, `service_name` the full proto name."""
+        register(servicer, self._server)
+        self._names.append(service_name)
+
+    async def start(self) -> int:
+        """Listen and answer; returns the bound port.
+
+        Raises:
+            RuntimeError: if the address cannot be bound.
+        """
+        reflection.enable_server_reflection([*self._names, HEALTH_NAME, reflection.SERVICE_NAME], self._server)
+        port = self._server.add_insecure_port(self._address)
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return int(port)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health checks whether to send calls here."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    async def drain(self, grace_s: float = 5.0) -> None:
+        """Refuse new calls, let running ones finish for `grace_s` seconds, then end."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Wraps each method: what it raises becomes a status, what it took becomes a metric."""
+
+    def __init__(self, metrics: RpcMetrics | None) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None or method.startswith("/grpc."):
+            return handler
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, handler.unary_unary),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return handler
+
+    def _unary(self, method: str, inner: Any) -> Any:
+        name = method.rpartition("/")[2]
+
+        async def answer(request: Any, context: Any) -> Any:
+            with bind(request_id=_request_id(context)), _observed(self._metrics, name) as outcome:
+                try:
+                    return await inner(request, context)
+                except Exception as problem:  # noqa: BLE001 - this is the boundary
+                    await _abort(context, problem, outcome, name)
+
+        return answer
+
+    def _stream(self, method: str, inner: Any) -> Any:
+        name = method.rpartition("/")[2]
+
+        async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+            with bind(request_id=_request_id(context)), _observed(self._metrics, name) as outcome:
+                try:
+                    responses = inner(request, context)
+                    if inspect.isawaitable(responses):
+                        await responses
+                        return
+                    async for response in responses:
+                        yield response
+                except Exception as problem:  # noqa: BLE001 - this is the boundary
+                    await _abort(context, problem, outcome, name)
+
+        return answer
+
+
+class _Unobserved:
+    def __enter__(self) -> RpcOutcome:
+        return RpcOutcome()
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _observed(metrics: RpcMetrics | None, name: str) -> Any:
+    return metrics.observe(name) if metrics else _Unobserved()
+
+
+def _request_id(context: Any) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            return value if isinstance(value, str) else ""
+    return ""
+
+
+async def _abort(context: Any, problem: Exception, outcome: RpcOutcome, name: str) -> None:
+    if isinstance(problem, grpc.aio.AbortError):
+        outcome.code = "ABORTED"
+        raise problem
+    if not isinstance(problem, errors.ImagineoError):
+        log.error("%s failed unexpectedly", name, exc_info=problem)
+        problem = errors.Internal()
+    code = CODES[problem.reason]
+    outcome.code = code.name
+    await context.abort(code, problem.message, ((DETAIL_KEY, problem.detail().SerializeToString()),))

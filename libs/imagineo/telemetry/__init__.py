@@ -1,0 +1,1 @@
+"""Logs, metrics and readiness, the same in every service."""

@@ -1,0 +1,62 @@
+"""JSON logs on stderr with the request and the run they belong to. Prompts and keys never go into a log call."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import sys
+from collections.abc import Iterator
+
+from pythonjsonlogger.json import JsonFormatter
+
+_context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("imagineo_log_context", default=None)
+
+#: The libraries whose INFO lines say nothing to an operator.
+_QUIET = ("nats", "grpc", "asyncio", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "sqlalchemy", "alembic")
+
+
+class _ContextFilter(logging.Filter):
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.service = self._service
+        for name, value in (_context.get() or {}).items():
+            if name not in record.__dict__:
+                setattr(record, name, value)
+        return True
+
+
+def configure(service: str, level: str = "INFO") -> None:
+    """Send all logging of this process to stderr, one JSON object a line. Call once, in `__main__`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_ContextFilter(service))
+    handler.setFormatter(
+        JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def bind(**fields: str) -> Iterator[None]:
+    """Add fields such as `request_id` and `run_id` to every line logged inside, in this task and those it starts."""
+    token = _context.set({**(_context.get() or {}), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def bound(name: str) -> str:
+    """Read a bound field; empty where it is not bound."""
+    return (_context.get() or {}).get(name, "")
