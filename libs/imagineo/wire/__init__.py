@@ -1,0 +1,1 @@
+"""Small converters between the domain's types and the protocol's messages."""
