@@ -1,0 +1,1 @@
+"""What the platform costs, as ratios measured in one run; never part of the timed tests."""
