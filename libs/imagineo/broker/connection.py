@@ -1,8 +1,8 @@
 """Owns the connection to NATS: keeps it for ever, carries requests and subscriptions over it, fails fast without it.
 
-Each connection is a fresh client that may not reconnect by itself: nats-py's own reconnecting ends for good on some server
-errors, keeps commands for later that their callers gave up long ago, and leaves requests waiting for a reply that cannot
-come. Here a lost connection fails what is in the air at once. What is said over it is `jetstream`'s.
+Each connection is a fresh client that may not reconnect by itself: nats-py's own reconnecting ends for good on some
+server errors, keeps commands for later that their callers gave up long ago, and leaves requests waiting for a reply
+that cannot come. Here a lost connection fails what is in the air at once. What is said over it is `jetstream`'s.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from prometheus_client import Counter, Gauge
 
+from imagineo.broker import subjects
 from imagineo.errors import Internal, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Listener:
     async def _handle(self, message: Msg) -> None:
         try:
             await self._handler(message)
-        except Exception:
+        except Exception:  # noqa: BLE001  # one bad message must not end the subscription
             _ERRORS.labels("handler").inc()
             _log.exception("a handler of broker messages failed", extra={"subject": message.subject})
 
@@ -82,12 +83,11 @@ class Connection:
         self._keeper: asyncio.Task[None] | None = None
         self._tokens = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
-        self._inbox = f"_INBOX_{name}.{random.getrandbits(64):016x}"  # noqa: S311  # a name, not a secret
+        self._inbox = f"_INBOX_{subjects.token(name)}.{random.getrandbits(64):016x}"
         self.listeners: set[Listener] = set()
         self.listeners.add(Listener(self, f"{self._inbox}.*", self._take_reply))
-        #: Called with each new connection, once subscriptions stand; and when it was lost.
-        self.on_connected: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[], None] = lambda: None
+        #: Called with each new connection, once the listeners stand.
+        self.greeters: set[Callable[[], None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -183,7 +183,7 @@ class Connection:
                 client = await self._connect(lost)
                 for listener in tuple(self.listeners):
                     await listener.attach(client)
-            except (nats.errors.Error, OSError, ValueError) as problem:
+            except Exception as problem:  # noqa: BLE001  # whatever it was, the next try may do
                 _ERRORS.labels("connect").inc()
                 if not complained:
                     _log.warning("the broker cannot be reached: %r", problem, extra={"servers": len(self._servers)})
@@ -199,7 +199,8 @@ class Connection:
         self._client = client
         _CONNECTED.set(1)
         _log.info("connected to the broker")
-        self.on_connected()
+        for greet in tuple(self.greeters):
+            greet()
         try:
             await lost.wait()
             _log.warning("the connection to the broker was lost: %r", client.last_error)
@@ -208,7 +209,6 @@ class Connection:
             _CONNECTED.set(0)
             for reply in self._waiting.values():
                 _give_up(reply)
-            self.on_lost()
             await client.close()
 
     async def _connect(self, lost: asyncio.Event) -> Client:

