@@ -58,7 +58,7 @@ class Child:
                 user=program.user_id,
                 group=program.user_id,
                 extra_groups=None if program.user_id is None else [],
-                preexec_fn=_tie_to_parent(os.getpid(), program.orphan_signal),
+                preexec_fn=_tie_to_parent(os.getpid(), program.orphan_signal),  # noqa: PLW1509 - two system calls
             )
         self.pid = self._process.pid
 

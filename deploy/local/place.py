@@ -1,0 +1,97 @@
+"""The data folder: where everything of one local platform lies, and the secrets that were made for it once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class AlreadyRunningError(Exception):
+    """Another supervisor works in the same data folder."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The paths inside one data folder, which is absolute."""
+
+    folder: Path
+
+    @property
+    def postgres(self) -> Path:
+        """The database's cluster folder."""
+        return self.folder / "postgres"
+
+    @property
+    def nats(self) -> Path:
+        """The broker's configuration and streams."""
+        return self.folder / "nats"
+
+    @property
+    def blobs(self) -> Path:
+        """The object store."""
+        return self.folder / "blobs"
+
+    @property
+    def first_image(self) -> Path:
+        """The first picture, kept for a person to look at."""
+        return self.folder / "first-image.png"
+
+    def log(self, name: str) -> Path:
+        """The log file of one process."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def ports_file(self, name: str) -> Path:
+        """Where a service writes its ports once it serves."""
+        return self.folder / "run" / f"{name}.json"
+
+    def cache(self, worker: str) -> Path:
+        """Where a worker keeps fetched model files."""
+        return self.folder / "cache" / worker
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder for this process alone.
+
+        Raises:
+            AlreadyRunningError: if another process holds it.
+        """
+        for folder in (self.folder, self.folder / "logs", self.folder / "run", self.blobs):
+            folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as taken:
+                raise AlreadyRunningError(f"Another platform runs in {self.folder}. Choose another --data.") from taken
+            yield
+
+    def secrets(self) -> Secrets:
+        """The folder's secrets; made at the first call."""
+        path = self.folder / "secrets.json"
+        if not path.exists():
+            fresh = {name: secrets.token_hex(24) for name in ("postgres_password", "nats_token", "signing_key")}
+            write_private(path, fresh)
+        return Secrets(**json.loads(path.read_text()))
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the parts prove themselves to each other with."""
+
+    postgres_password: str
+    nats_token: str
+    signing_key: str
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON that only its owner may read, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)
