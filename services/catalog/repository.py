@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from imagineo.ids import new_id
 from imagineo.postgres.pool import Database
 from imagineo.postgres.queries import load
 from imagineo.v1 import model_pb2 as pb
+
 from services.catalog.lora_file import LoraFacts
 from services.catalog.manifest import Manifest
 
@@ -89,7 +90,7 @@ class CatalogRepository:
         return _lora(row)
 
 
-def _base_model(row: Mapping[str, Any]) -> pb.BaseModel:
+def _base_model(row: Any) -> pb.BaseModel:
     manifest = Manifest.from_json(row["manifest"])
     model = manifest.message()
     model.base_model_id = row["base_model_id"]
@@ -98,7 +99,7 @@ def _base_model(row: Mapping[str, Any]) -> pb.BaseModel:
     return model
 
 
-def _lora(row: Mapping[str, Any]) -> pb.Lora:
+def _lora(row: Any) -> pb.Lora:
     lora = pb.Lora(
         model_id=row["model_id"],
         organization_id=row["organization_id"],

@@ -70,6 +70,4 @@ def _param(index: int) -> str:
 
 
 def _absent(model_id: str, param: str) -> ModelNotFound:
-    return ModelNotFound(
-        f"There is no model '{model_id[:64]}' that this account may use.", metadata={"param": param}
-    )
+    return ModelNotFound(f"There is no model '{model_id[:64]}' that this account may use.", metadata={"param": param})

@@ -1,16 +1,18 @@
 """CatalogService over gRPC: checks requests, asks the repository, and remembers what it resolved for a moment."""
 
+# ruff: noqa: N802, ARG002  # gRPC gives the methods their names and arguments
+
 from __future__ import annotations
 
 import asyncio
 from typing import Final
 
 import grpc
-
 from imagineo.errors import InvalidParameter, NotFound, Refused
 from imagineo.ids import is_id
 from imagineo.v1 import catalog_service_pb2 as pb
 from imagineo.v1 import catalog_service_pb2_grpc
+
 from services.catalog import page_token, resolve
 from services.catalog.repository import CatalogRepository
 
@@ -45,9 +47,7 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         self._resolved[key] = (now_s + CACHE_S, answer)
         return answer
 
-    async def ListBaseModels(
-        self, request: pb.ListBaseModelsRequest, context: Context
-    ) -> pb.ListBaseModelsResponse:
+    async def ListBaseModels(self, request: pb.ListBaseModelsRequest, context: Context) -> pb.ListBaseModelsResponse:
         """List all base models, newest first."""
         return pb.ListBaseModelsResponse(base_models=await self._repository.list_base_models())
 

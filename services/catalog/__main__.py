@@ -1,0 +1,155 @@
+"""The catalog's command line: `serve` (the default), `migrate`, `seed`, `add-base-model` and `add-lora`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from imagineo import process
+from imagineo.errors import FailedPrecondition, ImagineoError
+from imagineo.settings import SettingsError, read
+from imagineo.telemetry import logs
+
+from services.catalog import app
+from services.catalog.seeding import HUB_PATTERNS, LoraEntry, Seeder
+from services.catalog.settings import CatalogSettings
+
+Answer = TypeVar("Answer")
+
+cli = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback(invoke_without_command=True)
+def default(context: typer.Context) -> None:
+    """Keep base models and LoRAs; without a command: serve."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@cli.command()
+def serve() -> None:
+    """Serve CatalogService until SIGTERM."""
+    settings = _settings()
+    process.run(lambda stop: app.serve(settings, stop))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from imagineo.postgres.migrations import migrate as run_migrations  # noqa: PLC0415  # heavy, and of no use to serve
+
+    settings = _settings()
+    try:
+        run_migrations(settings.postgres_dsn.reveal(), "catalog", Path(__file__).parent / "migrations")
+    except ImagineoError as problem:
+        raise _failed(problem) from problem
+
+
+@cli.command()
+def seed(
+    directory: Annotated[Path, typer.Argument(help="A folder with base/ and loras/loras.json.")],
+    *,
+    with_unshared: Annotated[bool, typer.Option(help="Also add the LoRAs marked as not shared.")] = False,
+) -> None:
+    """Add a folder's base model and LoRAs, or renew them; ids stay."""
+    base_model, loras = _with_seeder(lambda seeder: seeder.seed(directory, with_unshared=with_unshared))
+    typer.echo(f"{base_model.base_model_id} {base_model.slug}")
+    for lora in loras:
+        typer.echo(f"{lora.model_id} {lora.name}")
+
+
+@cli.command()
+def add_base_model(
+    source: Annotated[str, typer.Argument(help="A diffusers directory, or a hub id such as owner/name.")],
+    *,
+    slug: Annotated[str, typer.Option(help="Short name; as the directory says if left out.")] = "",
+    name: Annotated[str, typer.Option(help="Name for people.")] = "",
+    description: Annotated[str, typer.Option(help="Description for people.")] = "",
+    license_: Annotated[str, typer.Option("--license", help="SPDX expression or a sentence.")] = "",
+    revision: Annotated[str, typer.Option(help="The hub's revision.")] = "",
+) -> None:
+    """Add a base model, or renew the one of the same slug."""
+    overrides = {"slug": slug, "name": name, "description": description, "license": license_}
+
+    async def add(seeder: Seeder) -> Any:
+        directory = Path(source)
+        if not await asyncio.to_thread(directory.exists):
+            directory = await asyncio.to_thread(_fetch_from_hub, source, revision)
+            overrides["name"] = name or source
+            overrides["slug"] = slug or source.rpartition("/")[2].lower().replace(".", "-").replace("_", "-")
+        return await seeder.add_base_model(directory, **overrides)
+
+    base_model = _with_seeder(add)
+    typer.echo(f"{base_model.base_model_id} {base_model.slug}")
+
+
+@cli.command()
+def add_lora(
+    file: Annotated[Path, typer.Argument(help="A safetensors file.")],
+    *,
+    base: Annotated[str, typer.Option(help="The slug of the base model that it adapts.")],
+    name: Annotated[str, typer.Option(help="Name for people; the file's if left out.")] = "",
+    description: Annotated[str, typer.Option(help="Description for people.")] = "",
+    trigger: Annotated[list[str] | None, typer.Option(help="A word that wakes it; may be repeated.")] = None,
+    organization_id: Annotated[str, typer.Option(help="The account that owns it; left out: shared with all.")] = "",
+) -> None:
+    """Add a LoRA, or renew the owner's one of the same file name."""
+
+    async def add(seeder: Seeder) -> Any:
+        entry = LoraEntry(
+            file=file.name, name=name or file.stem, description=description, trigger_words=tuple(trigger or ())
+        )
+        return await seeder.add_lora(file, entry, await seeder.find_base(base), organization_id=organization_id)
+
+    lora = _with_seeder(add)
+    typer.echo(f"{lora.model_id} {lora.name}")
+
+
+def _with_seeder(command: Callable[[Seeder], Awaitable[Answer]]) -> Answer:
+    settings = _settings()
+
+    async def run() -> Answer:
+        async with app.seeder(settings) as seeder:
+            return await command(seeder)
+
+    try:
+        return asyncio.run(run())
+    except (ImagineoError, ValueError) as problem:
+        raise _failed(problem) from problem
+
+
+def _fetch_from_hub(source: str, revision: str) -> Path:
+    try:
+        import huggingface_hub  # noqa: PLC0415  # an extra
+    except ImportError as problem:
+        raise FailedPrecondition(
+            f"'{source}' is not a directory, and hub ids need the package huggingface_hub."
+        ) from problem
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(source, revision=revision or None, allow_patterns=list(HUB_PATTERNS))
+        )
+    except (OSError, ValueError, RuntimeError) as problem:
+        raise FailedPrecondition(f"'{source}' could not be fetched from the hub: {problem}") from problem
+
+
+def _settings() -> CatalogSettings:
+    try:
+        settings = read(CatalogSettings, os.environ, prefix="IMAGINEO_CATALOG_")
+    except SettingsError as problem:
+        raise _failed(problem) from problem
+    logs.configure("catalog", settings.log_level)
+    return settings
+
+
+def _failed(problem: Exception) -> typer.Exit:
+    typer.echo(str(problem), err=True)
+    return typer.Exit(code=1)
+
+
+if __name__ == "__main__":
+    cli()

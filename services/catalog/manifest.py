@@ -1,0 +1,231 @@
+"""What a base model's directory says of itself: its `imagineo.json`, or what can be told from plain diffusers files.
+
+It reads small JSON files and decides whether the directory can be served; storing the files is `seeding.py`'s affair.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from imagineo.errors import FailedPrecondition
+from imagineo.v1 import model_pb2 as pb
+
+MANIFEST_FILE: Final = "imagineo.json"
+
+Family = Literal["sd", "sdxl", "sd3", "flux"]
+
+# The engine's names. What flows (sd3, flux) is integrated by one of its own.
+_DIFFUSION_SCHEDULERS: Final = ("euler", "euler_ancestral", "ddim", "dpmpp_2m", "lcm")
+_FLOW_SCHEDULERS: Final = ("flow_euler",)
+_SCHEDULERS: Final[dict[Family, tuple[str, ...]]] = {
+    "sd": _DIFFUSION_SCHEDULERS,
+    "sdxl": _DIFFUSION_SCHEDULERS,
+    "sd3": _FLOW_SCHEDULERS,
+    "flux": _FLOW_SCHEDULERS,
+}
+_FAMILIES: Final[dict[str, Family]] = {
+    "StableDiffusionPipeline": "sd",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+}
+_STEPS_AND_GUIDANCE: Final[dict[Family, tuple[int, float]]] = {
+    "sd": (25, 7.5),
+    "sdxl": (30, 7.0),
+    "sd3": (28, 7.0),
+    "flux": (28, 3.5),
+}
+_FLUX_NATIVE_PX: Final = 1024  # its transformer's config names no sample size
+_DENOISER: Final[dict[Family, str]] = {"sd": "unet", "sdxl": "unet", "sd3": "transformer", "flux": "transformer"}
+_SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
+_SIDE_MAX_PX: Final = 4096
+_STEPS_MAX: Final = 100
+_JSON_MAX_BYTES: Final = 1 << 20
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a base model but its id, files and times; the keys are those of `imagineo.json`."""
+
+    slug: str
+    name: str
+    description: str = ""
+    family: Family
+    native_px: int
+    latent_channels: int = 4
+    default_width: int
+    default_height: int
+    max_width: int
+    max_height: int
+    default_steps: int
+    max_steps: int = _STEPS_MAX
+    default_guidance: float
+    default_scheduler: str
+    schedulers: tuple[str, ...]
+    sizing: Literal["upscale", "direct"] = "direct"
+    upscaler: str = ""
+    license: str = ""
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            FailedPrecondition: if it lacks something or contradicts itself; the message says what.
+        """
+        try:
+            manifest = msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise FailedPrecondition(f"The manifest {MANIFEST_FILE} cannot be read: {problem}.") from problem
+        _require_sound(manifest)
+        return manifest
+
+    def to_json(self) -> str:
+        """Write the manifest."""
+        return msgspec.json.encode(self).decode()
+
+    def message(self) -> pb.BaseModel:
+        """The manifest as the protocol carries it."""
+        return pb.BaseModel(
+            slug=self.slug,
+            name=self.name,
+            description=self.description,
+            family=self.family,
+            native_px=self.native_px,
+            default_width=self.default_width,
+            default_height=self.default_height,
+            max_width=self.max_width,
+            max_height=self.max_height,
+            default_steps=self.default_steps,
+            max_steps=self.max_steps,
+            default_guidance=self.default_guidance,
+            schedulers=self.schedulers,
+            default_scheduler=self.default_scheduler,
+            sizing=pb.SIZING_UPSCALE if self.sizing == "upscale" else pb.SIZING_DIRECT,
+            upscaler=self.upscaler,
+            license=self.license,
+        )
+
+
+def read_manifest(directory: Path, **overrides: str) -> Manifest:
+    """Read or derive the manifest of a base model's directory; `overrides` (slug, name, …) win where not empty.
+
+    Raises:
+        FailedPrecondition: if the directory cannot be served; the message says why.
+    """
+    if not directory.is_dir():
+        raise FailedPrecondition(f"'{directory}' is not a directory.")
+    index = _read_json(directory / "model_index.json")
+    if index is None:
+        raise FailedPrecondition(
+            f"'{directory}' is not a diffusers directory: it has no model_index.json. "
+            "A single-file checkpoint must be converted first."
+        )
+    own = _read_json(directory / MANIFEST_FILE)
+    told = own if own is not None else _derive(directory, index)
+    manifest = Manifest.from_json(
+        msgspec.json.encode({**told, **{key: text for key, text in overrides.items() if text}})
+    )
+    if manifest.upscaler and not (directory / manifest.upscaler).is_file():
+        raise FailedPrecondition(f"The manifest names the upscaler '{manifest.upscaler}', which is not there.")
+    return manifest
+
+
+def _derive(directory: Path, index: dict[str, Any]) -> dict[str, Any]:
+    pipeline = str(index.get("_class_name", ""))
+    family = _FAMILIES.get(pipeline)
+    if family is None:
+        served = ", ".join(_FAMILIES)
+        raise FailedPrecondition(f"The pipeline class '{pipeline}' cannot be served. Served are {served}.")
+    vae = _config_of(directory, "vae")
+    denoiser = _config_of(directory, _DENOISER[family])
+    native_px = _native_px(family, denoiser, vae)
+    steps, guidance = _STEPS_AND_GUIDANCE[family]
+    side_px = min(native_px * 2, _SIDE_MAX_PX)
+    return {
+        "slug": _slug_of(directory.name),
+        "name": directory.name,
+        "family": family,
+        "native_px": native_px,
+        "latent_channels": int(vae.get("latent_channels", 4)),
+        "default_width": native_px,
+        "default_height": native_px,
+        "max_width": side_px,
+        "max_height": side_px,
+        "default_steps": steps,
+        "default_guidance": guidance,
+        "default_scheduler": _SCHEDULERS[family][0],
+        "schedulers": _SCHEDULERS[family],
+    }
+
+
+def _native_px(family: Family, denoiser: dict[str, Any], vae: dict[str, Any]) -> int:
+    if family == "flux":
+        return _FLUX_NATIVE_PX
+    sample_size = denoiser.get("sample_size")
+    channels = vae.get("block_out_channels")
+    if type(sample_size) is not int or sample_size < 1:
+        raise FailedPrecondition(
+            "The denoiser's config.json names no whole sample_size, so the native size is unknown."
+        )
+    if not isinstance(channels, list) or not 1 <= len(channels) <= 8:
+        raise FailedPrecondition("The VAE's config.json names no block_out_channels, so its scale is unknown.")
+    return int(sample_size * 2 ** (len(channels) - 1))
+
+
+def _config_of(directory: Path, part: str) -> dict[str, Any]:
+    config = _read_json(directory / part / "config.json")
+    if config is None:
+        raise FailedPrecondition(f"The directory has no {part}/config.json, which its pipeline needs.")
+    return config
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _JSON_MAX_BYTES:
+        raise FailedPrecondition(f"'{path.name}' is larger than {_JSON_MAX_BYTES} bytes.")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise FailedPrecondition(f"'{path.parent.name}/{path.name}' is not a JSON object: {problem}.") from problem
+
+
+def _slug_of(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48].strip("-")
+
+
+def _require_sound(manifest: Manifest) -> None:
+    if _SLUG.fullmatch(manifest.slug) is None:
+        raise FailedPrecondition(
+            f"The slug '{manifest.slug[:64]}' is not 1 to 48 lower-case letters, digits and inner dashes."
+        )
+    known = _SCHEDULERS[manifest.family]
+    scale = 8
+    limits = {
+        "name must not be empty": bool(manifest.name.strip()),
+        f"native_px must be from {scale} to {_SIDE_MAX_PX}": scale <= manifest.native_px <= _SIDE_MAX_PX,
+        f"max_width must be from {scale} to {_SIDE_MAX_PX}": scale <= manifest.max_width <= _SIDE_MAX_PX,
+        f"max_height must be from {scale} to {_SIDE_MAX_PX}": scale <= manifest.max_height <= _SIDE_MAX_PX,
+        "default_width must be from 8 to max_width": scale <= manifest.default_width <= manifest.max_width,
+        "default_height must be from 8 to max_height": scale <= manifest.default_height <= manifest.max_height,
+        "latent_channels must be from 1 to 64": 1 <= manifest.latent_channels <= 64,
+        f"max_steps must be from 1 to {_STEPS_MAX}": 1 <= manifest.max_steps <= _STEPS_MAX,
+        "default_steps must be from 1 to max_steps": 1 <= manifest.default_steps <= manifest.max_steps,
+        "default_guidance must be from 0 to 30": 0 <= manifest.default_guidance <= 30,
+        f"schedulers must be some of {', '.join(known)}": bool(manifest.schedulers)
+        and set(manifest.schedulers) <= set(known),
+        "default_scheduler must be one of schedulers": manifest.default_scheduler in manifest.schedulers,
+        "upscaler must be a path inside the directory where sizing is upscale, and empty where it is direct": (
+            _is_inside(manifest.upscaler) if manifest.sizing == "upscale" else not manifest.upscaler
+        ),
+    }
+    broken = [rule for rule, holds in limits.items() if not holds]
+    if broken:
+        raise FailedPrecondition(f"The manifest of '{manifest.slug}' is not sound: {'; '.join(broken)}.")
+
+
+def _is_inside(path: str) -> bool:
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/")

@@ -1,0 +1,194 @@
+"""Puts base models and LoRAs from local files into the store and the database; every call may be repeated.
+
+Files are stored by their content, before the row that names them; what a row named before stays in the store, for
+workers that still draw with it. Run it from the command line, beside the serving catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from imagineo.blobs import Blobs
+from imagineo.errors import FailedPrecondition, NotFound
+from imagineo.v1 import model_pb2 as pb
+
+from services.catalog import lora_file
+from services.catalog.manifest import MANIFEST_FILE, Manifest, read_manifest
+from services.catalog.repository import CatalogRepository
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})
+#: What a worker needs of a base model on the hub: no pickles, no pictures, no other frameworks' weights.
+HUB_PATTERNS: Final = ("*.json", "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
+_VARIANTS: Final = ("fp16", "bf16", "non_ema", "ema_only")
+_TEXT_MAX_CHARACTERS: Final = 2_000
+
+
+class LoraEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `loras.json`."""
+
+    file: str
+    name: str
+    description: str = ""
+    trigger_words: tuple[str, ...] = ()
+    shared: bool = True
+    """False: `seed` leaves it out unless it is told to add those too."""
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError("a LoRA's name must not be empty")
+        if max(len(self.name), len(self.description)) > _TEXT_MAX_CHARACTERS:
+            raise ValueError(f"a LoRA's texts have at most {_TEXT_MAX_CHARACTERS} characters")
+        if Path(self.file).name != self.file:
+            raise ValueError(f"'{self.file}' is not the name of a file beside loras.json")
+
+
+class Seeder:
+    """Adds models through the repository and the store that it is given."""
+
+    def __init__(self, repository: CatalogRepository, blobs: Blobs) -> None:
+        self._repository = repository
+        self._blobs = blobs
+
+    async def seed(self, directory: Path, *, with_unshared: bool = False) -> tuple[pb.BaseModel, list[pb.Lora]]:
+        """Add `directory/base` and the LoRAs of `directory/loras/loras.json`, which need not be there.
+
+        Raises:
+            FailedPrecondition: if a file cannot be served; what came before it has been added.
+        """
+        base_model = await self.add_base_model(directory / "base")
+        entries = await asyncio.to_thread(read_loras, directory / "loras" / "loras.json")
+        loras = [
+            await self.add_lora(directory / "loras" / entry.file, entry, base_model)
+            for entry in entries
+            if entry.shared or with_unshared
+        ]
+        return base_model, loras
+
+    async def add_base_model(self, directory: Path, **overrides: str) -> pb.BaseModel:
+        """Add a diffusers directory, or renew the base model of the same slug.
+
+        Raises:
+            FailedPrecondition: if it cannot be served.
+        """
+        manifest = await asyncio.to_thread(read_manifest, directory, **overrides)
+        paths = await asyncio.to_thread(served_files, directory, manifest)
+        files = [await self._store(directory / path, "bases/{sha256}", path=path) for path in paths]
+        base_model = await self._repository.put_base_model(manifest, files)
+        log.info("base model %s is %s, %d files", base_model.slug, base_model.base_model_id, len(files))
+        return base_model
+
+    async def add_lora(
+        self, path: Path, entry: LoraEntry, base_model: pb.BaseModel, *, organization_id: str = ""
+    ) -> pb.Lora:
+        """Add a LoRA of a base model, or renew the owner's one of the same file name.
+
+        Raises:
+            InvalidParameter, LoraIncompatible: if the file is refused.
+        """
+        if not await asyncio.to_thread(path.is_file):
+            raise FailedPrecondition(f"There is no LoRA file '{path}'.")
+        facts = await asyncio.to_thread(lora_file.inspect, path)
+        file = await self._store(path, "loras/{sha256}.safetensors")
+        lora = await self._repository.put_lora(
+            organization_id=organization_id,
+            base_model_id=base_model.base_model_id,
+            file_name=entry.file,
+            name=entry.name,
+            description=entry.description,
+            trigger_words=entry.trigger_words,
+            facts=facts,
+            file=file,
+        )
+        log.info("LoRA %s is %s: %s naming, rank %d", entry.file, lora.model_id, facts.naming, facts.rank)
+        return lora
+
+    async def find_base(self, slug: str) -> pb.BaseModel:
+        """Read the base model that a LoRA is for.
+
+        Raises:
+            NotFound: if there is none of this slug.
+        """
+        base_model = await self._repository.find_base_model_by_slug(slug)
+        if base_model is None:
+            raise NotFound(f"There is no base model '{slug}'. Add it first.")
+        return base_model
+
+    async def _store(self, source: Path, key: str, *, path: str = "") -> pb.StoredFile:
+        """Store a file by its content, unless it is there; refuses one that changes meanwhile."""
+        before = await asyncio.to_thread(source.stat)
+        sha256 = await asyncio.to_thread(_digest, source)
+        store_key = key.format(sha256=sha256)
+        present = await self._blobs.head(store_key)
+        if present is None or present.size_bytes != before.st_size:
+            await self._blobs.put_file(store_key, source)
+        after = await asyncio.to_thread(source.stat)
+        if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
+            await self._blobs.delete(store_key)
+            raise FailedPrecondition(f"'{source}' changed while it was stored. Run the command again.")
+        return pb.StoredFile(store_key=store_key, sha256=sha256, size_bytes=before.st_size, path=path)
+
+
+def read_loras(path: Path) -> list[LoraEntry]:
+    """Read `loras.json`: a list of entries, or an object that holds it as `loras`; empty if there is no such file.
+
+    Raises:
+        FailedPrecondition: if it is not that.
+    """
+    if not path.is_file():
+        return []
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+        entries: Any = content.get("loras", []) if isinstance(content, dict) else content
+        return msgspec.convert(entries, list[LoraEntry])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+        raise FailedPrecondition(f"'{path}' cannot be read: {problem}.") from problem
+
+
+def served_files(directory: Path, manifest: Manifest) -> list[str]:
+    """Name the files of a base model's directory that workers need, relative to it, sorted.
+
+    Left out are pickles and pictures, hidden files, single-file checkpoints at the top, and a part's weights in another
+    precision where the plain ones are there.
+
+    Raises:
+        FailedPrecondition: if a part's weights are there as pickles alone, or not at all.
+    """
+    found = {
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    }
+    chosen = {
+        name
+        for name in found
+        if Path(name).suffix in _SUFFIXES and not _is_variant(name, found) and not _is_checkpoint(name)
+    }
+    if manifest.upscaler:
+        chosen.add(manifest.upscaler)
+    weighted = {name.split("/")[0] for name in chosen if name.endswith(".safetensors") and "/" in name}
+    pickled = {name.split("/")[0] for name in found if name.endswith(".bin") and "/" in name} - weighted
+    denoiser = "transformer" if manifest.family in {"sd3", "flux"} else "unet"
+    needed = (pickled | {"vae", denoiser, "text_encoder"}) - {"safety_checker", "feature_extractor"}
+    if missing := needed - weighted:
+        raise FailedPrecondition(f"'{directory}' has no safetensors weights in: {', '.join(sorted(missing))}.")
+    return sorted(chosen | ({MANIFEST_FILE} & found))
+
+
+def _is_variant(name: str, found: set[str]) -> bool:
+    return any(f".{variant}." in name and name.replace(f".{variant}.", ".") in found for variant in _VARIANTS)
+
+
+def _is_checkpoint(name: str) -> bool:
+    return "/" not in name and name.endswith(".safetensors")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
