@@ -1,0 +1,122 @@
+"""From a list of checks to the demands on each organization, and from what was admitted back to verdicts. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from imagineo import errors
+
+from services.auth.accounts import Permission, Principal
+from services.auth.plans import Limits
+from services.auth.window import SECOND_US, WINDOW_US, Admission
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One request to authorize."""
+
+    key_sha256: bytes
+    permission: Permission | None
+    reserve_run_id: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class Demand:
+    """What one statement asks of one organization: requests, and images by the place (from 1) of their request."""
+
+    limits: Limits
+    request_count: int = 0
+    runs: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """What the statement answered for one organization."""
+
+    admission: Admission
+    held_run_ids: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Where an organization stands with its requests of this minute."""
+
+    limit: int
+    remaining: int
+    reset_at_epoch_s: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one check; no error: it is allowed."""
+
+    error: errors.ImagineoError | None = None
+    principal: Principal | None = None
+    rate_limit: RateLimit | None = None
+
+
+def demands_of(checks: Sequence[Check], principals: Sequence[Principal | None]) -> dict[str, Demand]:
+    """Count what each organization asks, in order of arrival. A check that lacks its permission reserves nothing."""
+    demands: dict[str, Demand] = {}
+    for check, principal in zip(checks, principals, strict=True):
+        if principal is None:
+            continue
+        demand = demands.setdefault(principal.organization_id, Demand(principal.limits))
+        demand.request_count += 1
+        if check.reserve_run_id and check.permission in principal.permissions:
+            demand.runs.append((check.reserve_run_id, demand.request_count))
+    return demands
+
+
+def verdicts_of(
+    checks: Sequence[Check], principals: Sequence[Principal | None], standings: dict[str, Standing]
+) -> list[Verdict]:
+    """Hand out what was admitted, first come, first served."""
+    places: dict[str, int] = {}
+    verdicts: list[Verdict] = []
+    for check, principal in zip(checks, principals, strict=True):
+        if principal is None:
+            verdicts.append(Verdict(errors.InvalidApiKey()))
+            continue
+        place = places.get(principal.organization_id, 0) + 1
+        places[principal.organization_id] = place
+        standing = standings[principal.organization_id]
+        limit = principal.limits.requests_per_minute
+        verdicts.append(
+            Verdict(
+                _refusal(check, principal, standing, place), principal, rate_limit(limit, standing.admission, place)
+            )
+        )
+    return verdicts
+
+
+def rate_limit(limit: int, admission: Admission, place: int) -> RateLimit:
+    """Where the organization stands after its request number `place` (from 1) of the statement; 0: before the first."""
+    used = admission.used_before + min(place, admission.admitted)
+    return RateLimit(limit, max(limit - used, 0), -(-(admission.oldest_us + WINDOW_US) // SECOND_US))
+
+
+def _refusal(check: Check, principal: Principal, standing: Standing, place: int) -> errors.ImagineoError | None:
+    admission = standing.admission
+    if place > admission.admitted:
+        return errors.RateLimited(
+            metadata={"limit": str(principal.limits.requests_per_minute)},
+            retry_after_s=max(admission.free_us - admission.now_us, 1_000) / SECOND_US,
+        )
+    if check.permission is None or check.permission not in principal.permissions:
+        return errors.PermissionDenied(metadata={"permission": check.permission or ""})
+    if check.reserve_run_id and check.reserve_run_id not in standing.held_run_ids:
+        now = datetime.fromtimestamp(admission.now_us / SECOND_US, UTC)
+        return errors.QuotaExceeded(
+            metadata={"limit": str(principal.limits.images_per_month)},
+            retry_after_s=max((next_month(now) - now).total_seconds(), 1.0),
+        )
+    return None
+
+
+def next_month(now: datetime) -> datetime:
+    """When the month of `now` ends, in UTC."""
+    first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1)

@@ -1,0 +1,75 @@
+"""The hot path: a list of checks becomes a list of verdicts, by the key cache and one database statement."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from services.auth.accounts import Principal
+from services.auth.admission import Check, Verdict, demands_of, verdicts_of
+from services.auth.key_cache import KeyCache
+from services.auth.last_use import LastUse
+from services.auth.metrics import AuthMetrics
+from services.auth.repository import Repository
+
+
+class Authorizer:
+    """Answers checks. What is exact across replicas is the database's work; here is only what is cheap to forget."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        cache: KeyCache,
+        last_use: LastUse,
+        metrics: AuthMetrics | None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._repository = repository
+        self._cache = cache
+        self._last_use = last_use
+        self._metrics = metrics
+        self._now = now
+
+    async def authorize_lists(self, lists: Sequence[Sequence[Check]]) -> list[list[Verdict]]:
+        """Answer the lists of several callers in one statement: the flush of the server's coalescer."""
+        verdicts = iter(await self.authorize([check for checks in lists for check in checks]))
+        return [[next(verdicts) for _ in checks] for checks in lists]
+
+    async def authorize(self, checks: Sequence[Check]) -> list[Verdict]:
+        """Answer the checks in their order. Cancelled, it may have counted them.
+
+        Raises:
+            Unavailable: if the database is away; as far as can be known nothing was counted.
+        """
+        principals = await self._principals(checks)
+        demands = demands_of(checks, principals)
+        started_s = time.perf_counter()
+        standings = await self._repository.admit(demands) if demands else {}
+        verdicts = verdicts_of(checks, principals, standings)
+        if self._metrics:
+            self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
+        self._last_use.note({verdict.principal.key_id for verdict in verdicts if verdict.principal}, self._now())
+        return verdicts
+
+    async def _principals(self, checks: Sequence[Check]) -> list[Principal | None]:
+        clock = asyncio.get_running_loop().time
+        asked_s = clock()
+        found: dict[bytes, Principal | None] = {}
+        missing: list[bytes] = []
+        for digest in {check.key_sha256 for check in checks}:
+            hit, principal = self._cache.find(digest, asked_s)
+            if hit:
+                found[digest] = principal
+            else:
+                missing.append(digest)
+        if missing:
+            answers = await self._repository.resolve_keys(missing)
+            for digest in missing:
+                found[digest] = answers.get(digest)
+                self._cache.put(digest, found[digest], asked_s)
+        now = self._now()
+        principals = (found[check.key_sha256] for check in checks)
+        return [None if principal is None or principal.is_expired(now) else principal for principal in principals]

@@ -1,0 +1,111 @@
+"""What operators and the dashboard do with organizations and keys: checked here, stored by the repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from imagineo import errors, keys
+from imagineo.ids import new_id
+
+from services.auth.accounts import Key, Organization, Permission
+from services.auth.plans import MAX_LIMIT, Limits, Plan
+from services.auth.repository import Repository
+
+Noun = TypeVar("Noun")
+
+_ORGANIZATION_ID: Final = re.compile(r"org_[0-9a-z_]{1,60}")
+_MAX_NAME_LENGTH: Final = 100
+
+
+class Registry:
+    """Makes, changes and ends organizations and keys."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def create_organization(self, name: str, plan: Plan | None, organization_id: str = "") -> Organization:
+        """Make an organization. A chosen id that exists already is answered as it stands.
+
+        Raises:
+            InvalidParameter: for a bad name or id, or no plan.
+        """
+        _check_name(name)
+        if plan is None:
+            raise errors.InvalidParameter.of("plan", "free, basic or premium")
+        if organization_id and not _ORGANIZATION_ID.fullmatch(organization_id):
+            raise errors.InvalidParameter.of("organization_id", "org_ and 1 to 60 lower-case letters, digits or _")
+        organization_id = organization_id or new_id("org")
+        made = await self._repository.insert_organization(organization_id, name, plan)
+        return made or await self.organization(organization_id)
+
+    async def organization(self, organization_id: str) -> Organization:
+        """Read an organization.
+
+        Raises:
+            NotFound: if there is none.
+        """
+        found = await self._repository.read_organization(organization_id)
+        return present(found, "organization_id", organization_id)
+
+    async def update_organization(
+        self, organization_id: str, plan: Plan | None, overrides: Limits | None
+    ) -> Organization:
+        """Change plan or limits.
+
+        Raises:
+            InvalidParameter: for limits out of range.
+            NotFound: if there is no such organization.
+        """
+        for name in Limits.__dataclass_fields__ if overrides else ():
+            if not 0 <= getattr(overrides, name) <= MAX_LIMIT:
+                raise errors.InvalidParameter.of(f"limits.{name}", f"between 0 and {MAX_LIMIT}")
+        found = await self._repository.update_organization(organization_id, plan, overrides)
+        return present(found, "organization_id", organization_id)
+
+    async def create_key(
+        self,
+        organization_id: str,
+        name: str,
+        permissions: Iterable[Permission] = (),
+        expires_at: datetime | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key; the secret beside it is shown this once. No permissions named: all.
+
+        Raises:
+            InvalidParameter: for a bad name.
+            NotFound: if there is no such organization.
+        """
+        _check_name(name)
+        secret = keys.new_secret()
+        key = Key(
+            key_id=new_id("key"),
+            organization_id=organization_id,
+            name=name,
+            prefix=keys.prefix(secret),
+            permissions=frozenset(permissions) or frozenset(Permission),
+            created_at=datetime.now(UTC),
+            expires_at=expires_at,
+            revoked_at=None,
+            last_used_at=None,
+        )
+        stored = await self._repository.insert_key(key, keys.digest(secret))
+        return present(stored, "organization_id", organization_id), secret
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= _MAX_NAME_LENGTH or "\x00" in name:
+        raise errors.InvalidParameter.of("name", f"1 to {_MAX_NAME_LENGTH} characters")
+
+
+def present(found: Noun | None, field: str, value: str) -> Noun:
+    """Give what was found.
+
+    Raises:
+        NotFound: if it was not.
+    """
+    if found is None:
+        raise errors.NotFound(metadata={field: value})
+    return found

@@ -1,0 +1,199 @@
+"""The rows of the schema `auth`. Statements stand in sql/queries.sql, the rules inside the database in migrations/."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from imagineo.postgres.pool import Database
+from imagineo.postgres.queries import load
+
+from services.auth.accounts import Key, Organization, Principal
+from services.auth.admission import Demand, Standing
+from services.auth.plans import Limits, Plan, limits_in_force
+from services.auth.window import Admission, Window
+
+SQL: Final = load(Path(__file__).parent / "sql" / "queries.sql")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one run ended; without an organization: as it was reserved."""
+
+    run_id: str
+    completed: bool
+    organization_id: str = ""
+    month: date | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """An organization with what it used, at one moment of the database's clock."""
+
+    organization: Organization
+    window: Window
+    images_used: int
+    images_reserved: int
+    now_us: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Held:
+    """A reservation that nobody closed yet."""
+
+    run_id: str
+    organization_id: str
+    month: date
+    changed_at: datetime
+
+
+class Repository:
+    """Reads and writes accounts, windows and reservations. Each method is one statement.
+
+    Raises:
+        Unavailable: from every method, if the database is away.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def resolve_keys(self, digests: Sequence[bytes]) -> dict[bytes, Principal]:
+        """Find who stands behind each digest; unknown and revoked ones are left out."""
+        rows = await self._database.fetch(SQL["resolve_keys"], list(digests))
+        return {bytes(row["digest"]): _principal(row) for row in rows}
+
+    async def admit(self, demands: Mapping[str, Demand]) -> dict[str, Standing]:
+        """Count the requests and reserve the images of many organizations; exact under any concurrency."""
+        runs = [(run_id, owner, place) for owner, demand in demands.items() for run_id, place in demand.runs]
+        rows = await self._database.fetch(
+            SQL["admit"],
+            list(demands),
+            [demand.request_count for demand in demands.values()],
+            [demand.limits.requests_per_minute for demand in demands.values()],
+            [demand.limits.images_per_month for demand in demands.values()],
+            [run_id for run_id, _, _ in runs],
+            [owner for _, owner, _ in runs],
+            [place for _, _, place in runs],
+        )
+        return {row["organization_id"]: _standing(row) for row in rows}
+
+    async def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Close reservations; returns how many changed. Idempotent, in any order."""
+        changed: int = await self._database.fetchval(
+            SQL["settle"],
+            [each.run_id for each in settlements],
+            [each.organization_id for each in settlements],
+            [each.month for each in settlements],
+            [each.completed for each in settlements],
+        )
+        return changed
+
+    async def touch_keys(self, used_at: Mapping[str, datetime]) -> None:
+        """Note when keys were last used."""
+        await self._database.execute(SQL["touch_keys"], list(used_at), list(used_at.values()))
+
+    async def read_usage(self, organization_id: str) -> Usage | None:
+        """Read limits and use; None if there is no such organization."""
+        row = await self._database.fetchrow(SQL["read_usage"], organization_id)
+        if row is None:
+            return None
+        window = Window(tuple(row["moments_us"]), tuple(row["counts"]))
+        return Usage(_organization(row), window, row["settled"], row["reserved"], row["now_us"])
+
+    async def insert_organization(self, organization_id: str, name: str, plan: Plan) -> Organization | None:
+        """Make an organization; None if the id is taken."""
+        row = await self._database.fetchrow(SQL["insert_organization"], organization_id, name, plan.value)
+        return row and _organization(row)
+
+    async def read_organization(self, organization_id: str) -> Organization | None:
+        """Read an organization; None if there is none."""
+        row = await self._database.fetchrow(SQL["read_organization"], organization_id)
+        return row and _organization(row)
+
+    async def update_organization(
+        self, organization_id: str, plan: Plan | None, overrides: Limits | None
+    ) -> Organization | None:
+        """Change an organization; None leaves a part as it is. None if there is no such organization."""
+        numbers = (None,) * 3 if overrides is None else dataclasses.astuple(overrides)
+        row = await self._database.fetchrow(SQL["update_organization"], organization_id, plan and plan.value, *numbers)
+        return row and _organization(row)
+
+    async def insert_key(self, key: Key, digest: bytes) -> Key | None:
+        """Store a new key; its times but the expiry are the database's. None if there is no such organization."""
+        row = await self._database.fetchrow(
+            SQL["insert_key"],
+            key.key_id,
+            key.organization_id,
+            key.name,
+            key.prefix,
+            digest,
+            sorted(key.permissions),
+            key.expires_at,
+        )
+        return row and _key(row)
+
+    async def list_keys(self, organization_id: str) -> list[Key]:
+        """List keys, newest first."""
+        return [_key(row) for row in await self._database.fetch(SQL["list_keys"], organization_id)]
+
+    async def revoke_key(self, organization_id: str, key_id: str) -> tuple[Key, bytes] | None:
+        """End a key; returns it with its digest, or None if the organization has no such key."""
+        row = await self._database.fetchrow(SQL["revoke_key"], organization_id, key_id)
+        return row and (_key(row), bytes(row["digest"]))
+
+    async def held_since(self, age_s: float, after: tuple[datetime, str], limit: int) -> list[Held]:
+        """Page through the reservations held for longer than `age_s`, oldest first."""
+        rows = await self._database.fetch(SQL["held_since"], age_s, *after, limit)
+        return [Held(**row) for row in rows]
+
+    async def forget_closed(self, age_s: float, limit: int) -> int:
+        """Delete reservations that were closed longer than `age_s` ago; returns how many, at most `limit`."""
+        return len(await self._database.fetch(SQL["forget_closed"], age_s, limit))
+
+
+def _organization(row: Any) -> Organization:
+    return Organization(row["organization_id"], row["name"], Plan(row["plan"]), _overrides(row), row["created_at"])
+
+
+def _overrides(row: Any) -> Limits:
+    return Limits(row["requests_per_minute"], row["images_per_month"], row["queued_runs"])
+
+
+def _principal(row: Any) -> Principal:
+    plan = Plan(row["plan"])
+    return Principal(
+        organization_id=row["organization_id"],
+        key_id=row["key_id"],
+        plan=plan,
+        limits=limits_in_force(plan, _overrides(row)),
+        permissions=frozenset(row["permissions"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def _key(row: Any) -> Key:
+    return Key(
+        key_id=row["key_id"],
+        organization_id=row["organization_id"],
+        name=row["name"],
+        prefix=row["prefix"],
+        permissions=frozenset(row["permissions"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+def _standing(row: Any) -> Standing:
+    admission = Admission(
+        admitted=row["admitted"],
+        used_before=row["used_before"],
+        now_us=row["now_us"],
+        oldest_us=row["oldest_us"],
+        free_us=row["free_us"],
+    )
+    return Standing(admission, frozenset(row["held_run_ids"]))

@@ -1,0 +1,134 @@
+"""Translates AuthService between gRPC and this service's rules; decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+from imagineo import errors
+from imagineo.ids import is_id
+from imagineo.rpc.coalesce import Coalescer
+from imagineo.v1 import account_pb2, auth_service_pb2_grpc
+from imagineo.v1 import auth_service_pb2 as pb
+from imagineo.wire.times import moment, timestamp
+
+from services.auth import wire
+from services.auth.accounts import Permission
+from services.auth.admission import Check, Verdict, next_month, rate_limit
+from services.auth.authorizer import Authorizer
+from services.auth.key_cache import KeyCache
+from services.auth.metrics import AuthMetrics
+from services.auth.plans import Limits
+from services.auth.registry import Registry, present
+from services.auth.repository import Repository, Settlement
+from services.auth.window import SECOND_US, admit
+
+MAX_CHECKS: Final = 256
+MAX_RUN_IDS: Final = 1000
+#: Lists of checks that share one statement, and statements in the air: a second one resolves keys while one counts.
+_MAX_LISTS: Final = 16
+_MAX_STATEMENTS: Final = 2
+
+
+class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
+    """One instance a process; every method is bounded by its statement's deadline."""
+
+    def __init__(
+        self, repository: Repository, authorizer: Authorizer, cache: KeyCache, metrics: AuthMetrics | None
+    ) -> None:
+        self._repository = repository
+        self._registry = Registry(repository)
+        self._cache = cache
+        self._metrics = metrics
+        self._lists: Coalescer[list[Check], list[Verdict]] = Coalescer(
+            authorizer.authorize_lists, max_items=_MAX_LISTS, max_in_flight=_MAX_STATEMENTS
+        )
+
+    async def Authorize(self, request: pb.AuthorizeRequest, _context: object) -> pb.AuthorizeResponse:  # noqa: N802
+        """Answer a list of checks."""
+        if len(request.checks) > MAX_CHECKS:
+            raise errors.InvalidParameter.of("checks", f"at most {MAX_CHECKS}")
+        checks = [wire.check(message) for message in request.checks]
+        for check in checks:
+            if check.reserve_run_id and not is_id(check.reserve_run_id, "gen"):
+                raise errors.InvalidParameter.of("checks.reserve_run_id", "empty or the id of a run")
+        verdicts = await self._lists.submit(checks) if checks else []
+        return pb.AuthorizeResponse(verdicts=map(wire.verdict_message, verdicts))
+
+    async def ReleaseReservations(  # noqa: N802
+        self, request: pb.ReleaseReservationsRequest, _context: object
+    ) -> pb.ReleaseReservationsResponse:
+        """Give back images of runs that were never accepted."""
+        if len(request.run_ids) > MAX_RUN_IDS:
+            raise errors.InvalidParameter.of("run_ids", f"at most {MAX_RUN_IDS}")
+        if request.run_ids:
+            run_ids = dict.fromkeys(request.run_ids)
+            released = await self._repository.settle([Settlement(run_id, completed=False) for run_id in run_ids])
+            if self._metrics:
+                self._metrics.settled("release", released)
+        return pb.ReleaseReservationsResponse()
+
+    async def GetUsage(self, request: pb.GetUsageRequest, _context: object) -> pb.GetUsageResponse:  # noqa: N802
+        """Read limits and use."""
+        found = await self._repository.read_usage(request.organization_id)
+        usage = present(found, "organization_id", request.organization_id)
+        limit = usage.organization.limits.requests_per_minute
+        _, admission = admit(usage.window, now_us=usage.now_us, count=0, limit=limit)
+        now = datetime.fromtimestamp(usage.now_us / SECOND_US, UTC)
+        return pb.GetUsageResponse(
+            organization=wire.organization_message(usage.organization),
+            rate_limit=wire.rate_limit_message(rate_limit(limit, admission, 0)),
+            images_used=usage.images_used,
+            images_reserved=usage.images_reserved,
+            month_resets_at=timestamp(next_month(now)),
+        )
+
+    async def CreateOrganization(  # noqa: N802
+        self, request: pb.CreateOrganizationRequest, _context: object
+    ) -> pb.CreateOrganizationResponse:
+        """Make an organization."""
+        plan = wire.PLAN_OF.get(request.plan)
+        made = await self._registry.create_organization(request.name, plan, request.organization_id)
+        return pb.CreateOrganizationResponse(organization=wire.organization_message(made))
+
+    async def UpdateOrganization(  # noqa: N802
+        self, request: pb.UpdateOrganizationRequest, _context: object
+    ) -> pb.UpdateOrganizationResponse:
+        """Change plan or limits."""
+        if request.plan != account_pb2.PLAN_UNSPECIFIED and request.plan not in wire.PLAN_OF:
+            raise errors.InvalidParameter.of("plan", "free, basic or premium")
+        limits = request.limits
+        overrides = Limits(limits.requests_per_minute, limits.images_per_month, limits.queued_runs)
+        changed = await self._registry.update_organization(
+            request.organization_id,
+            wire.PLAN_OF.get(request.plan),
+            overrides if request.HasField("limits") else None,
+        )
+        return pb.UpdateOrganizationResponse(organization=wire.organization_message(changed))
+
+    async def CreateKey(self, request: pb.CreateKeyRequest, _context: object) -> pb.CreateKeyResponse:  # noqa: N802
+        """Make a key and show its secret."""
+        expires_at = moment(request.expires_at) if request.HasField("expires_at") else None
+        permissions = [_permission(number) for number in request.permissions]
+        key, secret = await self._registry.create_key(request.organization_id, request.name, permissions, expires_at)
+        return pb.CreateKeyResponse(key=wire.key_message(key), secret=secret)
+
+    async def ListKeys(self, request: pb.ListKeysRequest, _context: object) -> pb.ListKeysResponse:  # noqa: N802
+        """List an organization's keys."""
+        keys = await self._repository.list_keys(request.organization_id)
+        return pb.ListKeysResponse(keys=map(wire.key_message, keys))
+
+    async def RevokeKey(self, request: pb.RevokeKeyRequest, _context: object) -> pb.RevokeKeyResponse:  # noqa: N802
+        """End a key."""
+        found = await self._repository.revoke_key(request.organization_id, request.key_id)
+        key, digest = present(found, "key_id", request.key_id)
+        self._cache.forget(digest, asyncio.get_running_loop().time())
+        return pb.RevokeKeyResponse(key=wire.key_message(key))
+
+
+def _permission(number: account_pb2.Permission.ValueType) -> Permission:
+    permission = wire.PERMISSION_OF.get(number)
+    if permission is None:
+        raise errors.InvalidParameter.of("permissions", "permissions that exist")
+    return permission

@@ -1,0 +1,36 @@
+"""The settings of this service; each is the variable IMAGINEO_AUTH_<FIELD>, or the platform-wide IMAGINEO_<FIELD>."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from imagineo.settings import Secret
+
+PREFIX: Final = "IMAGINEO_AUTH_"
+
+
+@dataclasses.dataclass(frozen=True)
+class AdminSettings:
+    """What migrations and the operator's commands need."""
+
+    postgres_dsn: Secret
+    log_level: str = "INFO"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What serving needs. Addresses are host:port; port 0 takes a free one."""
+
+    postgres_dsn: Secret
+    nats_url: str
+    status_address: str
+    listen: str = "127.0.0.1:50051"
+    metrics_listen: str = "127.0.0.1:0"
+    log_level: str = "INFO"
+    ports_file: str = ""
+    postgres_connections: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.postgres_connections <= 100:
+            raise ValueError("POSTGRES_CONNECTIONS must be between 1 and 100")

@@ -1,0 +1,84 @@
+"""Between this service's nouns and the protocol's messages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imagineo.v1 import account_pb2 as pb
+from imagineo.v1 import auth_service_pb2 as service_pb
+from imagineo.wire.times import timestamp
+
+from services.auth.accounts import Key, Organization, Permission, Principal
+from services.auth.admission import Check, RateLimit, Verdict
+from services.auth.plans import Limits, Plan
+
+PLANS: Final = {Plan.FREE: pb.PLAN_FREE, Plan.BASIC: pb.PLAN_BASIC, Plan.PREMIUM: pb.PLAN_PREMIUM}
+PLAN_OF: Final = {number: plan for plan, number in PLANS.items()}
+PERMISSIONS: Final = {permission: pb.Permission.Value("PERMISSION_" + permission.name) for permission in Permission}
+PERMISSION_OF: Final = {number: permission for permission, number in PERMISSIONS.items()}
+
+
+def check(message: service_pb.Check) -> Check:
+    """Read a check; a permission that is not set stays None, which no key grants."""
+    return Check(message.key_sha256, PERMISSION_OF.get(message.permission), message.reserve_run_id)
+
+
+def verdict_message(verdict: Verdict) -> service_pb.Verdict:
+    """Write a verdict."""
+    return service_pb.Verdict(
+        error=verdict.error.detail() if verdict.error else None,
+        principal=principal_message(verdict.principal) if verdict.principal else None,
+        rate_limit=rate_limit_message(verdict.rate_limit) if verdict.rate_limit else None,
+    )
+
+
+def principal_message(principal: Principal) -> pb.Principal:
+    """Write a principal."""
+    return pb.Principal(
+        organization_id=principal.organization_id,
+        key_id=principal.key_id,
+        plan=PLANS[principal.plan],
+        limits=limits_message(principal.limits),
+    )
+
+
+def rate_limit_message(rate_limit: RateLimit) -> pb.RateLimit:
+    """Write where the requests of this minute stand."""
+    return pb.RateLimit(
+        limit=rate_limit.limit, remaining=rate_limit.remaining, reset_at_epoch_s=rate_limit.reset_at_epoch_s
+    )
+
+
+def limits_message(limits: Limits) -> pb.Limits:
+    """Write limits."""
+    return pb.Limits(
+        requests_per_minute=limits.requests_per_minute,
+        images_per_month=limits.images_per_month,
+        queued_runs=limits.queued_runs,
+    )
+
+
+def organization_message(organization: Organization) -> pb.Organization:
+    """Write an organization with the limits in force."""
+    return pb.Organization(
+        organization_id=organization.organization_id,
+        name=organization.name,
+        plan=PLANS[organization.plan],
+        limits=limits_message(organization.limits),
+        created_at=timestamp(organization.created_at),
+    )
+
+
+def key_message(key: Key) -> pb.ApiKey:
+    """Write a key's public half."""
+    return pb.ApiKey(
+        key_id=key.key_id,
+        organization_id=key.organization_id,
+        name=key.name,
+        prefix=key.prefix,
+        permissions=sorted(PERMISSIONS[Permission(permission)] for permission in key.permissions),
+        created_at=timestamp(key.created_at),
+        expires_at=timestamp(key.expires_at),
+        revoked_at=timestamp(key.revoked_at),
+        last_used_at=timestamp(key.last_used_at),
+    )
