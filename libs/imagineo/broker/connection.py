@@ -140,9 +140,13 @@ class Connection:
         body: bytes = b"",
         *,
         headers: dict[str, str] | None = None,
+        inbox: str | None = None,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Msg:
         """Send a message and wait for its one reply.
+
+        With an `inbox`, one request at a time, whoever listens there hands the reply to `resolve`: a delivered message
+        bears the subject it was published on, so that a shared inbox could not tell whose it is.
 
         Raises:
             Unavailable: at once if disconnected or when the connection breaks; after `timeout_s` without a reply.
@@ -152,12 +156,12 @@ class Connection:
         if client is None:
             raise away()
         loop = asyncio.get_running_loop()
-        token = str(next(self._tokens))
-        reply = self._waiting[token] = loop.create_future()
+        reply_to = inbox or f"{self._inbox}.{next(self._tokens)}"
+        reply = self._waiting[reply_to] = loop.create_future()
         # A timer rather than a cancellation: nats-py swallows cancellations while it flushes.
         timer = loop.call_later(timeout_s, _give_up, reply)
         try:
-            await client.publish(subject, body, reply=f"{self._inbox}.{token}", headers=headers)
+            await client.publish(subject, body, reply=reply_to, headers=headers)
             return await reply
         except nats.errors.MaxPayloadError as problem:
             raise Internal("The message is larger than the queue takes.") from problem
@@ -165,10 +169,14 @@ class Connection:
             raise away() from problem
         finally:
             timer.cancel()
-            del self._waiting[token]
+            del self._waiting[reply_to]
 
     async def _take_reply(self, message: Msg) -> None:
-        reply = self._waiting.get(message.subject.rpartition(".")[2])
+        await self.resolve(message.subject, message)
+
+    async def resolve(self, reply_to: str, message: Msg) -> None:
+        """Give a reply to the request that waits for it."""
+        reply = self._waiting.get(reply_to)
         if reply is not None and not reply.done():
             reply.set_result(message)
         elif message.reply.startswith("$JS.ACK."):  # a job for someone who waits no longer: hand it back at once

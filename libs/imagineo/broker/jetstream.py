@@ -20,6 +20,7 @@ from imagineo.broker import streams, subjects
 from imagineo.broker.connection import REQUEST_TIMEOUT_S, Connection, Listener, away
 from imagineo.broker.consumer import run_consumer
 from imagineo.broker.delivery import JetStreamDelivery
+from imagineo.broker.job_pull import MISSING, JobPull
 from imagineo.broker.port import BatchHandler, Delivery, HintHandler, Stream
 from imagineo.errors import Unavailable
 from imagineo.v1 import job_pb2
@@ -30,9 +31,6 @@ _log = logging.getLogger(__name__)
 _MAX_IN_FLIGHT: Final = 256
 _CONNECT_WAIT_S: Final = 2.0
 _ENSURE_RETRY_S: Final = 1.0
-#: Answers to a pull where the queue is not there: 503 says that nobody listens, 409 that it was deleted meanwhile.
-_MISSING: Final = ("409", "503")
-_PULL_ONE: Final = b'{"batch":1,"no_wait":true}'
 #: An outcome or event that its handler neither acks nor hands back comes again after so long.
 _BATCH_ACK_WAIT_S: Final = 30.0
 _FILTERS: Final[dict[Stream, str]] = {"OUTCOMES": subjects.OUTCOMES, "EVENTS": subjects.EVENTS}
@@ -47,6 +45,7 @@ class JetStreamBroker:
         self._in_flight = asyncio.Semaphore(_MAX_IN_FLIGHT)
         #: What shall be there, by stream and durable name.
         self._consumers: dict[tuple[str, str], dict[str, Any]] = {}
+        self._pulls: dict[str, JobPull] = {}
         self._adrift = asyncio.Event()
         self._ready = asyncio.Event()
         self._wakeups: set[JetStreamWakeup] = set()
@@ -163,20 +162,22 @@ class JetStreamBroker:
 
     async def next_job(self, queue: str) -> Delivery | None:
         """See `port.Broker`."""
-        if ("JOBS", queue) not in self._consumers:
+        pull = self._pulls.get(queue)
+        if pull is None:
+            pull = self._pulls[queue] = JobPull(self._connection, queue)
             await self._want_queue(queue)
-        message = await self._pull_one(queue)
-        if (message.headers or {}).get("Status") in _MISSING:
+        message = await self._ask(pull)
+        if (message.headers or {}).get("Status") in MISSING:
             await self._make_shape()
-            message = await self._pull_one(queue)
+            message = await self._ask(pull)
         status = (message.headers or {}).get("Status")
-        if status in _MISSING:
+        if status in MISSING:
             raise away("The queue is not set up.")
         return JetStreamDelivery.of(message, self._connection) if status is None else None
 
-    async def _pull_one(self, queue: str) -> Msg:
+    async def _ask(self, pull: JobPull) -> Msg:
         try:
-            return await self._connection.request(f"$JS.API.CONSUMER.MSG.NEXT.JOBS.{queue}", _PULL_ONE)
+            return await pull.ask()
         except Unavailable:
             self._adrift.set()  # the queue may be gone
             raise
