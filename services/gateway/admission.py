@@ -1,0 +1,176 @@
+"""The way of a submit: authorize, resolve, accept, publish; each in one shared call, all within one time budget.
+
+What stands in the body is checked before anybody is asked, and complained about after: a stranger learns only that
+he is one, and a bad body reserves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from imagineo import errors
+from imagineo.ids import new_id
+from imagineo.rpc.coalesce import Coalescer
+from imagineo.v1 import account_pb2, generation_service_pb2
+from starlette.datastructures import Headers
+
+from services.gateway.authentication import Gatekeeper
+from services.gateway.completion import check_lora_ids, complete, make_job
+from services.gateway.exchange import Exchange
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.peers import Peers
+from services.gateway.preferences import Preferences
+from services.gateway.publishing import Publisher
+from services.gateway.resolution import Resolver
+from services.gateway.retraction import Retraction
+from services.gateway.submission import Wanted
+
+#: A refusal is answered within 3 s whatever is frozen; this leaves the rest of it to the network and the loop.
+BUDGET_S: Final = 2.5
+
+_SEED_BITS: Final = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A submit that is well-formed as far as can be told without knowing its model."""
+
+    wanted: Wanted
+    preferences: Preferences
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the client is told of its run."""
+
+    run_id: str
+    seed: int
+    estimated_time_s: int
+
+
+class Admission:
+    """Takes submits in.
+
+    Args:
+        now_s: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        peers: Peers,
+        gatekeeper: Gatekeeper,
+        resolver: Resolver,
+        publisher: Publisher,
+        retraction: Retraction,
+        metrics: GatewayMetrics,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._peers = peers
+        self._gatekeeper = gatekeeper
+        self._resolver = resolver
+        self._publisher = publisher
+        self._retraction = retraction
+        self._metrics = metrics
+        self._now_s = now_s
+        self._submissions: Coalescer[generation_service_pb2.Submission, generation_service_pb2.Acceptance] = Coalescer(
+            self._accept
+        )
+
+    async def submit(self, headers: Headers, exchange: Exchange, request: Request | errors.Refused) -> Accepted:
+        """Accept one run durably, and publish its job if the stream can be reached.
+
+        Args:
+            headers: of the HTTP request; they hold the API key.
+            exchange: gets principal, rate limit and run id.
+            request: what is asked for, or what is wrong with it.
+
+        Raises:
+            Refused: the client's fault; nothing is stored, charged or queued.
+            Unavailable: within `BUDGET_S`; nothing is stored or charged, or it will be undone.
+        """
+        run_id = new_id("gen")
+        reserve = "" if isinstance(request, errors.Refused) else run_id
+        deadline_s = asyncio.get_running_loop().time() + BUDGET_S
+        principal = await self._gatekeeper.admit(
+            headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE, reserve_run_id=reserve
+        )
+        if isinstance(request, errors.Refused):
+            raise request
+        submission = await self._prepare(run_id, principal, request, exchange, deadline_s)
+        acceptance = await self._accept_one(submission, deadline_s)
+        exchange.run_id = acceptance.run_id
+        if acceptance.run_id != run_id:
+            self._retraction.release(run_id)
+        elif not acceptance.replayed:
+            await self._publisher.publish(submission.job)
+        return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
+
+    async def _prepare(
+        self, run_id: str, principal: account_pb2.Principal, request: Request, exchange: Exchange, deadline_s: float
+    ) -> generation_service_pb2.Submission:
+        """Everything between the reservation and the acceptance; whatever fails here gives the image back."""
+        wanted, preferences = request.wanted, request.preferences
+        try:
+            check_lora_ids(wanted)
+            async with asyncio.timeout_at(deadline_s):
+                resolved = await self._resolver.resolve(
+                    principal.organization_id, wanted.model_id, tuple(lora.model_id for lora in wanted.loras)
+                )
+            parameters = complete(wanted, resolved, chosen_seed=secrets.randbits(_SEED_BITS))
+        except TimeoutError as problem:
+            self._retraction.release(run_id)
+            raise errors.Unavailable from problem
+        except BaseException:
+            self._retraction.release(run_id)
+            raise
+        return generation_service_pb2.Submission(
+            job=make_job(
+                run_id,
+                principal,
+                parameters,
+                resolved,
+                accepted_at_s=self._now_s(),
+                cancel_after_s=preferences.cancel_after_s,
+                request_id=exchange.request_id,
+            ),
+            key_id=principal.key_id,
+            metadata=wanted.metadata,
+            idempotency_key=preferences.idempotency_key,
+            body_sha256=hashlib.sha256(request.body).digest(),
+            queued_runs_limit=principal.limits.queued_runs,
+        )
+
+    async def _accept_one(
+        self, submission: generation_service_pb2.Submission, deadline_s: float
+    ) -> generation_service_pb2.Acceptance:
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                acceptance = await self._submissions.submit(submission)
+        except (TimeoutError, asyncio.CancelledError, errors.ImagineoError) as problem:
+            # Nobody knows whether it was stored: a lost answer looks like a lost question.
+            job = submission.job
+            keep = bool(submission.idempotency_key)
+            self._retraction.retract(job.organization_id, job.run_id, keep_if_accepted=keep)
+            if isinstance(problem, TimeoutError):
+                raise errors.Unavailable from problem
+            raise
+        if acceptance.HasField("error"):
+            self._retraction.release(submission.job.run_id)
+            raise errors.from_detail(acceptance.error)
+        return acceptance
+
+    async def _accept(
+        self, submissions: list[generation_service_pb2.Submission]
+    ) -> Sequence[generation_service_pb2.Acceptance]:
+        self._metrics.batched("accept", len(submissions))
+        request = generation_service_pb2.AcceptRequest(submissions=submissions)
+        answer = await self._peers.ask(self._peers.status.Accept, request)
+        if len(answer.acceptances) != len(submissions):
+            raise errors.Internal("status answered another number of acceptances than submissions")
+        return list(answer.acceptances)

@@ -1,0 +1,156 @@
+"""Wires the gateway: the only place that builds adapters, and the life of the process from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+from imagineo import errors
+from imagineo.blobs import Blobs
+from imagineo.blobs.obstore import ObstoreBlobs
+from imagineo.broker.jetstream import JetStreamBroker
+from imagineo.broker.port import Broker
+from imagineo.process import write_ports
+from imagineo.rpc.channel import connect
+from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.readiness import Readiness
+from starlette.types import ASGIApp
+
+from services.gateway.admission import Admission
+from services.gateway.authentication import Gatekeeper
+from services.gateway.background import Background
+from services.gateway.dispatch import router
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.middleware.access_log import AccessLog
+from services.gateway.middleware.body_limit import BodyLimit
+from services.gateway.middleware.error_answers import ErrorAnswers
+from services.gateway.middleware.request_id import RequestId
+from services.gateway.parts import Parts
+from services.gateway.peers import Peers
+from services.gateway.publishing import Publisher
+from services.gateway.resolution import Resolver
+from services.gateway.retraction import Retraction
+from services.gateway.routes import ROUTES
+from services.gateway.settings import GatewaySettings
+from services.gateway.signing import UrlSigner
+from services.gateway.specification import document
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 2_048
+
+
+def wire(
+    settings: GatewaySettings,
+    *,
+    peers: Peers,
+    broker: Broker,
+    blobs: Blobs,
+    background: Background,
+    metrics: GatewayMetrics,
+) -> Parts:
+    """Put the parts together around the given adapters."""
+    gatekeeper = Gatekeeper(peers, metrics)
+    publisher = Publisher(broker, peers, background, metrics, time.monotonic)
+    resolver = Resolver(peers, time.monotonic)
+    retraction = Retraction(peers, background)
+    admission = Admission(peers, gatekeeper, resolver, publisher, retraction, metrics, time.time)
+
+    async def check_broker() -> None:
+        if not broker.connected:
+            raise errors.Unavailable("not connected")
+
+    return Parts(
+        settings=settings,
+        peers=peers,
+        gatekeeper=gatekeeper,
+        admission=admission,
+        blobs=blobs,
+        signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
+        readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
+        draining=asyncio.Event(),
+        openapi=msgspec.json.encode(document(ROUTES, server_url=settings.public_url)),
+    )
+
+
+def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
+    """The ASGI app: the routes inside their layers."""
+    app: ASGIApp = router(parts, ROUTES)
+    app = BodyLimit(app, parts.settings.body_limit_bytes)
+    app = ErrorAnswers(app)
+    app = AccessLog(app, metrics)
+    return RequestId(app)
+
+
+async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then let the requests in flight finish."""
+    metrics, background = GatewayMetrics(), Background()
+    peers = Peers(
+        auth=connect(settings.auth_address),
+        catalog=connect(settings.catalog_address),
+        status=connect(settings.status_address),
+    )
+    broker = await JetStreamBroker.connect(settings.nats_url, name="gateway")
+    blobs = ObstoreBlobs.from_url(settings.blobs_url)
+    parts = wire(settings, peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
+    lag = asyncio.create_task(telemetry.watch_loop_lag("gateway"))
+    listener = _listen(settings.listen)
+    server = _Server(_config(build(parts, metrics), settings))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        write_ports(
+            settings.ports_file,
+            listen=listener.getsockname()[1],
+            metrics=telemetry.serve(settings.metrics_listen),
+        )
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        parts.draining.set()
+        server.should_exit = True
+        await serving
+        await background.drain(5.0)
+    finally:
+        lag.cancel()
+        stopping.cancel()
+        await broker.close()
+        await blobs.close()
+        await peers.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to `imagineo.process`, which sets the stop event."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
+    options: dict[str, Any] = {
+        "http": "httptools",
+        "ws": "none",
+        "lifespan": "off",
+        "interface": "asgi3",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "backlog": _BACKLOG,
+        "timeout_graceful_shutdown": settings.drain_s,
+    }
+    return uvicorn.Config(app, **options)
+
+
+def _listen(address: str) -> socket.socket:
+    """Bind before serving, so that the port is known however it was chosen."""
+    host, _, port = address.rpartition(":")
+    listener = socket.create_server((host or "127.0.0.1", int(port)), backlog=_BACKLOG)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,50 @@
+"""What handlers may use. `app` builds it; nothing here builds anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import msgspec
+from imagineo.blobs import Blobs
+from imagineo.telemetry.readiness import Readiness
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.admission import Admission
+from services.gateway.authentication import Gatekeeper
+from services.gateway.peers import Peers
+from services.gateway.settings import GatewaySettings
+from services.gateway.signing import UrlSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The gateway's parts, wired."""
+
+    settings: GatewaySettings
+    peers: Peers
+    gatekeeper: Gatekeeper
+    admission: Admission
+    blobs: Blobs
+    signer: UrlSigner
+    readiness: Readiness
+    draining: asyncio.Event
+    """Set at SIGTERM: readiness says no, and waits end at once."""
+    openapi: bytes
+
+    def public_url(self, request: Request) -> str:
+        """What URLs in an answer begin with."""
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        return f"{request.url.scheme}://{request.headers.get('host', self.settings.listen)}"
+
+    def now_s(self) -> float:
+        """Unix time in seconds."""
+        return time.time()
+
+
+def json_response(content: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(content), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,61 @@
+"""The services behind the gateway: their stubs, and one bounded way to ask them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+from imagineo import errors
+from imagineo.rpc.client import call, check_health
+from imagineo.v1 import auth_service_pb2_grpc, catalog_service_pb2_grpc, generation_service_pb2_grpc
+
+#: One call to a service. A submit makes up to three in a row and has `admission.BUDGET_S` for all.
+CALL_TIMEOUT_S: Final = 2.0
+
+
+class Peers:
+    """The three services; each `ask_…` is one call. Build it inside the event loop that uses it."""
+
+    def __init__(self, *, auth: grpc.aio.Channel, catalog: grpc.aio.Channel, status: grpc.aio.Channel) -> None:
+        self._channels = {"auth": auth, "catalog": catalog, "status": status}
+        # The generated stubs are typed for blocking channels; on these they answer awaitables.
+        self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(auth)
+        self.catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(catalog)
+        self.status: Any = generation_service_pb2_grpc.GenerationServiceStub(status)
+
+    async def ask(self, method: Any, request: Any) -> Any:
+        """One unary call with the usual deadline.
+
+        Raises:
+            ImagineoError: what the peer refused with, or `Unavailable`.
+        """
+        return await call(method, request, timeout_s=CALL_TIMEOUT_S)
+
+    def health_checks(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """One check for each service, by name; it raises while the service is away."""
+
+        def check_of(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
+            return lambda: check_health(channel)
+
+        return {name: check_of(channel) for name, channel in self._channels.items()}
+
+    async def close(self) -> None:
+        """Let go of the channels."""
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Bound what stands inside.
+
+    Raises:
+        Unavailable: if it took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as problem:
+        raise errors.Unavailable from problem

@@ -1,0 +1,184 @@
+"""The shapes of `/openapi.json`, as data. Tests hold them against what `rendering` and `submission` do."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from services.gateway.rendering import STATUSES
+from services.gateway.submission import FIELDS, MAX_EXTRA_LORAS, MAX_SEED, MAX_STEPS, MIN_SIDE_PX, OUTPUT_FORMATS
+
+Json = dict[str, Any]
+
+_TEXT: Final[Json] = {"type": "string"}
+_WHOLE: Final[Json] = {"type": "integer"}
+_TIME: Final[Json] = {"type": "string", "format": "date-time"}
+_SIDE: Final[Json] = {
+    "type": "integer",
+    "minimum": MIN_SIDE_PX,
+    "multipleOf": 8,
+    "description": "Pixels, up to the base model's maximum; default: the base model's.",
+}
+_WEIGHT: Final[Json] = {"type": "number", "minimum": 0, "maximum": 2, "default": 1.0}
+_METADATA: Final[Json] = {
+    "type": "object",
+    "maxProperties": 16,
+    "propertyNames": {"minLength": 1, "maxLength": 64},
+    "additionalProperties": {"type": "string", "maxLength": 512},
+    "description": "Yours, handed back untouched.",
+}
+
+
+def closed(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
+    """An object of exactly these properties."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def nullable(schema: Json) -> Json:
+    """The same, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _page(name: str, items: str) -> Json:
+    return closed({name: {"type": "array", "items": _ref(items)}, "next_cursor": nullable(_TEXT)})
+
+
+_SUBMISSION_FIELDS: Final[Json] = {
+    "positive_prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
+    "negative_prompt": {"type": "string", "maxLength": 2000, "default": ""},
+    "model_id": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+    "lora_weight": {**_WEIGHT, "description": "Strength of model_id's LoRA; 0 gives the base model's image."},
+    "loras": {
+        "type": "array",
+        "maxItems": MAX_EXTRA_LORAS,
+        "items": closed({"model_id": _TEXT, "weight": _WEIGHT}, optional=("weight",)),
+        "description": "More LoRAs of the same base model.",
+    },
+    "guidance": {"type": "number", "minimum": 1, "maximum": 20, "description": "Default: the base model's."},
+    "width": _SIDE,
+    "height": _SIDE,
+    "steps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS, "description": "Default: the base model's."},
+    "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "Chosen where absent."},
+    "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
+    "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
+    "metadata": _METADATA,
+}
+
+_LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
+
+SCHEMAS: Final[dict[str, Json]] = {
+    "Submission": closed(
+        _SUBMISSION_FIELDS, optional=tuple(name for name in FIELDS if name not in ("positive_prompt", "model_id"))
+    ),
+    "Urls": closed({"self": _TEXT, "events": _TEXT, "cancel": _TEXT}),
+    "Submitted": closed(
+        {
+            "run_id": _TEXT,
+            "status": {"const": "queued"},
+            "estimated_time": {"type": "integer", "description": "Whole seconds."},
+            "seed": _WHOLE,
+            "urls": _ref("Urls"),
+        }
+    ),
+    "Generation": closed(
+        {
+            "run_id": _TEXT,
+            "status": {"enum": list(STATUSES)},
+            "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+            "image_url": nullable({"type": "string", "format": "uri"}),
+            "image_url_expires_at": nullable(_TIME),
+            "seed": _WHOLE,
+            "model_id": _TEXT,
+            "base_model_id": _TEXT,
+            "loras": {"type": "array", "items": _ref("LoraReport")},
+            "parameters": {
+                "description": "A body for POST /v1/generate that gives the same image.",
+                **_ref("Submission"),
+            },
+            "queue_position": nullable(_WHOLE),
+            "waiting_for": nullable(_TEXT),
+            "estimated_time": {"type": "integer", "description": "Whole seconds left."},
+            "created_at": _TIME,
+            "started_at": nullable(_TIME),
+            "finished_at": nullable(_TIME),
+            "attempts": _WHOLE,
+            "error": nullable(closed({"code": _TEXT, "message": _TEXT})),
+            "image": nullable(
+                closed({"width": _WHOLE, "height": _WHOLE, "format": _TEXT, "bytes": _WHOLE, "sha256": _TEXT})
+            ),
+            "source": {"type": "null"},
+            "batch_id": {"type": "null"},
+            "metadata": _METADATA,
+            "urls": _ref("Urls"),
+        }
+    ),
+    "LoraReport": closed(
+        {
+            "model_id": _TEXT,
+            "weight": {"type": "number"},
+            "matched_keys": nullable(_WHOLE),
+            "ignored_keys": nullable(_WHOLE),
+        }
+    ),
+    "Generations": _page("generations", "Generation"),
+    "Model": closed(
+        {
+            "id": _TEXT,
+            "name": _TEXT,
+            "description": _TEXT,
+            "created_at": _TIME,
+            "base_model_id": _TEXT,
+            "trigger_words": {"type": "array", "items": _TEXT},
+            "rank": _WHOLE,
+            "size_bytes": _WHOLE,
+            "shared": {"type": "boolean", "description": "The platform's, and everybody's."},
+        }
+    ),
+    "Models": _page("models", "Model"),
+    "BaseModel": closed(
+        dict.fromkeys(("id", "slug", "name", "description", "family"), _TEXT)
+        | {"created_at": _TIME}
+        | dict.fromkeys(("native_size", "default_width", "default_height", "max_width", "max_height"), _WHOLE)
+        | {"default_steps": _WHOLE, "max_steps": _WHOLE, "default_guidance": {"type": "number"}}
+        | {"schedulers": {"type": "array", "items": _TEXT}, "default_scheduler": _TEXT, "license": _TEXT}
+    ),
+    "BaseModels": _page("base_models", "BaseModel"),
+    "Limits": closed(
+        {
+            "plan": {"enum": ["free", "basic", "premium"]},
+            "requests_per_minute": closed({**_LIMIT, "resets_at": _TIME}),
+            "images_per_month": closed({**_LIMIT, "used": _WHOLE, "reserved": _WHOLE, "resets_at": _TIME}),
+            "queued_runs": closed(_LIMIT),
+            "body_limit_bytes": _WHOLE,
+            "max_wait_s": _WHOLE,
+        }
+    ),
+    "Health": closed({"status": {"const": "ok"}}),
+    "Readiness": closed(
+        {
+            "ready": {"type": "boolean"},
+            "dependencies": {
+                "type": "object",
+                "additionalProperties": closed({"ok": {"type": "boolean"}, "required": {"type": "boolean"}}),
+            },
+        }
+    ),
+    "Error": closed(
+        {
+            "error": closed(
+                {
+                    "code": _ref("ErrorCode"),
+                    "message": _TEXT,
+                    "param": {"type": "string", "description": "The field or header that is meant."},
+                    "details": {"type": "object", "additionalProperties": _TEXT},
+                    "request_id": _TEXT,
+                },
+                optional=("param", "details"),
+            )
+        }
+    ),
+}

@@ -1,0 +1,43 @@
+"""The gateway's settings, read by `__main__` from variables `IMAGINEO_GATEWAY_…`. It reads nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagineo.settings import Secret
+
+#: A signing key shorter than this could be guessed.
+_SIGNING_KEY_MIN_CHARACTERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """Where the gateway listens, whom it asks and what it bounds."""
+
+    listen: str = "127.0.0.1:8000"
+    metrics_listen: str = "127.0.0.1:0"
+    log_level: str = "INFO"
+    ports_file: str = ""
+    auth_address: str
+    catalog_address: str
+    status_address: str
+    nats_url: str
+    blobs_url: str
+    public_url: str = ""
+    """How clients reach the gateway, such as `https://images.example.org`; empty: as each request's Host says."""
+    signing_key: Secret
+    """Signs image URLs; all gateways of one platform share it."""
+    body_limit_bytes: int = 65_536
+    image_url_ttl_s: int = 3_600
+    drain_s: int = 20
+    """How long requests in flight may take to finish after SIGTERM."""
+
+    def __post_init__(self) -> None:
+        if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
+            raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
+        if self.body_limit_bytes < 1_024:
+            raise ValueError("body_limit_bytes must be at least 1024")
+        if self.image_url_ttl_s < 1:
+            raise ValueError("image_url_ttl_s must be at least 1")
+        if self.public_url and not self.public_url.startswith(("http://", "https://")):
+            raise ValueError("public_url must begin with http:// or https://")

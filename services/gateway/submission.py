@@ -1,0 +1,147 @@
+"""The body of `POST /v1/generate`: decoding, the field table and what a valid one holds. Pure.
+
+Owns everything that can be told without knowing the model; `completion` does the rest. Where a JSON object repeats a
+name, the last one counts. The order of complaints is: JSON, unknown fields, missing fields, then values as tabled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from imagineo import errors
+
+from services.gateway.fields import Check, choice, missing, number, pairs, side, text, unknown, whole
+
+MAX_SEED: Final = 2**53 - 1
+MAX_EXTRA_LORAS: Final = 5
+OUTPUT_FORMATS: Final = ("png", "webp", "jpeg")
+SIDE_STEP_PX: Final = 8
+MIN_SIDE_PX: Final = 64
+MAX_STEPS: Final = 100
+
+_MODEL_ID: Final = text(1, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraLora:
+    """One more LoRA with its strength."""
+
+    model_id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asks for; None where the base model's default is to be taken."""
+
+    positive_prompt: str
+    model_id: str
+    negative_prompt: str = ""
+    lora_weight: float = 1.0
+    loras: tuple[ExtraLora, ...] = ()
+    guidance: float | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    scheduler: str | None = None
+    output_format: str = "png"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+_LORA_FIELDS: Final[dict[str, Check]] = {"model_id": _MODEL_ID, "weight": number(0, 2)}
+
+
+def _loras(param: str, value: object) -> tuple[ExtraLora, ...]:
+    if not isinstance(value, list) or len(value) > MAX_EXTRA_LORAS:
+        raise errors.InvalidParameter.of(param, f"a list of at most {MAX_EXTRA_LORAS} objects {{model_id, weight}}")
+    return tuple(_lora(f"{param}[{index}]", entry) for index, entry in enumerate(value))
+
+
+def _lora(param: str, value: object) -> ExtraLora:
+    if not isinstance(value, dict):
+        raise errors.InvalidParameter.of(param, "an object {model_id, weight}")
+    values = _checked(value, _LORA_FIELDS, {"model_id": "a model's id"}, within=f"{param}.")
+    return ExtraLora(**values)
+
+
+FIELDS: Final[dict[str, Check]] = {
+    "positive_prompt": text(1, 2000),
+    "negative_prompt": text(0, 2000),
+    "model_id": _MODEL_ID,
+    "lora_weight": number(0, 2),
+    "loras": _loras,
+    "guidance": number(1, 20),
+    "width": side(SIDE_STEP_PX, MIN_SIDE_PX),
+    "height": side(SIDE_STEP_PX, MIN_SIDE_PX),
+    "steps": whole(1, MAX_STEPS),
+    "seed": whole(0, MAX_SEED),
+    "scheduler": text(1, 64),
+    "output_format": choice(OUTPUT_FORMATS),
+    "metadata": pairs(16, 64, 512),
+}
+
+_REQUIRED: Final = {
+    "positive_prompt": "a string of 1 to 2000 characters",
+    "model_id": "the id of a model of yours, a shared one, or a base model",
+}
+
+
+def read_submission(body: bytes) -> Wanted:
+    """Decode and check a body.
+
+    Raises:
+        InvalidJson: if it is not one JSON object.
+        UnknownField: if it has a field that is not in the table.
+        InvalidParameter: if a required field is absent or a value is out of its type or range.
+    """
+    document = decode(body)
+    if not isinstance(document, dict):
+        raise errors.InvalidJson("The body must be a JSON object.")
+    return Wanted(**_checked(document, FIELDS, _REQUIRED, within=""))
+
+
+def decode(body: bytes) -> Any:
+    """Decode JSON. NaN, Infinity, 1e400 and lone surrogates come through, for the checks to name the field they are in.
+
+    Raises:
+        InvalidJson: if it is nothing that resembles JSON, or nested too deep.
+    """
+    if not body.strip():
+        raise errors.InvalidJson("The body is empty. It must be a JSON object.")
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError as problem:
+        raise errors.InvalidJson("The body is nested too deep.") from problem
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_leniently(body)
+
+
+def _decode_leniently(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as problem:
+        raise errors.InvalidJson("The body is not UTF-8.") from problem
+    except RecursionError as problem:
+        raise errors.InvalidJson("The body is nested too deep.") from problem
+    except json.JSONDecodeError as problem:
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise errors.InvalidJson(f"The body is not valid JSON: {problem.msg} at {where}.") from problem
+    except ValueError as problem:  # an integer of thousands of digits
+        raise errors.InvalidJson("The body holds a number that is too long.") from problem
+
+
+def _checked(
+    document: dict[str, Any], checks: Mapping[str, Check], required: Mapping[str, str], *, within: str
+) -> dict[str, Any]:
+    for name in document:
+        if name not in checks:
+            raise unknown(name, checks, within=within)
+    for name, allowed in required.items():
+        if name not in document:
+            raise missing(within + name, allowed)
+    return {name: check(within + name, document[name]) for name, check in checks.items() if name in document}
