@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NoReturn
@@ -26,10 +26,13 @@ _METADATA_MAX_CHARACTERS: Final = 65_536
 _CHUNK_BYTES: Final = 4 << 20  # a multiple of every element's size
 _ELEMENT_BYTES: Final = {"F16": 2, "BF16": 2, "F32": 4}
 _NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{1,300}")
-_FACTOR: Final = re.compile(r"(?P<module>.+?)[._]lora[._](?P<side>A|B|down|up)(?:\.[A-Za-z0-9_]+)?\.weight")
+_FACTOR: Final = re.compile(
+    r"(?P<module>.+?)[._]lora[._](?:linear_layer\.)?(?P<side>A|B|down|up)(?:\.[A-Za-z0-9_]+)?\.weight"
+)
 _ALPHA: Final = re.compile(r"(?P<module>.+)\.alpha")
 _KOHYA_TARGET: Final = re.compile(
-    r"(?:to_[qkv]|to_out_0|[qkv]_proj|out_proj|proj_(?:in|out|mlp)|ff_net_0_proj|ff_net_2|fc[12]|conv\d?|conv_shortcut|time_emb_proj|linear\d?)$"
+    r"(?:to_[qkv]|to_out_0|[qkv]_proj|out_proj|proj_(?:in|out|mlp)|ff_net_0_proj|ff_net_2|fc[12]"
+    r"|conv\d?|conv_shortcut|time_emb_proj|linear\d?)$"
 )
 
 # The bytes that hold the sign and the top of the exponent of a number that is finite and reasonable. For F16 they tell
@@ -41,11 +44,11 @@ _FINE_HIGH_BYTES: Final = {
 }
 
 Naming = Literal["diffusers", "peft", "kohya"]
-_STARTS: Final[dict[Naming, tuple[str, ...]]] = {
-    "kohya": ("lora_",),
-    "peft": ("base_model.model.",),
-    "diffusers": ("unet.", "transformer.", "text_encoder.", "text_encoder_2."),
-}
+_KOHYA_START: Final = "lora_"
+_STARTS: Final = (
+    *("base_model.model.", "unet.", "transformer.", "text_encoder.", "text_encoder_2."),
+    *("down_blocks.", "mid_block.", "up_blocks."),
+)
 
 
 class BadLoraFile(InvalidParameter):
@@ -240,11 +243,16 @@ def _rank(module: str, pair: dict[str, Tensor]) -> int:
     return down[0]
 
 
-def _naming(modules: Iterable[str]) -> Naming:
-    for naming, starts in _STARTS.items():
-        if all(module.startswith(starts) for module in modules):
-            return naming
-    raise _misfit_of("the names of its modules follow none of the namings diffusers, peft and kohya")
+def _naming(factors: dict[str, dict[str, Tensor]]) -> Naming:
+    """`lora_unet_….lora_down` is kohya's, `unet.….lora_A` PEFT's, `unet.….lora.down` diffusers' own."""
+    if all(module.startswith(_KOHYA_START) for module in factors):
+        return "kohya"
+    if not all(module.startswith(_STARTS) for module in factors):
+        raise _misfit_of("the names of its modules follow none of the namings diffusers, peft and kohya")
+    are_peft = {pair["down"].name.endswith(("lora_A.weight", "lora_A.default.weight")) for pair in factors.values()}
+    if len(are_peft) > 1:
+        raise _misfit_of("it mixes the namings diffusers and peft")
+    return "peft" if are_peft.pop() else "diffusers"
 
 
 def _target(module: str, naming: Naming) -> str:

@@ -165,7 +165,7 @@ def _native_px(family: Family, denoiser: dict[str, Any], vae: dict[str, Any]) ->
     if family == "flux":
         return _FLUX_NATIVE_PX
     sample_size = denoiser.get("sample_size")
-    channels = vae.get("block_out_channels")
+    channels = vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
     if type(sample_size) is not int or sample_size < 1:
         raise FailedPrecondition(
             "The denoiser's config.json names no whole sample_size, so the native size is unknown."

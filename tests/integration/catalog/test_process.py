@@ -1,0 +1,163 @@
+"""The catalog as an operator runs it: its command line, its start without a database, its healing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from imagineo import errors
+from imagineo.ids import new_id
+from imagineo.rpc.channel import connect
+from imagineo.rpc.client import call, check_health
+from imagineo.v1 import catalog_service_pb2 as pb
+from imagineo.v1 import catalog_service_pb2_grpc
+
+from tests.support import lora_files
+from tests.support.servers import PostgresServer, postgres_server
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def environ(own_postgres: PostgresServer, tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT / 'libs'}:{ROOT}",
+        "IMAGINEO_CATALOG_POSTGRES_DSN": own_postgres.dsn(),
+        "IMAGINEO_BLOBS_URL": (tmp_path / "store").as_uri(),
+        "IMAGINEO_CATALOG_PORTS_FILE": str(tmp_path / "ports.json"),
+    }
+
+
+async def _run(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.catalog", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environ,
+        cwd=ROOT,
+    )
+    output, _ = await child.communicate()
+    return child.returncode or 0, output.decode()
+
+
+@contextlib.asynccontextmanager
+async def _serving(environ: dict[str, str]) -> AsyncIterator[grpc.aio.Channel]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.catalog"), stderr=asyncio.subprocess.PIPE, env=environ, cwd=ROOT
+    )
+    assert child.stderr
+    try:
+        while b"catalog serves on port" not in (line := await child.stderr.readline()):
+            assert line, "the catalog ended"
+        drain = asyncio.create_task(child.stderr.read())
+        channel = connect(f"127.0.0.1:{json.loads(Path(environ['IMAGINEO_CATALOG_PORTS_FILE']).read_text())['listen']}")
+        yield channel
+        await channel.close()
+        child.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await child.wait() == 0
+        await drain
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def test_the_command_line_migrates_seeds_and_adds(environ: dict[str, str], tmp_path: Path):
+    starter = lora_files.write_starter(tmp_path / "starter")
+    plain = lora_files.write_base(tmp_path / "My_Model v1")
+    for attempt in range(2):
+        assert (await _run(environ, "migrate"))[0] == 0, attempt
+    code, seeded = await _run(environ, "seed", str(starter))
+    assert code == 0, seeded
+    code, added = await _run(environ, "add-base-model", str(plain))
+    assert code == 0, added
+    assert "my-model-v1" in added
+    code, lora = await _run(
+        environ, "add-lora", str(starter / "loras" / "style-1.safetensors"), "--base", "my-model-v1", "--name", "Own"
+    )
+    assert code == 0, lora
+    async with _serving(environ) as channel:
+        stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+        bases = (await call(stub.ListBaseModels, pb.ListBaseModelsRequest(), timeout_s=5)).base_models
+        assert [base.slug for base in bases] == ["my-model-v1", "tiny"]
+        loras = (await call(stub.ListLoras, pb.ListLorasRequest(organization_id="org_a"), timeout_s=5)).loras
+        assert [lora.name for lora in loras] == ["Own", "Style 0"]
+
+
+async def test_the_command_line_refuses_with_a_sentence(environ: dict[str, str], tmp_path: Path):
+    code, output = await _run({**environ, "IMAGINEO_CATALOG_POSTGRES_DSN": "postgresql://127.0.0.1:1/x"}, "migrate")
+    assert (code, "Traceback" in output) == (1, False), output
+    await _run(environ, "migrate")
+    for arguments, why in (
+        (("add-base-model", str(lora_files.write_base(tmp_path / "v", pipeline="VideoPipeline"))), "VideoPipeline"),
+        (("add-base-model", str(tmp_path)), "model_index.json"),
+        (("add-lora", str(tmp_path / "none.safetensors"), "--base", "tiny"), "Add it first"),
+    ):
+        code, output = await _run(environ, *arguments)
+        assert code == 1
+        assert why in output
+        assert "Traceback" not in output
+
+
+async def test_a_database_that_is_away_is_told_quickly_and_heals(own_postgres: PostgresServer, environ: dict[str, str]):
+    assert (await _run(environ, "migrate"))[0] == 0
+    await asyncio.to_thread(own_postgres.kill)
+    async with _serving(environ) as channel:
+        await _expect_away(channel)
+        await _until(channel, healthy=False)
+        await asyncio.to_thread(own_postgres.start)
+        await _expect_back(channel)
+        await asyncio.to_thread(own_postgres.freeze)
+        try:
+            await _expect_away(channel)
+        finally:
+            await asyncio.to_thread(own_postgres.thaw)
+        await _expect_back(channel)
+
+
+async def _resolve(channel: grpc.aio.Channel) -> pb.ResolveResponse:
+    stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+    return await call(stub.Resolve, pb.ResolveRequest(organization_id="org_a", model_id=new_id("base")), timeout_s=8)
+
+
+async def _expect_away(channel: grpc.aio.Channel) -> None:
+    started_s = time.monotonic()
+    with pytest.raises(errors.Unavailable):
+        await _resolve(channel)
+    assert time.monotonic() - started_s < 5
+
+
+async def _expect_back(channel: grpc.aio.Channel) -> None:
+    await _until(channel, healthy=True)
+    assert (await _resolve(channel)).HasField("error")
+
+
+async def _until(channel: grpc.aio.Channel, *, healthy: bool) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await check_health(channel)
+                answer = True
+            except errors.Unavailable:
+                answer = False
+            if answer is healthy:
+                return
