@@ -1,0 +1,142 @@
+"""What the service does while its dependencies are away, and that it heals by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from imagineo import errors
+from imagineo.postgres.migrations import migrate
+from imagineo.rpc.channel import connect
+
+from tests.integration.auth.conftest import MIGRATIONS, check_for, run_id
+from tests.support.servers import free_port, postgres_server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def own_postgres():
+    """A server that a test may kill."""
+    with postgres_server() as server:
+        yield server
+
+
+async def eventually_granted(auth, secret: str, within_s: float):
+    deadline_s = time.monotonic() + within_s
+    while True:
+        try:
+            return (await auth.authorize(check_for(secret, reserve=run_id())))[0]
+        except errors.Unavailable:
+            assert time.monotonic() < deadline_s
+
+
+async def test_a_killed_postgres_is_answered_within_three_seconds_and_healed_after(start, own_postgres):
+    dsn = own_postgres.new_database()
+    await asyncio.to_thread(migrate, dsn, "auth", MIGRATIONS)
+    async with start(dsn=dsn) as auth:
+        _, _, secret = await auth.new_key(requests_per_minute=10**9)
+        assert not (await auth.authorize(check_for(secret)))[0].HasField("error")
+        await asyncio.to_thread(own_postgres.kill)
+        for _ in range(3):
+            started_s = time.monotonic()
+            with pytest.raises(errors.Unavailable):
+                await auth.authorize(check_for(secret))
+            assert time.monotonic() - started_s < 3.0
+        await asyncio.to_thread(own_postgres.start)
+        verdict = await eventually_granted(auth, secret, within_s=5.0)
+        assert not verdict.HasField("error")
+
+
+async def test_it_starts_while_postgres_is_down_says_so_and_serves_once_it_is_up(start, own_postgres):
+    dsn = own_postgres.new_database()
+    await asyncio.to_thread(migrate, dsn, "auth", MIGRATIONS)
+    await asyncio.to_thread(own_postgres.stop)
+    async with start(dsn=dsn) as auth:
+        async with connect(f"127.0.0.1:{auth.port}") as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(service="imagineo.v1.AuthService"), timeout=20
+            )
+            await until(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
+            with pytest.raises(errors.Unavailable):
+                await auth.authorize(check_for("imag_x"))
+            await asyncio.to_thread(own_postgres.start)
+            await until(watch, health_pb2.HealthCheckResponse.SERVING)
+            watch.cancel()
+        verdict = (await auth.authorize(check_for("imag_x")))[0]
+        assert verdict.HasField("error")
+        assert not verdict.HasField("principal")
+
+
+async def until(watch: grpc.aio.UnaryStreamCall, status) -> None:
+    async for answer in watch:
+        if answer.status == status:
+            return
+
+
+def program(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.auth", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": "libs:.", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = await asyncio.to_thread(process.communicate, timeout=60)
+    return process.returncode, out, err
+
+
+async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, nats, tmp_path):
+    assert (await finished(program("migrate", IMAGINEO_AUTH_POSTGRES_DSN=dsn)))[0] == 0
+    assert (await finished(program("migrate", IMAGINEO_AUTH_POSTGRES_DSN=dsn)))[0] == 0
+
+    made = program(
+        "create-organization", "--name", "Local", "--plan", "premium", "--id", "org_local", IMAGINEO_POSTGRES_DSN=dsn
+    )
+    code, out, err = await finished(made)
+    assert (code, "org_local" in out) == (0, True), err
+    code, out, err = await finished(program("create-key", "org_local", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
+    assert (code, '"secret": "imag_' in out) == (0, True), err
+    code, _, err = await finished(program("create-key", "org_nobody", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
+    assert code == 2
+    assert "There is no such thing." in err
+
+    server = program(
+        IMAGINEO_AUTH_POSTGRES_DSN=dsn,
+        IMAGINEO_NATS_URL=nats.url,
+        IMAGINEO_STATUS_ADDRESS=f"127.0.0.1:{free_port()}",
+        IMAGINEO_AUTH_LISTEN=f"127.0.0.1:{(port := free_port())}",
+        IMAGINEO_AUTH_METRICS_LISTEN="127.0.0.1:0",
+        IMAGINEO_AUTH_PORTS_FILE=str(tmp_path / "ports.json"),
+    )
+    try:
+        async with connect(f"127.0.0.1:{port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        server.send_signal(signal.SIGTERM)
+        code, _, err = await finished(server)
+        assert (code, "Traceback" in err) == (0, False), err
+        assert f'"listen": {port}' in (tmp_path / "ports.json").read_text()
+    finally:
+        server.kill()
+
+
+async def test_missing_settings_are_named_together():
+    code, _, err = await finished(program())
+    assert code == 2
+    assert {line.split()[0] for line in err.splitlines()} == {
+        "IMAGINEO_AUTH_POSTGRES_DSN",
+        "IMAGINEO_AUTH_NATS_URL",
+        "IMAGINEO_AUTH_STATUS_ADDRESS",
+    }
