@@ -1,0 +1,47 @@
+"""Runs the worker: `python -m services.worker`. It sets what must stand in the environment before torch is loaded.
+
+`MALLOC_ARENA_MAX` is read by the C library at its start, so the process replaces itself once with it set; the pid
+stays. `OMP_WAIT_POLICY=passive` keeps OpenMP's threads from spinning at barriers: on shared cores that costs seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_BEFORE_START = {
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_WAIT_POLICY": "passive",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def main() -> None:
+    """Prepare the environment, then serve until SIGTERM."""
+    missing = {name: value for name, value in _BEFORE_START.items() if name not in os.environ}
+    if missing:
+        os.environ.update(missing)
+        os.execv(sys.executable, [sys.executable, "-m", "services.worker", *sys.argv[1:]])  # noqa: S606 - ourselves
+    # Late imports: they load torch, which reads the environment as it is now.
+    from imagineo import process, settings  # noqa: PLC0415
+    from imagineo.telemetry import logs  # noqa: PLC0415
+
+    from services.worker.app import serve  # noqa: PLC0415
+    from services.worker.settings import Settings  # noqa: PLC0415
+
+    try:
+        read = settings.read(Settings, os.environ, prefix="IMAGINEO_WORKER_")
+    except settings.SettingsError as problem:
+        sys.exit(f"The worker's settings are not complete:\n{problem}")
+    logs.configure("worker", read.log_level)
+    process.run(lambda stop: serve(read, stop))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A device step that hangs in native code must not hold up the end.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""LoRA files on the local disk, by digest: fetched once however many wait, verified, the least recently used dropped.
+
+A file in use stays: `hold` counts references. The folder may be emptied by hand while no worker runs; what is found
+in it at the start is verified again when it is first used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Final
+
+from imagineo.blobs.port import Blobs
+from imagineo.errors import NotFound
+from imagineo.v1 import model_pb2
+
+from services.worker.engine.base import AdapterIncompatible, AdapterMissing
+from services.worker.fetched_file import DigestMismatch, fetch
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+#: Room for one more try where the first fetch met broken bytes.
+_TRIES: Final = 2
+
+
+class AdapterCache:
+    """Bounded by bytes; all methods are called on one event loop."""
+
+    def __init__(self, blobs: Blobs, folder: Path, limit_bytes: int) -> None:
+        self._blobs = blobs
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._sizes: collections.OrderedDict[str, int] = collections.OrderedDict()
+        self._unverified: set[str] = set()
+        self._holders: collections.Counter[str] = collections.Counter()
+        self._fetches: dict[str, asyncio.Task[None]] = {}
+        self.hits = 0
+        self.misses = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime):
+            self._sizes[path.stem] = path.stat().st_size
+            self._unverified.add(path.stem)
+        for draft in folder.glob(".*"):
+            draft.unlink(missing_ok=True)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much disk the files take."""
+        return sum(self._sizes.values())
+
+    @contextlib.asynccontextmanager
+    async def hold(self, files: Iterable[model_pb2.StoredFile]) -> AsyncIterator[list[Path]]:
+        """Have the files on disk, and keep them there while the block runs.
+
+        Raises:
+            AdapterMissing: if the store has one of them no more.
+            AdapterIncompatible: if one's bytes are not those that were uploaded.
+            Unavailable: if the store is away.
+        """
+        wanted = list(files)
+        for file in wanted:
+            self._holders[file.sha256] += 1
+        try:
+            await asyncio.gather(*(self._have(file) for file in wanted))
+            yield [self._path(file.sha256) for file in wanted]
+        finally:
+            for file in wanted:
+                self._holders[file.sha256] -= 1
+            self._holders += collections.Counter()  # forgets those that nobody holds
+            self._evict()
+
+    def prefetch(self, files: Iterable[model_pb2.StoredFile]) -> None:
+        """Start to fetch files that will be held soon; a failure is met then."""
+        for file in files:
+            if _DIGEST.fullmatch(file.sha256) and file.sha256 not in self._sizes:
+                self._fetch_once(file)
+
+    async def _have(self, file: model_pb2.StoredFile) -> None:
+        if not _DIGEST.fullmatch(file.sha256):
+            raise AdapterMissing("The LoRA's file has no digest.")
+        if file.sha256 in self._unverified:
+            await self._verify(file.sha256)
+        if file.sha256 in self._sizes:
+            self.hits += 1
+            self._sizes.move_to_end(file.sha256)
+            return
+        self.misses += 1
+        # Shielded: one run that is cancelled does not take the file away from the others that wait for it.
+        await asyncio.shield(self._fetch_once(file))
+
+    def _fetch_once(self, file: model_pb2.StoredFile) -> asyncio.Task[None]:
+        task = self._fetches.get(file.sha256)
+        if task is None:
+            task = asyncio.create_task(self._fetch(file), name=f"fetch {file.sha256[:12]}")
+            self._fetches[file.sha256] = task
+            task.add_done_callback(lambda done: self._forget(file.sha256, done))
+        return task
+
+    def _forget(self, sha256: str, task: asyncio.Task[None]) -> None:
+        self._fetches.pop(sha256, None)
+        if not task.cancelled():
+            task.exception()  # a prefetch that failed is met again by whoever holds the file
+
+    async def _fetch(self, file: model_pb2.StoredFile) -> None:
+        for attempt in range(_TRIES):
+            try:
+                size_bytes = await fetch(self._blobs, file.store_key, file.sha256, self._path(file.sha256))
+            except NotFound as problem:
+                raise AdapterMissing from problem
+            except DigestMismatch as problem:
+                if attempt + 1 == _TRIES:
+                    raise AdapterIncompatible("The LoRA's file is damaged in the store.") from problem
+            else:
+                self._sizes[file.sha256] = size_bytes
+                self._evict()
+                return
+
+    async def _verify(self, sha256: str) -> None:
+        self._unverified.discard(sha256)
+        try:
+            content = await asyncio.to_thread(self._path(sha256).read_bytes)
+            is_sound = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest() == sha256)
+        except OSError:
+            is_sound = False
+        if not is_sound:
+            self._drop(sha256)
+
+    def _evict(self) -> None:
+        for sha256 in list(self._sizes):
+            if self.size_bytes <= self._limit_bytes:
+                return
+            if sha256 not in self._holders:
+                self._drop(sha256)
+
+    def _drop(self, sha256: str) -> None:
+        self._sizes.pop(sha256, None)
+        self._path(sha256).unlink(missing_ok=True)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.safetensors"

@@ -1,0 +1,204 @@
+"""Wires the worker: constructs every adapter, starts every task, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from typing import Final
+
+from imagineo.blobs.obstore import ObstoreBlobs
+from imagineo.blobs.port import Blobs
+from imagineo.broker import subjects
+from imagineo.broker.jetstream import JetStreamBroker
+from imagineo.broker.port import Broker
+from imagineo.errors import ImagineoError, Unavailable
+from imagineo.process import write_ports
+from imagineo.rpc.channel import connect
+from imagineo.rpc.client import check_health
+from imagineo.rpc.server import RpcServer
+from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.readiness import Readiness
+from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_pb2_grpc
+
+from services.worker import metrics
+from services.worker.adapter_cache import AdapterCache
+from services.worker.base_models import BaseModels
+from services.worker.beat import beat
+from services.worker.drain import drain
+from services.worker.engine.base import BaseModelBroken, Engine
+from services.worker.engine.diffusers_engine import DiffusersEngine
+from services.worker.intake import Intake
+from services.worker.lease import LeaseKeeper
+from services.worker.lifecycle import Lifecycle
+from services.worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: How long between two looks at the catalog: while nothing can be drawn, and after that.
+_EMPTY_LOOK_S: Final = 1.0
+_LOOK_S: Final = 30.0
+_READINESS_LOOK_S: Final = 2.0
+
+
+class Worker:
+    """The worker's parts, wired; `work` runs it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        broker: Broker,
+        blobs: Blobs,
+        engine: Engine,
+        status_stub: object,
+        catalog_stub: object,
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._engine = engine
+        self._refused: set[str] = set()
+        incarnation = uuid.uuid4().hex
+        self.leases = LeaseKeeper(status_stub, settings.worker_id, incarnation)
+        self.adapters = AdapterCache(blobs, settings.cache_path / "adapters", settings.adapter_cache_bytes)
+        self.bases = BaseModels(catalog_stub, blobs, settings.cache_path / "bases", settings.base_models)
+        self.lifecycle = Lifecycle(
+            broker=broker,
+            blobs=blobs,
+            leases=self.leases,
+            adapters=self.adapters,
+            engine=engine,
+            worker_id=settings.worker_id,
+        )
+        self.intake = Intake(broker, self.lifecycle, slots=engine.slots)
+        self._model_ids: dict[str, str] = {}
+
+    async def work(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+        """Draw until `stop`, then drain."""
+        cancels = await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel)
+        beating = beat(self._broker, self._settings.worker_id, self.describe)
+        async with _tasks(self.leases.keep(), beating):
+            async with _tasks(self.intake.pull(), self._open_base_models()):
+                await stop.wait()
+            await drain(self.intake, self.leases, grace_s=self._settings.drain_s, hurry=hurry)
+        await cancels.close()
+
+    def describe(self) -> event_pb2.WorkerBeat:
+        """The worker as it stands, for its beat; updates the gauges too."""
+        metrics.CACHE_BYTES.set(self.adapters.size_bytes)
+        metrics.CACHE_HITS.set(self.adapters.hits)
+        metrics.CACHE_MISSES.set(self.adapters.misses)
+        metrics.SPEED.set(self.lifecycle.speed.megapixel_steps_per_s)
+        return event_pb2.WorkerBeat(
+            worker_id=self._settings.worker_id,
+            base_model_slugs=self.intake.base_model_slugs,
+            slots=self._engine.slots,
+            running_run_ids=self.leases.run_ids,
+            megapixel_steps_per_s=self.lifecycle.speed.megapixel_steps_per_s,
+        )
+
+    async def check_base_models(self) -> None:
+        """Raise while there is no base model to draw with."""
+        if not self.intake.base_model_slugs:
+            raise Unavailable("no base model is loaded yet")
+
+    async def _open_base_models(self) -> None:
+        """Fetch and open what the catalog knows, now and whenever there is more, until cancelled."""
+        while True:
+            try:
+                for listed in await self.bases.wanted():
+                    if listed.slug not in self.intake.base_model_slugs and listed.slug not in self._refused:
+                        base = await self.bases.fetch(listed)
+                        await self._engine.open(base)
+                        await self.intake.add(base.slug)
+                        log.info("drawing with %s", base.slug)
+            except BaseModelBroken as problem:
+                self._refused.add(listed.slug)
+                log.error("%s", problem)  # noqa: TRY400 - the sentence says it all
+            except ImagineoError as problem:
+                log.warning("base models: %s", problem)
+            except OSError as problem:
+                log.error("base models cannot be kept on disk: %s", problem)  # noqa: TRY400 - the same
+            await asyncio.sleep(_LOOK_S if self.intake.base_model_slugs else _EMPTY_LOOK_S)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the worker until `stop`, then drain it; a SIGTERM after that hurries."""
+    metrics_port = telemetry.serve(settings.metrics_listen)
+    status, catalog = connect(settings.status_address), connect(settings.catalog_address)
+    broker = await JetStreamBroker.connect(settings.nats_url, name=f"worker {settings.worker_id}")
+    blobs = ObstoreBlobs.from_url(settings.blobs_url)
+    engine = DiffusersEngine(threads=settings.threads, device=settings.device)
+    worker = Worker(
+        settings,
+        broker=broker,
+        blobs=blobs,
+        engine=engine,
+        status_stub=generation_service_pb2_grpc.GenerationServiceStub(status),
+        catalog_stub=catalog_service_pb2_grpc.CatalogServiceStub(catalog),
+    )
+    readiness = Readiness(
+        {
+            "nats": lambda: _connected(broker),
+            "status": lambda: check_health(status),
+            "catalog": lambda: check_health(catalog),
+            "blobs": blobs.ping,
+            "base models": worker.check_base_models,
+        }
+    )
+    server = RpcServer(settings.listen)
+    port = await server.start()
+    write_ports(settings.ports_file, listen=port, metrics=metrics_port)
+    hurry = asyncio.Event()
+    try:
+        async with _tasks(telemetry.watch_loop_lag("worker"), _watch_readiness(readiness, server), _hurry(stop, hurry)):
+            await worker.work(stop, hurry)
+    finally:
+        await server.drain(0)
+        await broker.close()
+        await blobs.close()
+        for channel in (status, catalog):
+            await channel.close(None)
+
+
+async def _connected(broker: Broker) -> None:
+    if not broker.connected:
+        raise Unavailable("NATS does not answer")
+
+
+async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    await stop.wait()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, hurry.set)
+
+
+async def _watch_readiness(readiness: Readiness, server: RpcServer) -> None:
+    known: dict[str, str] | None = None
+    while True:
+        problems = await readiness.problems()
+        if problems != known:
+            known = problems
+            await server.set_serving(serving=not problems)
+            log.info("ready" if not problems else "not ready", extra={"problems": problems})
+        await asyncio.sleep(_READINESS_LOOK_S)
+
+
+@contextlib.asynccontextmanager
+async def _tasks(*coroutines: object) -> AsyncIterator[None]:
+    """Run coroutines beside the block and cancel them after it; one that fails is logged, the others go on."""
+    tasks = [asyncio.ensure_future(one) for one in coroutines]  # type: ignore[call-overload]
+    for task in tasks:
+        task.add_done_callback(_log_failure)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        log.critical("a task of the worker ended", exc_info=problem)

@@ -1,0 +1,97 @@
+"""Base models from the catalog and the store to a local directory that loads; there only when it is whole.
+
+A directory is named by its content, so a changed base model gets a new one, and a crash leaves at most a draft.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from imagineo.blobs.port import Blobs
+from imagineo.errors import Internal
+from imagineo.rpc.client import call
+from imagineo.v1 import catalog_service_pb2 as catalog
+from imagineo.v1 import model_pb2
+
+from services.worker.engine.base import BaseModelFiles
+from services.worker.fetched_file import DigestMismatch, fetch
+
+log = logging.getLogger(__name__)
+
+_CALL_TIMEOUT_S = 3.0
+
+
+class BaseModels:
+    """Finds and fetches the base models that this worker draws with."""
+
+    def __init__(self, stub: Any, blobs: Blobs, folder: Path, slugs: tuple[str, ...]) -> None:
+        self._stub = stub
+        self._blobs = blobs
+        self._folder = folder
+        self._slugs = slugs
+
+    async def wanted(self) -> list[model_pb2.BaseModel]:
+        """The base models to draw with that the catalog knows now.
+
+        Raises:
+            Unavailable: if the catalog is away.
+        """
+        answer = await call(self._stub.ListBaseModels, catalog.ListBaseModelsRequest(), timeout_s=_CALL_TIMEOUT_S)
+        return [base for base in answer.base_models if not self._slugs or base.slug in self._slugs]
+
+    async def fetch(
+        self, listed: model_pb2.BaseModel, *, on_file: Callable[[str], None] = lambda _: None
+    ) -> BaseModelFiles:
+        """Have a base model's directory on disk.
+
+        Raises:
+            Unavailable: if the catalog or the store is away.
+            NotFound: if the store lacks one of its files.
+            Internal: if a file's path or bytes are not what the catalog says.
+        """
+        request = catalog.GetBaseModelRequest(slug=listed.slug)
+        base = (await call(self._stub.GetBaseModel, request, timeout_s=_CALL_TIMEOUT_S)).base_model
+        directory = self._folder / f"{base.slug}-{_digest(base)[:16]}"
+        if not directory.is_dir():
+            draft = self._folder / f".{directory.name}.{os.getpid()}"
+            shutil.rmtree(draft, ignore_errors=True)
+            for file in base.files:
+                path = draft / _inside(file.path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                on_file(file.path)
+                try:
+                    await fetch(self._blobs, file.store_key, file.sha256, path)
+                except DigestMismatch as problem:
+                    raise Internal(f"The file '{file.path}' of '{base.slug}' is damaged in the store.") from problem
+            draft.replace(directory)
+        return BaseModelFiles(
+            slug=base.slug,
+            directory=directory,
+            family=base.family,
+            native_px=base.native_px,
+            upscales=base.sizing == model_pb2.SIZING_UPSCALE,
+            upscaler=base.upscaler,
+        )
+
+
+def _digest(base: model_pb2.BaseModel) -> str:
+    lines = sorted(f"{file.path} {file.sha256}\n" for file in base.files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _inside(path: str) -> PurePosixPath:
+    """A path that stays inside its directory.
+
+    Raises:
+        Internal: for any other.
+    """
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
+        raise Internal(f"The catalog names a file outside its base model: '{path[:100]}'.")
+    return pure

@@ -1,0 +1,208 @@
+"""Reads a LoRA file: safetensors alone, bounded, finite, its keys brought to one naming, each LoRA layer by its module.
+
+Namings: `diffusers` (`unet.….lora.down.weight`, the older `….processor.to_q_lora.down.weight`), `peft`
+(`unet.….lora_A.weight`, `base_model.model.….lora_A.weight`) and `kohya` (`lora_unet_…lora_down.weight` with `.alpha`).
+What no layer of the base model takes is counted, never loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from services.worker.engine.base import AdapterIncompatible
+
+_MAX_HEADER_BYTES: Final = 1 << 20
+_MAX_TENSORS: Final = 5_000
+_MAX_RANK: Final = 256
+_DTYPES: Final = frozenset({torch.float16, torch.bfloat16, torch.float32})
+_SUFFIX: Final = re.compile(
+    r"(?P<module>.+?)(?:\.|_)(?:lora_linear_layer\.|lora\.|lora_)?"
+    r"(?P<half>lora_A|lora_B|A|B|down|up)(?:\.default)?\.weight"
+)
+_UNSUPPORTED: Final = ("dora_scale", "lora_magnitude_vector", "hada_", "lokr_", "lora_mid", "oft_")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraLayer:
+    """One layer's pair of matrices: down (rank, …inputs), up (outputs, rank, …), in the file's dtype."""
+
+    down: Tensor
+    up: Tensor
+    alpha: float | None
+
+    @property
+    def rank(self) -> int:
+        """The inner dimension."""
+        return int(self.down.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class LoraLayers:
+    """A LoRA file against one base model: its layers by module name, for the UNet and for the text encoder."""
+
+    unet: Mapping[str, LoraLayer] = field(default_factory=dict)
+    text_encoder: Mapping[str, LoraLayer] = field(default_factory=dict)
+    matched_keys: int = 0
+    ignored_keys: int = 0
+
+
+def read_layers(path: Path, unet: nn.Module, text_encoder: nn.Module | None) -> LoraLayers:
+    """Read and match a file.
+
+    Raises:
+        AdapterIncompatible: if it is not a sound safetensors file, or holds nothing that the base model takes.
+    """
+    tensors = _read(path)
+    unsupported = next((key for key in tensors if any(word in key for word in _UNSUPPORTED)), None)
+    if unsupported:
+        raise AdapterIncompatible(f"The LoRA is of a kind that is not supported (its tensor '{unsupported[:100]}').")
+    names = {"unet": _Names(unet), "text_encoder": _Names(text_encoder)}
+    halves: dict[tuple[str, str], dict[str, Tensor]] = {}
+    alphas: dict[tuple[str, str], float] = {}
+    used: dict[tuple[str, str], int] = {}
+    for key, tensor in tensors.items():
+        found = _locate(key, names)
+        if found is None:
+            continue
+        part, module, half = found
+        used[part, module] = used.get((part, module), 0) + 1
+        if half == "alpha":
+            alphas[part, module] = float(tensor)
+        else:
+            halves.setdefault((part, module), {})[half] = tensor
+    layers: dict[str, dict[str, LoraLayer]] = {"unet": {}, "text_encoder": {}}
+    matched = 0
+    for (part, module), pair in halves.items():
+        layer = _layer(names[part].modules[module], module, pair, alphas.get((part, module)))
+        layers[part][module] = layer
+        matched += used[part, module]
+    if not matched:
+        raise AdapterIncompatible("None of the LoRA's tensors fits the base model.")
+    return LoraLayers(layers["unet"], layers["text_encoder"], matched, len(tensors) - matched)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        # Read whole, not mapped: a mapped file that shrinks kills the process, and pages in on the step loop.
+        content = path.read_bytes()
+        header_bytes = int.from_bytes(content[:8], "little")
+        if not 2 <= header_bytes <= _MAX_HEADER_BYTES:
+            raise ValueError("its header is not of 2 bytes to 1 MiB")  # noqa: TRY301 - told as the parser's errors are
+        tensors = load(content)
+    except Exception as problem:
+        raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
+    if len(tensors) > _MAX_TENSORS:
+        raise AdapterIncompatible(f"The LoRA has {len(tensors)} tensors; at most {_MAX_TENSORS} are taken.")
+    for key, tensor in tensors.items():
+        if not key.endswith("alpha") and (tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all())):
+            raise AdapterIncompatible(f"The LoRA's tensor '{key[:100]}' is not of finite 16- or 32-bit floats.")
+    return tensors
+
+
+class _Names:
+    """The modules of one part of a base model, found by their name or by kohya's spelling of it."""
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self.modules: dict[str, nn.Module] = {}
+        for name, module in model.named_modules() if model is not None else ():
+            base = getattr(module, "base_layer", module)
+            if isinstance(base, nn.Linear | nn.Conv2d) and not _inside_lora(name):
+                self.modules[name.removesuffix(".base_layer")] = base
+        self._flat = {name.replace(".", "_"): name for name in self.modules}
+
+    def find(self, name: str) -> str | None:
+        # Text encoders carry or drop the outer `text_model`, by the version that wrote the file.
+        for candidate in (name, name.removeprefix("text_model."), f"text_model.{name}"):
+            if candidate in self.modules:
+                return candidate
+        flat = name.replace(".", "_")
+        for candidate in (flat, flat.removeprefix("text_model_"), f"text_model_{flat}"):
+            if candidate in self._flat:
+                return self._flat[candidate]
+        return None
+
+
+def _inside_lora(name: str) -> bool:
+    return ".lora_A." in name or ".lora_B." in name
+
+
+def _locate(key: str, names: Mapping[str, _Names]) -> tuple[str, str, str] | None:
+    """Which part, module and half a key names: half is `down`, `up` or `alpha`."""
+    if key.endswith(".alpha"):
+        stem, half = key.removesuffix(".alpha"), "alpha"
+    else:
+        match = _SUFFIX.fullmatch(key)
+        if match is None:
+            return None
+        stem = match["module"]
+        half = "down" if match["half"] in {"lora_A", "A", "down"} else "up"
+    part, module = _part(stem)
+    for candidate in _spellings(module):
+        found = names[part].find(candidate)
+        if found is not None:
+            return part, found, half
+    return None
+
+
+def _part(stem: str) -> tuple[str, str]:
+    stem = stem.removeprefix("base_model.model.")
+    prefixes = {
+        "unet.": "unet",
+        "lora_unet_": "unet",
+        "text_encoder.": "text_encoder",
+        "lora_te_": "text_encoder",
+        "lora_te1_": "text_encoder",
+        "text_model.": "text_encoder",
+    }
+    for prefix, part in prefixes.items():
+        if stem.startswith(prefix):
+            return part, stem if prefix == "text_model." else stem.removeprefix(prefix)
+    return "unet", stem
+
+
+def _spellings(module: str) -> list[str]:
+    """The module's name as written, and as the older attention processors spell it."""
+    old = module.replace(".processor.", ".")
+    renamed = [
+        re.sub(r"\.to_(q|k|v)$", r".\1_proj", old),  # the older naming of text encoders
+        re.sub(r"\.to_out$", ".out_proj", old),
+        re.sub(r"\.to_out$", ".to_out.0", old),
+    ]
+    return [module, old, *renamed]
+
+
+def _layer(base: nn.Module, module: str, pair: Mapping[str, Tensor], alpha: float | None) -> LoraLayer:
+    if set(pair) != {"down", "up"}:
+        raise AdapterIncompatible(f"The LoRA has only one of the two matrices of '{module[:100]}'.")
+    down, up = _as_dimensions_of(base, pair["down"]), _as_dimensions_of(base, pair["up"])
+    rank = down.shape[0]
+    if isinstance(base, nn.Conv2d):
+        inputs: tuple[int, ...] = (base.in_channels // base.groups, *base.kernel_size)
+        outputs: tuple[int, ...] = (base.out_channels, rank, 1, 1)
+    else:
+        inputs, outputs = (int(base.in_features),), (int(base.out_features), rank)  # type: ignore[arg-type]
+    if tuple(down.shape[1:]) != inputs or tuple(up.shape) != outputs:
+        raise AdapterIncompatible(
+            f"The LoRA's matrices of '{module[:100]}' are {tuple(down.shape)} and {tuple(up.shape)}; the base model's "
+            f"layer takes {(rank, *inputs)} and {outputs}."
+        )
+    if not 1 <= rank <= _MAX_RANK:
+        raise AdapterIncompatible(f"The LoRA's rank at '{module[:100]}' is {rank}; it may be 1 to {_MAX_RANK}.")
+    return LoraLayer(down, up, alpha)
+
+
+def _as_dimensions_of(base: nn.Module, matrix: Tensor) -> Tensor:
+    """Trainers write 1x1 convolutions as matrices and the other way round; both mean the same numbers."""
+    if isinstance(base, nn.Linear) and matrix.ndim == 4 and matrix.shape[2:] == (1, 1):
+        return matrix[:, :, 0, 0]
+    if isinstance(base, nn.Conv2d) and matrix.ndim == 2:
+        return matrix[:, :, None, None]
+    return matrix

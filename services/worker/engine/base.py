@@ -1,0 +1,195 @@
+"""The Engine port: what the worker asks of its device, and what it gets. Pure: no torch, no clock, no I/O.
+
+Any number of `draw` calls may be awaited side by side; an engine takes `slots` of them into the device at once and
+lets the rest wait. So an engine that draws one by one and one that batches steps look alike from here.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from imagineo.errors import ImagineoError
+
+
+class DrawFailed(ImagineoError):
+    """The picture could not be drawn."""
+
+    run_code: ClassVar[str] = "internal_error"
+
+
+class AdapterIncompatible(DrawFailed):
+    """The LoRA does not fit the base model."""
+
+    run_code = "lora_incompatible"
+
+
+class AdapterMissing(DrawFailed):
+    """The LoRA's file is not in the store any more."""
+
+    run_code = "adapter_missing"
+
+
+class OutOfMemory(DrawFailed):
+    """The device's memory does not hold this picture; ask for a smaller one."""
+
+    run_code = "out_of_memory"
+
+
+class NotFinite(DrawFailed):
+    """The numbers ran away while drawing; a lower LoRA weight or guidance may help."""
+
+    run_code = "not_finite"
+
+
+class SchedulerUnknown(DrawFailed):
+    """The base model is not drawn with this scheduler."""
+
+    run_code = "scheduler_unknown"
+
+
+class BaseModelBroken(DrawFailed):
+    """The base model's files cannot be loaded."""
+
+    run_code = "base_model_broken"
+
+
+class StopReason(enum.Enum):
+    """Why a run that is being drawn should stop at its next step."""
+
+    CANCELED = "canceled"
+    """Its owner canceled it: say so."""
+    LOST = "lost"
+    """Another worker has it, or it is over: say nothing."""
+    DRAINING = "draining"
+    """This worker ends: hand the run back."""
+
+
+class StopSignal:
+    """Asks one run to stop. Any thread may set or read it; the first reason stays."""
+
+    def __init__(self) -> None:
+        self.reason: StopReason | None = None
+
+    def set(self, reason: StopReason) -> None:
+        """Ask to stop; a later reason changes nothing."""
+        if self.reason is None:
+            self.reason = reason
+
+
+class DrawStopped(Exception):
+    """The run stopped at a step boundary because its stop signal was set; nothing was decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModelFiles:
+    """A base model in a local directory, with what its manifest says of sizes."""
+
+    slug: str
+    directory: Path
+    family: str = "sd"
+    native_px: int = 512
+    upscales: bool = False
+    """Whether it is drawn near its native size and then upscaled; otherwise at the size asked."""
+    upscaler: str = ""
+    """The upscaler's path inside the directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """A LoRA file, verified and local, with its weight in one run."""
+
+    model_id: str
+    sha256: str
+    path: Path
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """All that decides one picture."""
+
+    run_id: str
+    base_model_slug: str
+    positive_prompt: str
+    negative_prompt: str
+    adapters: tuple[AdapterUse, ...]
+    guidance: float
+    width_px: int
+    height_px: int
+    steps: int
+    seed: int
+    scheduler: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int
+    steps: int
+    remaining_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterReport:
+    """How many of a LoRA's tensors were applied, and how many were not."""
+
+    model_id: str
+    weight: float
+    matched_keys: int
+    ignored_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawResult:
+    """A picture: rows of 8-bit red, green, blue, top to bottom."""
+
+    width_px: int
+    height_px: int
+    rgb: bytes
+    adapter_reports: tuple[AdapterReport, ...] = ()
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds on the device by stage: load, text, denoise, decode, upscale."""
+
+    @property
+    def device_s(self) -> float:
+        """Seconds that the device worked on it."""
+        return sum(self.stage_s.values())
+
+
+class Engine(Protocol):
+    """One device. All methods are called on the event loop and never block it."""
+
+    @property
+    def slots(self) -> int:
+        """How many runs it draws at once."""
+
+    @property
+    def warm_sha256s(self) -> frozenset[str]:
+        """Digests of the LoRA files that it holds in memory."""
+
+    async def open(self, base: BaseModelFiles) -> None:
+        """Load a base model; a second call for a slug changes nothing.
+
+        Raises:
+            BaseModelBroken: if the directory does not load.
+        """
+
+    async def draw(
+        self, request: DrawRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        """Draw one picture. `on_progress` is called on the device's thread, once a step.
+
+        A cancelled call sets `stop` for LOST and leaves nothing behind.
+
+        Raises:
+            DrawStopped: if `stop` was set before the last step.
+            DrawFailed: if it cannot be drawn; the engine is as good as before.
+        """
+
+    async def close(self) -> None:
+        """Let go of the device. Running draws must have ended."""

@@ -1,0 +1,265 @@
+"""One run from its delivery to its ack. Each step is safe to die in: kill -9 at any line loses nothing.
+
+claim      Dead before it: the delivery comes again after its ack wait. Dead after it: the same; the next worker's claim
+           waits for the lease (8 s), this place's restarted worker takes over at once, under the next attempt.
+fetch      Leaves a draft file, swept at the next start.
+draw       Leaves nothing.
+upload     Atomic in the store, under the attempt's own key: a dead attempt leaves at most an unnamed image.
+outcome    Durable when published. Dead before: drawn again. Dead after: status makes the run terminal by it; the
+           delivery comes again, and its claim answers OVER.
+ack        Only once the outcome is durable. A lost ack: the same as dead after the outcome.
+
+An outcome is published until the broker takes it, with the attempt as its fencing token: what a worker says that lost
+its lease meanwhile is dropped by status. A run is handed back by the outcome QUEUED first and the nak second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from google.protobuf.message import DecodeError
+from imagineo.blobs.port import Blobs
+from imagineo.broker import subjects
+from imagineo.broker.port import Broker, Delivery
+from imagineo.errors import ImagineoError, Unavailable
+from imagineo.telemetry.logs import bind
+from imagineo.v1 import event_pb2, generation_pb2, job_pb2
+from imagineo.v1 import generation_service_pb2 as generations
+
+from services.worker import metrics, outcome, results
+from services.worker.adapter_cache import AdapterCache
+from services.worker.engine.base import (
+    AdapterUse,
+    DrawRequest,
+    DrawResult,
+    DrawStopped,
+    Engine,
+    StopReason,
+    StopSignal,
+)
+from services.worker.lease import LeaseKeeper
+from services.worker.outcome import Ending, Settle
+from services.worker.progress import ProgressTeller
+from services.worker.speed import Speed
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = (0.1, 0.25, 0.5, 1.0)
+_ACK_TRIES = 5
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of the run in hand."""
+
+    job: job_pb2.Job
+    delivery: Delivery
+    attempt: int
+    stop: StopSignal = field(default_factory=StopSignal)
+    drawn: DrawResult | None = None
+    image: generation_pb2.Image | None = None
+
+
+class Lifecycle:
+    """Works on deliveries; any number of `run` calls may be awaited side by side."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        blobs: Blobs,
+        leases: LeaseKeeper,
+        adapters: AdapterCache,
+        engine: Engine,
+        worker_id: str,
+    ) -> None:
+        self._broker = broker
+        self._blobs = blobs
+        self._leases = leases
+        self._adapters = adapters
+        self._engine = engine
+        self._worker_id = worker_id
+        self.speed = Speed()
+
+    async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
+        """See one delivery to its end; `on_drawn` is called as soon as the device is free for another run."""
+        try:
+            job = job_pb2.Job.FromString(delivery.body)
+        except DecodeError:
+            job = job_pb2.Job()
+        if not job.run_id or not job.base_model_slug:
+            log.error("what was delivered on %s is not a job", delivery.subject)
+            return await self._settle(delivery, outcome.NOT_A_JOB)
+        with bind(run_id=job.run_id, request_id=job.request_id):
+            waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
+            metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
+            self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
+            ending = await self._claimed(job, delivery, on_drawn)
+            log.info("run %s", ending.name, extra={"error_code": ending.error_code})
+            return ending
+
+    async def _claimed(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
+        try:
+            async with _timed("claim"):
+                claim = await self._leases.claim(job.run_id)
+        except ImagineoError as problem:
+            log.warning("claim unanswered: %s", problem)
+            return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
+        match claim.verdict:
+            case generations.CLAIM_VERDICT_GRANTED:
+                pass
+            case generations.CLAIM_VERDICT_HELD:
+                return await self._settle(delivery, outcome.claim_held(claim.retry_after.ToMilliseconds() / 1000))
+            case generations.CLAIM_VERDICT_OVER | generations.CLAIM_VERDICT_UNKNOWN:
+                return await self._settle(delivery, outcome.CLAIM_OVER)
+            case _:
+                return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
+        run = _Run(job, delivery, claim.attempt)
+        with self._leases.hold(job.run_id, claim.attempt, delivery, run.stop), metrics.RUNNING.track_inprogress():
+            ending = await self._draw_and_store(run, on_drawn)
+            if ending.status is not None and not await self._tell(run, ending):
+                ending = outcome.LOST
+            return await self._settle(delivery, ending)
+
+    async def _draw_and_store(self, run: _Run, on_drawn: Callable[[], None]) -> Ending:
+        try:
+            drawn = await self._draw(run)
+            on_drawn()
+            run.drawn = drawn
+            if run.stop.reason in (StopReason.CANCELED, StopReason.LOST):
+                raise DrawStopped  # noqa: TRY301 - the same branch as a stop while drawing
+            async with _timed("encode"):
+                encoded = await asyncio.to_thread(results.encode, drawn, run.job.parameters.output_format)
+            async with _timed("upload"):
+                run.image = await results.store(
+                    self._blobs, run.job, run.attempt, drawn, encoded, is_wanted=lambda: run.stop.reason is None
+                )
+        except Exception as problem:
+            ending = outcome.of_problem(problem, run.stop.reason)
+            if ending.error_code == "internal_error":
+                log.exception("the run failed unexpectedly")
+            return ending
+        return outcome.COMPLETED
+
+    async def _draw(self, run: _Run) -> DrawResult:
+        parameters = run.job.parameters
+        # A weight of 0 is the base model's picture: its file need not even be there.
+        used = [one for one in run.job.adapters if one.weight != 0]
+        async with contextlib.AsyncExitStack() as stack:
+            async with _timed("fetch"):
+                paths = await stack.enter_async_context(self._adapters.hold(one.file for one in used))
+            request = DrawRequest(
+                run_id=run.job.run_id,
+                base_model_slug=run.job.base_model_slug,
+                positive_prompt=parameters.positive_prompt,
+                negative_prompt=parameters.negative_prompt,
+                adapters=tuple(
+                    AdapterUse(one.model_id, one.file.sha256, path, one.weight)
+                    for one, path in zip(used, paths, strict=True)
+                ),
+                guidance=parameters.guidance,
+                width_px=parameters.width,
+                height_px=parameters.height,
+                steps=parameters.steps,
+                seed=parameters.seed,
+                scheduler=parameters.scheduler,
+            )
+            teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
+            drawn = await self._engine.draw(request, stop=run.stop, on_progress=teller)
+        for stage, seconds in drawn.stage_s.items():
+            metrics.STAGE_SECONDS.labels(stage).observe(seconds)
+        drawing_s = drawn.device_s - drawn.stage_s.get("load", 0.0)
+        self.speed.observe(
+            width_px=parameters.width, height_px=parameters.height, steps=parameters.steps, device_s=drawing_s
+        )
+        return drawn
+
+    async def _tell(self, run: _Run, ending: Ending) -> bool:
+        """Publish the outcome until it is taken; False if the lease was lost before."""
+        message = self._outcome_of(run, ending).SerializeToString()
+        message_id = f"{run.job.run_id}.{run.attempt}"
+        async with _timed("tell"):
+            for pause_s in _pauses():
+                try:
+                    await self._broker.publish_outcome(subjects.outcome(run.job.run_id), message, message_id=message_id)
+                except Unavailable:
+                    if run.stop.reason is StopReason.LOST:
+                        return False
+                    await asyncio.sleep(pause_s)
+                else:
+                    break
+        return True
+
+    def _outcome_of(self, run: _Run, ending: Ending) -> event_pb2.Outcome:
+        message = event_pb2.Outcome(
+            run_id=run.job.run_id, attempt=run.attempt, status=ending.status, worker_id=self._worker_id
+        )
+        message.finished_at.FromDatetime(datetime.now(UTC))
+        if run.image is not None and ending.status == generation_pb2.STATUS_COMPLETED:
+            message.image.CopyFrom(run.image)
+        if ending.error_code:
+            message.error.code, message.error.message = ending.error_code, ending.error_message
+        if run.drawn is not None:
+            message.draw_ms = int(run.drawn.device_s * 1000)
+            message.lora_reports.extend(_reports(run.job, run.drawn))
+        return message
+
+    async def _settle(self, delivery: Delivery, ending: Ending) -> Ending:
+        metrics.RUNS.labels(ending.name).inc()
+        # What is not settled for lack of a broker comes again, and its claim says then what is left to do.
+        with contextlib.suppress(Unavailable):
+            match ending.settle:
+                case Settle.ACK:
+                    await _ack(delivery)
+                case Settle.NAK:
+                    await delivery.nak(ending.delay_s)
+                case Settle.TERM:
+                    await delivery.term()
+                case Settle.LEAVE:
+                    pass
+        return ending
+
+
+async def _ack(delivery: Delivery) -> None:
+    for pause_s, _ in zip(_pauses(), range(_ACK_TRIES), strict=False):
+        try:
+            return await delivery.ack()
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+    return None
+
+
+def _reports(job: job_pb2.Job, drawn: DrawResult) -> list[generation_pb2.LoraReport]:
+    """One for each LoRA of the job, in its order; one of weight 0 was not touched."""
+    by_id = {one.model_id: one for one in drawn.adapter_reports}
+    reports = []
+    for one in job.adapters:
+        known = by_id.get(one.model_id)
+        matched, ignored = (known.matched_keys, known.ignored_keys) if known else (0, 0)
+        reports.append(
+            generation_pb2.LoraReport(
+                model_id=one.model_id, weight=one.weight, matched_keys=matched, ignored_keys=ignored
+            )
+        )
+    return reports
+
+
+def _pauses() -> Iterator[float]:
+    yield from _RETRY_S
+    while True:
+        yield _RETRY_S[-1]
+
+
+@contextlib.asynccontextmanager
+async def _timed(stage: str) -> AsyncIterator[None]:
+    started_s = time.perf_counter()
+    try:
+        yield
+    finally:
+        metrics.STAGE_SECONDS.labels(stage).observe(time.perf_counter() - started_s)

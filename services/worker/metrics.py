@@ -1,0 +1,23 @@
+"""The worker's own Prometheus metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_STAGE_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+RUNS = Counter("imagineo_worker_runs_total", "Deliveries by how they ended.", ["outcome"])
+STAGE_SECONDS = Histogram(
+    "imagineo_worker_stage_seconds",
+    "Seconds of a run by stage: queue, claim, fetch, load, text, denoise, decode, upscale, encode, upload, tell.",
+    ["stage"],
+    buckets=_STAGE_BUCKETS,
+)
+STEP_SECONDS = Histogram("imagineo_worker_step_seconds", "Seconds of one denoising step.", buckets=_STAGE_BUCKETS)
+RUNNING = Gauge("imagineo_worker_running_runs", "Runs between claim and ack.")
+SPEED = Gauge("imagineo_worker_speed_megapixel_steps_per_second", "Asked megapixels times steps per device second.")
+CACHE_BYTES = Gauge("imagineo_worker_adapter_cache_bytes", "Disk that LoRA files take.")
+CACHE_HITS = Gauge("imagineo_worker_adapter_cache_hits_count", "LoRA files found on disk since the start.")
+CACHE_MISSES = Gauge("imagineo_worker_adapter_cache_misses_count", "LoRA files fetched since the start.")

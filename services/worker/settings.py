@@ -1,0 +1,44 @@
+"""What the worker reads from its environment (`IMAGINEO_WORKER_…`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one worker."""
+
+    nats_url: str
+    status_address: str
+    catalog_address: str
+    blobs_url: str
+    cache_dir: str
+    #: Names the worker; it stays over restarts of the same place.
+    worker_id: str = "worker"
+    #: Slugs of the base models to draw with; empty: all that the catalog knows.
+    base_models: tuple[str, ...] = ()
+    #: Threads of one operation on the CPU. More than one starves where cores are shared.
+    threads: int = 1
+    #: `auto`, `cpu` or `cuda`.
+    device: str = "auto"
+    #: How much disk the LoRA files may take.
+    adapter_cache_bytes: int = 8 << 30
+    #: How long a run may still take once the worker is asked to end; the place's grace period must be longer.
+    drain_s: float = 20.0
+    listen: str = "127.0.0.1:0"
+    metrics_listen: str = "127.0.0.1:0"
+    log_level: str = "INFO"
+    ports_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError("THREADS must be at least 1")
+        if self.drain_s < 0 or self.adapter_cache_bytes < 0:
+            raise ValueError("DRAIN_S and ADAPTER_CACHE_BYTES cannot be negative")
+
+    @property
+    def cache_path(self) -> Path:
+        """The folder of fetched files."""
+        return Path(self.cache_dir)

@@ -1,0 +1,343 @@
+"""The worker whole, but for its process: the real engine on the tiny model, twins in memory, a status over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import warnings
+from contextlib import asynccontextmanager
+
+import pytest
+from imagineo.blobs.memory import MemoryBlobs
+from imagineo.broker import subjects
+from imagineo.broker.memory import MemoryBroker
+from imagineo.v1 import catalog_service_pb2 as catalog
+from imagineo.v1 import (
+    catalog_service_pb2_grpc,
+    event_pb2,
+    generation_pb2,
+    generation_service_pb2_grpc,
+    job_pb2,
+    model_pb2,
+)
+from imagineo.v1 import generation_service_pb2 as generations
+from PIL import Image
+
+from services.worker.app import Worker
+from services.worker.engine.diffusers_engine import DiffusersEngine
+from services.worker.settings import Settings
+from tests.support.tiny_models import lora_file, tiny_base
+from tests.support.worker_peers import ScriptedStatus, job_of, served, stored_adapter
+
+LONG = 900
+WAIT_S = 20
+
+
+class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
+    def __init__(self, base):
+        self.base = base
+
+    async def ListBaseModels(self, request, context):
+        return catalog.ListBaseModelsResponse(base_models=[self.base])
+
+    async def GetBaseModel(self, request, context):
+        return catalog.GetBaseModelResponse(base_model=self.base)
+
+
+class Platform:
+    """What a test holds in its hands."""
+
+    def __init__(self, worker, broker, blobs, status):
+        self.worker = worker
+        self.broker = broker
+        self.blobs = blobs
+        self.status = status
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.outcomes = asyncio.Queue()
+        self.progress = asyncio.Queue()
+
+    async def submit(self, job):
+        subject = subjects.job(job.base_model_slug, job.lane)
+        await self.broker.publish_job(subject, job.SerializeToString(), message_id=job.run_id)
+
+    async def outcome(self):
+        return await asyncio.wait_for(self.outcomes.get(), WAIT_S)
+
+    async def started(self):
+        return await asyncio.wait_for(self.progress.get(), WAIT_S)
+
+    async def on_outcomes(self, deliveries):
+        for delivery in deliveries:
+            await delivery.ack()
+            await self.outcomes.put(event_pb2.Outcome.FromString(delivery.body))
+
+    async def on_progress(self, subject, body):
+        await self.progress.put(event_pb2.Progress.FromString(body))
+
+    async def image(self, outcome):
+        content = await self.blobs.get(outcome.image.store_key)
+        assert hashlib.sha256(content).hexdigest() == outcome.image.sha256
+        return Image.open(io.BytesIO(content))
+
+    async def queue_is_empty(self):
+        return sum((await self.broker.queue_depth("tiny")).values()) == 0
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    with warnings.catch_warnings(action="ignore"):
+        return tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+async def stored_base(blobs, directory):
+    base = model_pb2.BaseModel(
+        base_model_id="base_1",
+        slug="tiny",
+        family="sd",
+        native_px=64,
+        sizing=model_pb2.SIZING_UPSCALE,
+        upscaler="upscaler.safetensors",
+    )
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            await blobs.put(f"bases/{sha256}", content, content_type="application/octet-stream")
+            base.files.add(store_key=f"bases/{sha256}", sha256=sha256, path=path.relative_to(directory).as_posix())
+    return base
+
+
+@asynccontextmanager
+async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
+    broker, blobs, status = MemoryBroker(ack_wait_s=ack_wait_s), MemoryBlobs(), ScriptedStatus()
+    settings = Settings(
+        nats_url="",
+        status_address="",
+        catalog_address="",
+        blobs_url="",
+        cache_dir=str(cache_dir),
+        worker_id="w1",
+        drain_s=drain_s,
+    )
+    engine = DiffusersEngine(threads=1)
+    scripted_catalog = ScriptedCatalog(await stored_base(blobs, directory))
+    async with (
+        served(
+            status,
+            generation_service_pb2_grpc.add_GenerationServiceServicer_to_server,
+            "imagineo.v1.GenerationService",
+        ) as status_channel,
+        served(
+            scripted_catalog,
+            catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server,
+            "imagineo.v1.CatalogService",
+        ) as catalog_channel,
+    ):
+        worker = Worker(
+            settings,
+            broker=broker,
+            blobs=blobs,
+            engine=engine,
+            status_stub=generation_service_pb2_grpc.GenerationServiceStub(status_channel),
+            catalog_stub=catalog_service_pb2_grpc.CatalogServiceStub(catalog_channel),
+        )
+        platform = Platform(worker, broker, blobs, status)
+        await broker.ensure_queue("tiny")
+        await broker.subscribe(subjects.EVERY_PROGRESS, platform.on_progress)
+        consuming = asyncio.create_task(broker.consume("OUTCOMES", "status", platform.on_outcomes))
+        working = asyncio.create_task(worker.work(platform.stop, platform.hurry))
+        try:
+            yield platform
+        finally:
+            platform.stop.set()
+            platform.hurry.set()
+            await asyncio.wait_for(working, WAIT_S)
+            consuming.cancel()
+            await asyncio.gather(consuming, return_exceptions=True)
+            await engine.close()
+            await broker.close()
+
+
+@pytest.fixture
+async def platform(directory, tmp_path):
+    async with running(directory, tmp_path) as platform:
+        yield platform
+
+
+async def test_a_run_is_drawn_stored_told_and_acked(platform, tmp_path):
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    await platform.submit(job_of("gen_1", adapter, width=128, height=64))
+    outcome = await platform.outcome()
+    assert (outcome.run_id, outcome.attempt, outcome.worker_id) == ("gen_1", 1, "w1")
+    assert outcome.status == generation_pb2.STATUS_COMPLETED
+    assert outcome.image.store_key == "images/org_1/gen_1/1.png"
+    assert (await platform.image(outcome)).size == (128, 64)
+    assert [(one.model_id, one.matched_keys, one.ignored_keys) for one in outcome.lora_reports] == [("model_1", 8, 0)]
+    assert outcome.draw_ms > 0
+    assert (await platform.started()).steps == 3
+    assert await drained(platform)
+    assert platform.worker.describe().megapixel_steps_per_s > 0
+
+
+async def drained(platform):
+    """Whether the queue empties: the ack follows the outcome."""
+    async with asyncio.timeout(WAIT_S):
+        await platform.worker.intake.wait_idle(WAIT_S)
+        return await platform.queue_is_empty()
+
+
+@pytest.mark.parametrize(
+    ("output_format", "name", "extension"),
+    [
+        (generation_pb2.OUTPUT_FORMAT_PNG, "PNG", "png"),
+        (generation_pb2.OUTPUT_FORMAT_WEBP, "WEBP", "webp"),
+        (generation_pb2.OUTPUT_FORMAT_JPEG, "JPEG", "jpeg"),
+    ],
+)
+async def test_the_image_is_of_the_type_asked(platform, output_format, name, extension):
+    await platform.submit(job_of("gen_1", output_format=output_format))
+    outcome = await platform.outcome()
+    assert outcome.image.output_format == output_format
+    assert outcome.image.store_key.endswith(f".{extension}")
+    assert (await platform.image(outcome)).format == name
+
+
+async def test_weight_0_needs_no_file_and_gives_the_base_models_picture(platform):
+    await platform.submit(job_of("gen_1"))
+    gone = job_pb2.Adapter(
+        model_id="model_gone", weight=0, file=model_pb2.StoredFile(store_key="loras/x", sha256="0" * 64)
+    )
+    await platform.submit(job_of("gen_2", gone))
+    first, second = await platform.outcome(), await platform.outcome()
+    assert second.status == generation_pb2.STATUS_COMPLETED
+    assert first.image.sha256 == second.image.sha256
+
+
+async def test_a_cancel_hint_stops_a_run_at_its_next_step(platform):
+    await platform.submit(job_of("gen_1", steps=LONG))
+    await platform.started()
+    await platform.broker.emit(subjects.cancel("gen_1"), event_pb2.CancelRun(run_id="gen_1").SerializeToString())
+    outcome = await platform.outcome()
+    assert outcome.status == generation_pb2.STATUS_CANCELED
+    assert not outcome.HasField("image")
+    assert await drained(platform)
+    assert await platform.blobs.list("images") == []
+
+
+@pytest.mark.parametrize("verdict", [generations.LEASE_VERDICT_CANCEL, generations.LEASE_VERDICT_LOST])
+async def test_a_renewal_brings_word_of_a_cancel_or_a_loss(platform, verdict):
+    platform.worker.leases._interval_s = 0.05
+    platform.status.lease_verdicts["gen_1"] = verdict
+    await platform.submit(job_of("gen_1", steps=LONG))
+    await platform.started()
+    await asyncio.wait_for(platform.status.renewed.wait(), WAIT_S)
+    await platform.worker.leases._renew()
+    await platform.worker.intake.wait_idle(WAIT_S)
+    if verdict == generations.LEASE_VERDICT_CANCEL:
+        assert (await platform.outcome()).status == generation_pb2.STATUS_CANCELED
+        assert await platform.queue_is_empty()
+    else:
+        assert platform.outcomes.empty()
+        assert not await platform.queue_is_empty()
+
+
+async def test_a_store_that_is_away_hands_the_run_back(platform, tmp_path):
+    await platform.submit(job_of("gen_0"))
+    await platform.outcome()
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    platform.blobs.away = True
+    await platform.submit(job_of("gen_1", adapter))
+    outcome = await platform.outcome()
+    assert outcome.status == generation_pb2.STATUS_QUEUED
+    platform.blobs.away = False
+    again = await platform.outcome()
+    assert (again.attempt, again.status) == (2, generation_pb2.STATUS_COMPLETED)
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"not a LoRA", "lora_incompatible"), (None, "adapter_missing")])
+async def test_a_bad_or_missing_lora_fails_the_run_and_spares_the_next(platform, tmp_path, content, code):
+    path = lora_file(tmp_path / "l.safetensors")
+    if content is not None:
+        path.write_bytes(content)
+    adapter = await stored_adapter(platform.blobs, path)
+    if content is None:
+        await platform.blobs.delete(adapter.file.store_key)
+    await platform.submit(job_of("gen_1", adapter))
+    outcome = await platform.outcome()
+    assert (outcome.status, outcome.error.code) == (generation_pb2.STATUS_FAILED, code)
+    await platform.submit(job_of("gen_2"))
+    assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+    assert await drained(platform)
+
+
+async def test_a_lora_damaged_in_the_store_fails_the_run(platform, tmp_path):
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    await platform.blobs.put(adapter.file.store_key, b"x", content_type="application/octet-stream")
+    await platform.submit(job_of("gen_1", adapter))
+    assert (await platform.outcome()).error.code == "lora_incompatible"
+
+
+@pytest.mark.parametrize("verdict", [generations.CLAIM_VERDICT_OVER, generations.CLAIM_VERDICT_UNKNOWN])
+async def test_a_run_that_is_over_is_acked_without_a_word(platform, verdict):
+    platform.status.verdicts["gen_1"] = verdict
+    await platform.submit(job_of("gen_1"))
+    await platform.submit(job_of("gen_2"))
+    assert (await platform.outcome()).run_id == "gen_2"
+    assert await drained(platform)
+
+
+async def test_a_status_that_is_away_leaves_the_job_in_the_queue(platform):
+    platform.status.is_away = True
+    await platform.submit(job_of("gen_1"))
+    await asyncio.wait_for(platform.status.refused.wait(), WAIT_S)
+    platform.status.is_away = False
+    assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+
+
+async def test_what_is_not_a_job_is_given_up(platform):
+    await platform.broker.publish_job(subjects.job("tiny", job_pb2.LANE_FREE), b"\xff\xff", message_id="bad")
+    await platform.submit(job_of("gen_1"))
+    assert (await platform.outcome()).run_id == "gen_1"
+    assert await drained(platform)
+
+
+async def test_an_outcome_waits_for_a_broker_that_is_away(platform):
+    await platform.submit(job_of("gen_1", steps=200))
+    await platform.started()
+    platform.broker.disconnect()
+    while platform.worker.lifecycle.speed.megapixel_steps_per_s == 0:
+        await asyncio.sleep(0)
+    assert platform.outcomes.empty()
+    platform.broker.reconnect()
+    assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+
+
+async def test_a_drained_worker_hands_its_run_back_and_pulls_no_more(directory, tmp_path):
+    async with running(directory, tmp_path) as platform:
+        await platform.submit(job_of("gen_1", steps=LONG))
+        await platform.started()
+        platform.stop.set()
+        outcome = await platform.outcome()
+        assert outcome.status == generation_pb2.STATUS_QUEUED
+        await platform.submit(job_of("gen_2"))
+        assert not await platform.queue_is_empty()
+    assert [claim.run_id for claim in platform.status.claims] == ["gen_1"]
+
+
+async def test_a_draining_worker_finishes_what_it_can_in_time(directory, tmp_path):
+    async with running(directory, tmp_path, drain_s=WAIT_S) as platform:
+        await platform.submit(job_of("gen_1", steps=100))
+        await platform.started()
+        platform.stop.set()
+        assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+
+
+async def test_a_hurried_worker_waits_for_nothing(directory, tmp_path):
+    async with running(directory, tmp_path, drain_s=600) as platform:
+        await platform.submit(job_of("gen_1", steps=LONG))
+        await platform.started()
+        platform.stop.set()
+        platform.hurry.set()
+        assert (await platform.outcome()).status == generation_pb2.STATUS_QUEUED

@@ -1,0 +1,289 @@
+"""The engine against its oracle: the stock pipeline with the same request, to the last bit."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load, load_file, save_file
+
+from services.worker.engine import schedulers
+from services.worker.engine.base import (
+    AdapterIncompatible,
+    AdapterUse,
+    BaseModelBroken,
+    BaseModelFiles,
+    DrawRequest,
+    DrawStopped,
+    NotFinite,
+    OutOfMemory,
+    SchedulerUnknown,
+    StopReason,
+    StopSignal,
+)
+from services.worker.engine.diffusers_engine import DiffusersEngine
+from tests.support.tiny_models import UNET_MODULES, lora_file, tiny_base
+
+# diffusers' schedulers speak an older dialect of numpy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    with warnings.catch_warnings(action="ignore"):
+        return tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+async def engine(directory):
+    engine = DiffusersEngine(threads=1)
+    await engine.open(BaseModelFiles("tiny", directory, "sd", 64, upscales=False, upscaler="upscaler.safetensors"))
+    yield engine
+    await engine.close()
+
+
+def request_of(*adapters, **changes):
+    request = DrawRequest(
+        run_id="gen_1",
+        base_model_slug="tiny",
+        positive_prompt="a red cat on a mat",
+        negative_prompt="blurry",
+        adapters=adapters,
+        guidance=5.0,
+        width_px=64,
+        height_px=64,
+        steps=3,
+        seed=11,
+        scheduler="ddim",
+    )
+    return replace(request, **changes)
+
+
+def use_of(path, weight=0.8):
+    return AdapterUse("model_1", hashlib.sha256(path.read_bytes()).hexdigest(), path, weight)
+
+
+async def draw(engine, request):
+    result = await engine.draw(request, stop=StopSignal(), on_progress=lambda _: None)
+    assert (result.width_px, result.height_px) == (request.width_px, request.height_px)
+    return result
+
+
+def stock_rgb(directory, request):
+    with warnings.catch_warnings(action="ignore"):
+        pipeline = StableDiffusionPipeline.from_pretrained(directory, safety_checker=None, local_files_only=True)
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.scheduler = schedulers.CLASSES[request.scheduler].from_config(pipeline.scheduler.config)
+        for index, use in enumerate(request.adapters):
+            pipeline.load_lora_weights(load_file(use.path), adapter_name=f"a{index}")
+        if request.adapters:
+            names = [f"a{index}" for index in range(len(request.adapters))]
+            pipeline.set_adapters(names, [use.weight for use in request.adapters])
+        image = pipeline(
+            request.positive_prompt,
+            negative_prompt=request.negative_prompt,
+            guidance_scale=request.guidance,
+            width=request.width_px,
+            height=request.height_px,
+            num_inference_steps=request.steps,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+        ).images[0]
+    return image.tobytes()
+
+
+@pytest.mark.parametrize("scheduler", list(schedulers.CLASSES))
+async def test_the_base_models_picture_is_the_stock_pipelines(engine, directory, scheduler):
+    request = request_of(scheduler=scheduler)
+    assert (await draw(engine, request)).rgb == stock_rgb(directory, request)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 1.5, 20.0])
+async def test_guidance_is_the_stock_pipelines(engine, directory, guidance):
+    request = request_of(guidance=guidance, width_px=128)
+    assert (await draw(engine, request)).rgb == stock_rgb(directory, request)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize(
+    ("naming", "alpha"),
+    [("peft", None), ("diffusers", None), ("diffusers-old", None), ("kohya", None), ("kohya", 2.0)],
+)
+async def test_a_lora_in_any_naming_draws_the_stock_pipelines_picture(engine, directory, tmp_path, naming, alpha, text):
+    if text and naming == "diffusers-old":
+        pytest.skip("the older naming of text encoders has no mlp layers")
+    use = use_of(lora_file(tmp_path / "l.safetensors", naming, alpha=alpha, text=text))
+    request = request_of(use)
+    result = await draw(engine, request)
+    assert result.rgb == stock_rgb(directory, request)
+    assert result.rgb != (await draw(engine, request_of())).rgb
+    tensors = load_file(use.path)
+    assert (result.adapter_reports[0].matched_keys, result.adapter_reports[0].ignored_keys) == (len(tensors), 0)
+
+
+async def test_a_half_precision_lora_draws_the_stock_pipelines_picture(engine, directory, tmp_path):
+    request = request_of(use_of(lora_file(tmp_path / "l.safetensors", dtype=torch.float16)))
+    assert (await draw(engine, request)).rgb == stock_rgb(directory, request)
+
+
+async def test_several_loras_draw_the_stock_pipelines_picture(engine, directory, tmp_path):
+    uses = [
+        use_of(lora_file(tmp_path / f"{seed}.safetensors", "kohya", seed=seed, rank=rank, alpha=alpha, text=True), 0.3)
+        for seed, rank, alpha in [(1, 4, 2.0), (2, 8, 8.0), (3, 2, 1.0)]
+    ]
+    request = request_of(*uses, scheduler="euler_ancestral")
+    assert (await draw(engine, request)).rgb == stock_rgb(directory, request)
+
+
+async def test_each_layer_keeps_its_own_alpha_and_rank(engine, tmp_path):
+    module = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    other = "mid_block.attentions.0.transformer_blocks.0.attn1.to_v"
+    generator = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(2, 16, generator=generator), torch.randn(16, 2, generator=generator))
+    c, d = (torch.randn(4, 32, generator=generator), torch.randn(32, 4, generator=generator))
+    flat, other_flat = (f"lora_unet_{name.replace('.', '_')}" for name in (module, other))
+    path = tmp_path / "mixed.safetensors"
+    mixed = {
+        f"{flat}.lora_down.weight": a,
+        f"{flat}.lora_up.weight": b,
+        f"{flat}.alpha": torch.tensor(0.5),
+        f"{other_flat}.lora_down.weight": c,
+        f"{other_flat}.lora_up.weight": d,
+    }
+    save_file(mixed, path)
+    await draw(engine, request_of(use_of(path, 0.7)))
+    unet = engine._models["tiny"].pipeline.unet
+    (scale,), (other_scale,) = (
+        [unet.get_submodule(name).scaling[key] for key in unet.get_submodule(name).scaling] for name in (module, other)
+    )
+    assert scale == pytest.approx(0.7 * 0.5 / 2)
+    assert other_scale == pytest.approx(0.7)
+
+
+async def test_weight_0_is_the_base_models_picture_bit_for_bit(engine, tmp_path):
+    base = await draw(engine, request_of())
+    use = use_of(lora_file(tmp_path / "l.safetensors", text=True), 0.0)
+    drawn = await draw(engine, request_of(use))
+    assert drawn.rgb == base.rgb
+    assert drawn.adapter_reports[0].matched_keys > 0
+
+
+async def test_the_same_seed_gives_the_same_picture_and_another_seed_another(engine):
+    first = await draw(engine, request_of(scheduler="euler_ancestral"))
+    again = await draw(engine, request_of(scheduler="euler_ancestral"))
+    other = await draw(engine, request_of(scheduler="euler_ancestral", seed=12))
+    assert first.rgb == again.rgb != other.rgb
+
+
+async def test_switching_loras_leaves_nothing_behind(engine, directory, tmp_path):
+    base = await draw(engine, request_of())
+    weights_before = base_digest(engine)
+    uses = [
+        use_of(lora_file(tmp_path / f"{seed}.safetensors", seed=seed, text=seed % 2 == 0, rank=seed + 1), 1.0)
+        for seed in range(9)
+    ]
+    for use in uses:
+        await draw(engine, request_of(use))
+    assert len(engine.warm_sha256s) == 6
+    request = request_of(uses[0])
+    assert (await draw(engine, request)).rgb == stock_rgb(directory, request)
+    assert (await draw(engine, request_of())).rgb == base.rgb
+    assert base_digest(engine) == weights_before
+
+
+def base_digest(engine):
+    digest = hashlib.sha256()
+    pipeline = engine._models["tiny"].pipeline
+    for model in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        weights = {key.replace(".base_layer", ""): value for key, value in model.state_dict().items()}
+        for key in sorted(key for key in weights if "lora_" not in key):
+            digest.update(key.encode() + weights[key].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def corrupt(path, kind):
+    good = load(lora_file(path).read_bytes())
+    module = next(iter(UNET_MODULES))
+    match kind:
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-40])
+        case "pickle":
+            torch.save(good, path)
+        case "empty":
+            path.write_bytes(b"")
+        case "of another base":
+            save_file({key.replace("blocks.0", "blocks.9").replace("mid_", "x_"): t for key, t in good.items()}, path)
+        case "other shapes":
+            save_file({key: torch.ones(4, 4) for key in good}, path)
+        case "half a pair":
+            save_file({key: t for key, t in good.items() if key != f"unet.{module}.lora_B.weight"}, path)
+        case "nan":
+            save_file({key: t * float("nan") for key, t in good.items()}, path)
+        case "dora":
+            save_file(good | {f"unet.{module}.lora_magnitude_vector": torch.ones(16)}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated", "pickle", "empty", "of another base", "other shapes", "half a pair", "nan", "dora"]
+)
+async def test_a_bad_lora_is_refused_and_leaves_nothing_behind(engine, tmp_path, kind):
+    base = await draw(engine, request_of())
+    with pytest.raises(AdapterIncompatible):
+        await draw(engine, request_of(use_of(corrupt(tmp_path / "bad.safetensors", kind))))
+    assert engine.warm_sha256s == frozenset()
+    assert (await draw(engine, request_of())).rgb == base.rgb
+
+
+async def test_numbers_that_run_away_are_told_and_leave_nothing_behind(engine, tmp_path):
+    base = await draw(engine, request_of())
+    use = use_of(lora_file(tmp_path / "wild.safetensors", strength=1e18))
+    with pytest.raises(NotFinite):
+        await draw(engine, request_of(use))
+    assert (await draw(engine, request_of())).rgb == base.rgb
+
+
+async def test_a_picture_beyond_memory_is_told_after_one_more_try(engine):
+    base = await draw(engine, request_of())
+    with pytest.raises(OutOfMemory):
+        await draw(engine, request_of(width_px=1 << 26, height_px=1 << 26))
+    assert (await draw(engine, request_of())).rgb == base.rgb
+
+
+async def test_an_unknown_scheduler_is_told(engine):
+    with pytest.raises(SchedulerUnknown):
+        await draw(engine, request_of(scheduler="heun"))
+
+
+async def test_a_broken_base_model_is_told(engine, tmp_path):
+    with pytest.raises(BaseModelBroken):
+        await engine.open(BaseModelFiles("broken", tmp_path))
+
+
+async def test_a_stop_ends_the_run_at_the_next_step(engine):
+    stop, steps = StopSignal(), []
+
+    def on_progress(progress):
+        steps.append(progress.step)
+        if progress.step == 2:
+            stop.set(StopReason.CANCELED)
+
+    with pytest.raises(DrawStopped):
+        await engine.draw(request_of(steps=20), stop=stop, on_progress=on_progress)
+    assert steps == [1, 2]
+
+
+async def test_a_base_that_upscales_reaches_the_exact_size(directory):
+    engine = DiffusersEngine(threads=1)
+    await engine.open(BaseModelFiles("tiny", directory, "sd", 64, upscales=True, upscaler="upscaler.safetensors"))
+    request = request_of(width_px=264, height_px=136)
+    large = await draw(engine, request)
+    pixels = np.frombuffer(large.rgb, np.uint8).reshape(136, 264, 3)
+    assert pixels.std() > 0
+    small = await draw(engine, request_of(width_px=64, height_px=64))
+    assert small.rgb == stock_rgb(directory, request_of(width_px=64, height_px=64))
+    await engine.close()
