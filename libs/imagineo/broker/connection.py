@@ -33,8 +33,11 @@ REQUEST_TIMEOUT_S: Final = 1.0
 _CONNECT_TIMEOUT_S: Final = 2
 _RETRY_MIN_S: Final = 0.05
 _RETRY_MAX_S: Final = 1.0
-#: Two unanswered pings of so many seconds end a half-open connection.
-_PING_INTERVAL_S: Final = 5
+#: Two unanswered pings, one each so many seconds, end a half-open connection.
+PING_INTERVAL_S: Final = 5.0
+#: How often to look whether a connection ended without saying so; how long its end may take.
+_LOOK_S: Final = 0.5
+_CLOSE_TIMEOUT_S: Final = 1.0
 
 MessageHandler = Callable[[Msg], Awaitable[None]]
 
@@ -76,9 +79,10 @@ class Listener:
 class Connection:
     """One program's connection to the broker. All methods belong to the event loop that opened it."""
 
-    def __init__(self, servers: str, *, name: str) -> None:
+    def __init__(self, servers: str, *, name: str, ping_interval_s: float = PING_INTERVAL_S) -> None:
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._name = name
+        self._ping_interval_s = ping_interval_s
         self._client: Client | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tokens = itertools.count()
@@ -210,14 +214,19 @@ class Connection:
         for greet in tuple(self.greeters):
             greet()
         try:
-            await lost.wait()
+            # nats-py first flushes a connection that it gives up, which can last as long as the peer is silent, and
+            # calls back afterwards: look at its state, too.
+            while not (lost.is_set() or client.is_closed):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await lost.wait()
             _log.warning("the connection to the broker was lost: %r", client.last_error)
         finally:
             self._client = None
             _CONNECTED.set(0)
             for reply in self._waiting.values():
                 _give_up(reply)
-            await client.close()
+            await _end(client)
 
     async def _connect(self, lost: asyncio.Event) -> Client:
         async def closed() -> None:
@@ -236,12 +245,12 @@ class Connection:
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     connect_timeout=_CONNECT_TIMEOUT_S,
-                    ping_interval=_PING_INTERVAL_S,
+                    ping_interval=self._ping_interval_s,
                     flush_timeout=REQUEST_TIMEOUT_S,
                     inbox_prefix=self._inbox,
                 )
         except BaseException:
-            await client.close()
+            await _end(client)
             raise
         return client
 
@@ -250,6 +259,16 @@ class Connection:
         _ERRORS.labels(kind).inc()
         if self._client is not None:  # while connecting, the keeper tells it once
             _log.warning("the broker connection reports: %r", problem)
+
+
+async def _end(client: Client) -> None:
+    """Close a client; cut its socket where the peer takes nothing more, which nats-py would wait for."""
+    with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await client.close()
+    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001  # nats-py gives no other way to its socket
+    if writer is not None:
+        writer.transport.abort()
 
 
 def _give_up(reply: asyncio.Future[Msg]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 
 from imagineo.broker import streams, subjects
-from imagineo.broker.connection import REQUEST_TIMEOUT_S, Connection, Listener, away
+from imagineo.broker.connection import PING_INTERVAL_S, REQUEST_TIMEOUT_S, Connection, Listener, away
 from imagineo.broker.consumer import run_consumer
 from imagineo.broker.delivery import JetStreamDelivery
 from imagineo.broker.job_pull import MISSING, JobPull
@@ -59,12 +59,13 @@ class JetStreamBroker:
         name: str,
         ack_wait_s: float = subjects.ACK_WAIT_S,
         wait_s: float = _CONNECT_WAIT_S,
+        ping_interval_s: float = PING_INTERVAL_S,
     ) -> JetStreamBroker:
         """Connect to the servers (`nats://host:port`, comma-separated) as `name`.
 
         Returns once the streams stand, or after `wait_s` without them: connecting goes on for ever.
         """
-        connection = Connection(servers, name=name)
+        connection = Connection(servers, name=name, ping_interval_s=ping_interval_s)
         broker = cls(connection, ack_wait_s=ack_wait_s)
         connection.greeters.add(broker._greet)
         broker._keeper = asyncio.create_task(broker._keep_shape(), name="broker-shape")

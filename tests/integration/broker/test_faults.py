@@ -175,6 +175,43 @@ async def test_a_frozen_server_fails_publications_within_a_second_and_loses_none
     await eventually(lambda: broker.publish_job(SUBJECT, b"job", message_id=new_id()))
 
 
+async def test_a_half_open_connection_full_of_unsent_data_is_given_up_and_replaced(server):
+    broker = await JetStreamBroker.connect(server.url, name="half-open", ping_interval_s=0.2)
+    try:
+        server.freeze()
+        jobs = [broker.publish_job(SUBJECT, bytes(500_000), message_id=new_id()) for _ in range(40)]
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert {type(result) for result in results} == {Unavailable}
+        await lost(broker)
+        started_s = time.monotonic()
+        with pytest.raises(Unavailable):
+            await broker.publish_job(SUBJECT, b"job", message_id=new_id())
+        assert time.monotonic() - started_s < 0.1
+        server.thaw()
+        await eventually(lambda: broker.publish_job(SUBJECT, b"job", message_id=new_id()))
+    finally:
+        server.thaw()
+        await broker.close()
+
+
+async def test_an_error_of_the_server_that_ends_the_connection_does_not_end_the_broker(broker):
+    before = broker._connection._client
+    await before._process_err("'Authentication Timeout'")
+    await eventually(lambda: broker.publish_job(SUBJECT, b"job", message_id=new_id()))
+    assert broker._connection._client is not before
+
+
+async def test_a_broker_lets_go_of_a_frozen_server_in_time(server):
+    broker = await JetStreamBroker.connect(server.url, name="frozen")
+    server.freeze()
+    try:
+        started_s = time.monotonic()
+        await broker.close()
+        assert time.monotonic() - started_s < 2.5
+    finally:
+        server.thaw()
+
+
 async def test_wakeups_and_hints_go_on_after_a_restart(server, broker):
     heard = asyncio.Event()
 
