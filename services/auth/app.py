@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from imagineo.broker.jetstream import JetStreamBroker
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _SERVICE_NAME: Final = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 #: How soon health checks learn that the database went or came back.
 _WATCH_INTERVAL_S: Final = 1.0
+_RESTART_S: Final = 5.0
 
 
 @contextlib.asynccontextmanager
@@ -56,13 +57,15 @@ async def running(
         server.add(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, servicer, _SERVICE_NAME)
         port = await server.start()
 
-        for task in (
-            _watch_readiness(server, Readiness({"postgres": database.ping})),
-            Settler(repository, metrics).run(broker),
-            sweeper.run(),
-            last_use.run(repository.touch_keys),
+        readiness = Readiness({"postgres": repository.check_schema})
+        settler = Settler(repository, metrics)
+        for work in (
+            lambda: _watch_readiness(server, readiness),
+            lambda: settler.run(broker),
+            sweeper.run,
+            lambda: last_use.run(repository.touch_keys),
         ):
-            stack.push_async_callback(_end, asyncio.create_task(task))
+            stack.push_async_callback(_end, asyncio.create_task(_kept(work)))
         stack.push_async_callback(server.drain)
         yield port
 
@@ -77,6 +80,16 @@ async def _watch_readiness(server: RpcServer, readiness: Readiness) -> None:
             await server.set_serving(serving=not problems)
             known = problems
         await asyncio.sleep(_WATCH_INTERVAL_S)
+
+
+async def _kept(work: Callable[[], Awaitable[None]]) -> None:
+    """Run background work for ever: what it did not foresee, a schema not migrated yet say, ends one turn of it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed and starts again in %g s", _RESTART_S)
+        await asyncio.sleep(_RESTART_S)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -47,6 +47,7 @@ class Registry:
         Raises:
             NotFound: if there is none.
         """
+        check_organization_id(organization_id)
         found = await self._repository.read_organization(organization_id)
         return present(found, "organization_id", organization_id)
 
@@ -59,6 +60,7 @@ class Registry:
             InvalidParameter: for limits out of range.
             NotFound: if there is no such organization.
         """
+        check_organization_id(organization_id)
         for name in Limits.__dataclass_fields__ if overrides else ():
             if not 0 <= getattr(overrides, name) <= MAX_LIMIT:
                 raise errors.InvalidParameter.of(f"limits.{name}", f"between 0 and {MAX_LIMIT}")
@@ -75,10 +77,13 @@ class Registry:
         """Make a key; the secret beside it is shown this once. No permissions named: all.
 
         Raises:
-            InvalidParameter: for a bad name.
+            InvalidParameter: for a bad name or an expiry that is past.
             NotFound: if there is no such organization.
         """
+        check_organization_id(organization_id)
         _check_name(name)
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise errors.InvalidParameter.of("expires_at", "in the future")
         secret = keys.new_secret()
         key = Key(
             key_id=new_id("key"),
@@ -93,6 +98,16 @@ class Registry:
         )
         stored = await self._repository.insert_key(key, keys.digest(secret))
         return present(stored, "organization_id", organization_id), secret
+
+
+def check_organization_id(text: str) -> None:
+    """Let only what may be an organization's id reach the database, which cannot store every text.
+
+    Raises:
+        NotFound: for any other text.
+    """
+    if not _ORGANIZATION_ID.fullmatch(text):
+        raise errors.NotFound(metadata={"organization_id": text})
 
 
 def _check_name(name: str) -> None:

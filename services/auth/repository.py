@@ -60,6 +60,10 @@ class Repository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def check_schema(self) -> None:
+        """Raise if the database is away or was not migrated."""
+        await self._database.fetchval(SQL["check_schema"])
+
     async def resolve_keys(self, digests: Sequence[bytes]) -> dict[bytes, Principal]:
         """Find who stands behind each digest; unknown and revoked ones are left out."""
         rows = await self._database.fetch(SQL["resolve_keys"], list(digests))

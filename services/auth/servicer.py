@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
 from imagineo.ids import is_id
 from imagineo.rpc.coalesce import Coalescer
@@ -20,7 +21,7 @@ from services.auth.authorizer import Authorizer
 from services.auth.key_cache import KeyCache
 from services.auth.metrics import AuthMetrics
 from services.auth.plans import Limits
-from services.auth.registry import Registry, present
+from services.auth.registry import Registry, check_organization_id, present
 from services.auth.repository import Repository, Settlement
 from services.auth.window import SECOND_US, admit
 
@@ -63,7 +64,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         if len(request.run_ids) > MAX_RUN_IDS:
             raise errors.InvalidParameter.of("run_ids", f"at most {MAX_RUN_IDS}")
         if request.run_ids:
-            run_ids = dict.fromkeys(request.run_ids)
+            run_ids = dict.fromkeys(run_id for run_id in request.run_ids if is_id(run_id, "gen"))
             released = await self._repository.settle([Settlement(run_id, completed=False) for run_id in run_ids])
             if self._metrics:
                 self._metrics.settled("release", released)
@@ -71,6 +72,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
 
     async def GetUsage(self, request: pb.GetUsageRequest, _context: object) -> pb.GetUsageResponse:  # noqa: N802
         """Read limits and use."""
+        check_organization_id(request.organization_id)
         found = await self._repository.read_usage(request.organization_id)
         usage = present(found, "organization_id", request.organization_id)
         limit = usage.organization.limits.requests_per_minute
@@ -109,22 +111,33 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
 
     async def CreateKey(self, request: pb.CreateKeyRequest, _context: object) -> pb.CreateKeyResponse:  # noqa: N802
         """Make a key and show its secret."""
-        expires_at = moment(request.expires_at) if request.HasField("expires_at") else None
+        expires_at = _moment(request.expires_at) if request.HasField("expires_at") else None
         permissions = [_permission(number) for number in request.permissions]
         key, secret = await self._registry.create_key(request.organization_id, request.name, permissions, expires_at)
         return pb.CreateKeyResponse(key=wire.key_message(key), secret=secret)
 
     async def ListKeys(self, request: pb.ListKeysRequest, _context: object) -> pb.ListKeysResponse:  # noqa: N802
         """List an organization's keys."""
+        check_organization_id(request.organization_id)
         keys = await self._repository.list_keys(request.organization_id)
         return pb.ListKeysResponse(keys=map(wire.key_message, keys))
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, _context: object) -> pb.RevokeKeyResponse:  # noqa: N802
         """End a key."""
+        check_organization_id(request.organization_id)
+        if not is_id(request.key_id, "key"):
+            raise errors.NotFound(metadata={"key_id": request.key_id})
         found = await self._repository.revoke_key(request.organization_id, request.key_id)
         key, digest = present(found, "key_id", request.key_id)
         self._cache.forget(digest, asyncio.get_running_loop().time())
         return pb.RevokeKeyResponse(key=wire.key_message(key))
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    try:
+        return moment(stamp)
+    except (ValueError, OverflowError) as problem:
+        raise errors.InvalidParameter.of("expires_at", "a time between the years 1 and 9999") from problem
 
 
 def _permission(number: account_pb2.Permission.ValueType) -> Permission:

@@ -1,3 +1,6 @@
+-- name: check_schema
+SELECT count(*) FROM auth.windows WHERE organization_id = ''
+
 -- name: resolve_keys
 -- Who stands behind each digest; revoked keys are as good as unknown. Index: keys_digest_key.
 SELECT k.digest, k.key_id, k.organization_id, k.permissions, k.expires_at,
