@@ -1,0 +1,30 @@
+"""One platform for the tests that kill its parts; each leaves it healed for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import platform as local
+from tests.support.platform import Platform
+from tests.support.rest import Account
+
+
+@pytest.fixture(scope="package")
+def platform() -> Iterator[Platform]:
+    with local.platform("--no-first-image") as running:
+        yield running
+
+
+@pytest.fixture
+def account(platform: Platform) -> Iterator[Account]:
+    """A fresh organization whose limits are out of reach."""
+    with platform.account() as fresh:
+        yield fresh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/faults" in item.path.as_posix():
+            item.add_marker(pytest.mark.faults)

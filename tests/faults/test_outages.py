@@ -1,0 +1,118 @@
+"""A server is away for a while: what is answered meanwhile, and that all heals by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import grpc
+import httpx
+import pytest
+from imagineo.v1 import generation_service_pb2, generation_service_pb2_grpc
+
+from tests.support.platform import Platform, eventually
+from tests.support.rest import Account
+
+REFUSED_WITHIN_S = 3.0
+HEALED_WITHIN_S = 30.0
+
+Outage = Callable[[Platform], AbstractContextManager[None]]
+
+
+def accepted(account: Account, body: dict[str, object]) -> str | None:
+    try:
+        answer = account.post("/v1/generate", body, timeout=10)
+    except httpx.TransportError:
+        return None
+    return str(answer.json()["run_id"]) if answer.status_code == 200 else None
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [lambda platform: platform.kept_down("postgres"), lambda platform: platform.frozen("postgres")],
+    ids=["killed", "frozen"],
+)
+def test_without_postgres_a_submit_is_refused_in_time_and_nothing_is_half_made(
+    platform: Platform, account: Account, outage: Outage
+) -> None:
+    body = account.body()
+    with outage(platform):
+        for _ in range(3):
+            began = time.monotonic()
+            answer = account.post("/v1/generate", body, timeout=10)
+            took_s = time.monotonic() - began
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["error"]["code"] == "unavailable"
+            assert int(answer.headers["retry-after"]) >= 1
+            assert took_s <= REFUSED_WITHIN_S
+
+    run_id = eventually(lambda: accepted(account, body), within_s=HEALED_WITHIN_S, what="runs are accepted again")
+
+    assert account.until(run_id)["status"] == "completed"
+    assert [run["run_id"] for run in account.get("/v1/generations").json()["generations"]] == [run_id]
+    eventually(
+        lambda: account.get("/v1/limits").json()["images_per_month"]["reserved"] == 0,
+        within_s=20,
+        what="no reservation is left behind",
+    )
+
+
+def test_without_nats_runs_are_accepted_and_start_when_it_is_back(platform: Platform, account: Account) -> None:
+    body = account.body()
+    with platform.kept_down("nats"):
+        answers = [account.post("/v1/generate", body, timeout=10) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
+        run_ids = [answer.json()["run_id"] for answer in answers]
+        assert [account.generation(run_id)["status"] for run_id in run_ids] == ["queued"] * 3
+
+    assert [account.until(run_id, within_s=45)["status"] for run_id in run_ids] == ["completed"] * 3
+
+
+def test_a_gateway_killed_between_commit_and_answer_has_kept_the_run_and_a_retry_finds_it(
+    platform: Platform, account: Account
+) -> None:
+    """With NATS frozen the gateway holds a committed run and waits for the stream's word; there it is killed."""
+    body, headers = account.body(), {"Idempotency-Key": "once"}
+    lost: list[Exception] = []
+
+    def submit() -> None:
+        try:
+            account.post("/v1/generate", body, headers=headers, timeout=10)
+        except httpx.TransportError as broken:
+            lost.append(broken)
+
+    sender = threading.Thread(target=submit)
+    with platform.frozen("nats"):
+        sender.start()
+        run_id = eventually(lambda: committed(platform, account), within_s=5, what="the run is committed")
+        platform.kill("gateway")
+        sender.join(15)
+    assert lost, "the answer came before the kill"
+
+    replayed = eventually(
+        lambda: answer if (answer := retried(account, body, headers)) else None,
+        within_s=HEALED_WITHIN_S,
+        what="the gateway answers again",
+    )
+
+    assert replayed == run_id
+    assert account.until(run_id)["status"] == "completed"
+    assert len(account.get("/v1/generations").json()["generations"]) == 1
+
+
+def committed(platform: Platform, account: Account) -> str | None:
+    """The account's only run, as status knows it."""
+    with grpc.insecure_channel(platform.ready["grpc"]["status"]) as channel:
+        request = generation_service_pb2.ListGenerationsRequest(organization_id=account.organization_id)
+        found = generation_service_pb2_grpc.GenerationServiceStub(channel).ListGenerations(request, timeout=3)
+    return found.generations[0].run_id if found.generations else None
+
+
+def retried(account: Account, body: dict[str, object], headers: dict[str, str]) -> str | None:
+    try:
+        answer = account.post("/v1/generate", body, headers=headers, timeout=10)
+    except httpx.TransportError:
+        return None
+    return str(answer.json()["run_id"]) if answer.status_code == 200 else None
