@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from imagineo.broker import subjects
+from imagineo.broker.memory_hints import MemorySubscription, MemoryWakeup
 from imagineo.broker.port import BatchHandler, Delivery, HintHandler, Stream
 from imagineo.errors import Unavailable
 from imagineo.v1 import job_pb2
@@ -72,6 +73,7 @@ class MemoryBroker:
         self._online = True
         self._listeners: set[MemorySubscription] = set()
         self._stirred: set[asyncio.Event] = set()
+        self._wakeups: set[asyncio.Event] = set()
         self.lose_store()
 
     @property
@@ -87,6 +89,8 @@ class MemoryBroker:
         """Bring the broker back."""
         self._online = True
         self._stir()
+        for event in self._wakeups:
+            event.set()
 
     def lose_store(self) -> None:
         """Forget all streams."""
@@ -168,9 +172,11 @@ class MemoryBroker:
             event.set()
 
         subscription = await self.subscribe(subjects.jobs_of(base_model_slug), wake)
+        self._wakeups.add(event)
         try:
             yield wakeup
         finally:
+            self._wakeups.discard(event)
             await subscription.close()
 
     async def job_exists(self, stream_sequence: int, run_id: str) -> bool | None:
@@ -289,51 +295,3 @@ class MemoryDelivery(Delivery):
         self.settled = True
         if self._broker.connected:
             self._broker.settle(self._queue, self._sequence)
-
-
-class MemorySubscription:
-    """See `port.Subscription`: hints queue up and go to the handler one after the other."""
-
-    def __init__(self, pattern: str, handler: HintHandler, siblings: set[MemorySubscription]) -> None:
-        self._pattern = pattern
-        self._handler = handler
-        self._siblings = siblings
-        self._offered: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-        self._runner = asyncio.create_task(self._run(), name=f"hints-{pattern}")
-
-    def offer(self, subject: str, body: bytes) -> None:
-        """Take a hint if it falls under the pattern."""
-        if subjects.matches(self._pattern, subject):
-            self._offered.put_nowait((subject, body))
-
-    async def _run(self) -> None:
-        while True:
-            subject, body = await self._offered.get()
-            try:
-                await self._handler(subject, body)
-            except Exception:  # noqa: BLE001  # one bad hint must not end the subscription
-                _log.exception("a handler of broker messages failed", extra={"subject": subject})
-
-    async def close(self) -> None:
-        """See `port.Subscription`."""
-        self._siblings.discard(self)
-        if self._runner is not asyncio.current_task():
-            self._runner.cancel()
-            await asyncio.wait({self._runner})
-
-
-class MemoryWakeup:
-    """See `port.Wakeup`."""
-
-    def __init__(self, called: asyncio.Event) -> None:
-        self._called = called
-
-    async def wait(self, timeout_s: float) -> bool:
-        """See `port.Wakeup`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._called.wait()
-        except TimeoutError:
-            return False
-        self._called.clear()
-        return True

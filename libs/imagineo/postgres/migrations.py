@@ -1,7 +1,7 @@
 """Brings a service's schema to its newest version: Alembic's Python API over the service's numbered SQL files.
 
-A service keeps `NNNN_words.py` (revision, down_revision, `upgrade = sql_file(__file__)`) beside `NNNN_words.sql`. All that
-is new runs in one transaction under an advisory lock, so that many starting replicas may call it: one does the work.
+A service keeps `NNNN_words.py` (revision, down_revision, `upgrade = sql_file(__file__)`) beside `NNNN_words.sql`. All
+that is new runs in one transaction under an advisory lock: many starting replicas may call it, one does the work.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Owns the connections of a service: every call is bounded in time, and trouble with the server is `Unavailable`.
 
-What a statement means is its repository's; errors of the statement itself (a unique violation, a wrong column) pass unchanged.
+What a statement means is its repository's; errors of the statement itself (a unique violation) pass unchanged.
 """
 
 from __future__ import annotations

@@ -72,3 +72,12 @@ async def test_a_job_comes_again_eight_seconds_after_its_last_sign_of_progress()
     assert await broker.next_job(QUEUE) is None
     clock.now_s += 0.2
     assert (await broker.next_job(QUEUE)).delivered_count == 2
+
+
+async def test_a_reconnect_wakes_the_workers():
+    broker = MemoryBroker()
+    async with broker.wakeups("tiny") as wake:
+        broker.disconnect()
+        assert await wake.wait(0.01) is False
+        broker.reconnect()
+        assert await wake.wait(1) is True
