@@ -26,7 +26,7 @@ class ScriptedStatus(generation_service_pb2_grpc.GenerationServiceServicer):
         self.renewed = asyncio.Event()
         self.refused = asyncio.Event()
 
-    async def Claim(self, request, context):
+    async def Claim(self, request, context):  # noqa: N802 - the protocol names it
         if self.is_away:
             self.refused.set()
             raise Unavailable
@@ -37,7 +37,7 @@ class ScriptedStatus(generation_service_pb2_grpc.GenerationServiceServicer):
             verdict=verdict, attempt=attempt, lease=Duration(seconds=8), retry_after=Duration(seconds=1)
         )
 
-    async def RenewLeases(self, request, context):
+    async def RenewLeases(self, request, context):  # noqa: N802 - the protocol names it
         if self.is_away:
             raise Unavailable
         self.renewed.set()
