@@ -97,9 +97,14 @@ class Admission:
         run_id = new_id("gen")
         reserve = "" if isinstance(request, errors.Refused) else run_id
         deadline_s = asyncio.get_running_loop().time() + BUDGET_S
-        principal = await self._gatekeeper.admit(
-            headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE, reserve_run_id=reserve
-        )
+        try:
+            principal = await self._gatekeeper.admit(
+                headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE, reserve_run_id=reserve
+            )
+        except errors.Unavailable:
+            if reserve:  # auth may have reserved without being heard
+                self._retraction.release(run_id)
+            raise
         if isinstance(request, errors.Refused):
             raise request
         submission = await self._prepare(run_id, principal, request, exchange, deadline_s)

@@ -1,7 +1,8 @@
 """Checks of single JSON values, strict in type: `true` is no number and `"7"` neither. Pure.
 
-Each check takes the parameter's name and its decoded value, and returns the value to use or raises `InvalidParameter`
-with the sentence that names the field and the allowed range. 512.0 is taken as the whole number 512, as JSON Schema does.
+Each check takes the parameter's name and its decoded value, and returns the value to use or raises
+`InvalidParameter` with the sentence that names the field and the allowed range. 512.0 is taken as the whole number
+512, as JSON Schema does.
 """
 
 from __future__ import annotations

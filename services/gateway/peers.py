@@ -44,7 +44,7 @@ class Peers:
 
     async def close(self) -> None:
         """Let go of the channels."""
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
 
 
 @contextlib.asynccontextmanager

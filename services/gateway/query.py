@@ -73,13 +73,14 @@ def moment(query: QueryParams, name: str) -> Timestamp | None:
     raw = query.get(name)
     if raw is None:
         return None
+    refusal = errors.InvalidParameter.of(name, "an RFC 3339 time such as 2026-01-31T12:00:00Z")
+    if _RFC_3339.fullmatch(raw) is None:
+        raise refusal
+    stamp = Timestamp()
     try:
-        if _RFC_3339.fullmatch(raw) is None:
-            raise ValueError(raw)
-        stamp = Timestamp()
         stamp.FromDatetime(datetime.fromisoformat(raw.upper()))
     except (ValueError, OverflowError) as problem:
-        raise errors.InvalidParameter.of(name, "an RFC 3339 time such as 2026-01-31T12:00:00Z") from problem
+        raise refusal from problem
     return stamp
 
 

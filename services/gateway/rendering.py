@@ -1,4 +1,4 @@
-"""Protocol messages as REST objects; a generation has the same shape wherever it is shown. Pure; time is an argument."""
+"""Protocol messages as REST objects; a generation has one shape wherever it is shown. Pure; time is an argument."""
 
 from __future__ import annotations
 

@@ -67,13 +67,20 @@ class Described(Protocol):
     """What of a row the document needs."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """The HTTP method."""
+
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """The path template."""
+
     @property
-    def operation(self) -> Mapping[str, Any]: ...
+    def operation(self) -> Mapping[str, Any]:
+        """What the route says of itself."""
+
     @property
-    def permission(self) -> Any: ...
+    def permission(self) -> Any:
+        """What a key needs; None: no key."""
 
 
 def shape(name: str) -> Json:

@@ -15,12 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class ErrorAnswers:
-    """Answers every exception, unless an answer has begun: then the connection is cut, so nobody takes half for whole."""
+    """Answers every exception; once an answer has begun it cuts the connection, so nobody takes half for whole."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         begun = False
 
         async def send_observed(message: Message) -> None:

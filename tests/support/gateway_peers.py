@@ -1,0 +1,315 @@
+"""Small in-process servers of auth, catalog and status with scripted replies, and a gateway in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+
+import httpx
+from imagineo import errors, keys
+from imagineo.blobs.memory import MemoryBlobs
+from imagineo.broker.memory import MemoryBroker
+from imagineo.ids import new_id
+from imagineo.rpc.channel import connect
+from imagineo.rpc.server import RpcServer
+from imagineo.settings import Secret
+from imagineo.v1 import (
+    account_pb2,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    generation_pb2,
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    model_pb2,
+)
+from prometheus_client import CollectorRegistry
+
+from services.gateway.app import build, wire
+from services.gateway.background import Background
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.peers import Peers
+from services.gateway.settings import GatewaySettings
+
+ORGANIZATION = "org_06bqz0000000000000000000a0"
+BASE = model_pb2.BaseModel(
+    base_model_id="base_06bqz0000000000000000000a0",
+    slug="starter",
+    name="Starter",
+    family="sd",
+    native_px=64,
+    default_width=512,
+    default_height=512,
+    max_width=1024,
+    max_height=1024,
+    default_steps=20,
+    max_steps=50,
+    default_guidance=7.5,
+    schedulers=["ddim", "euler"],
+    default_scheduler="ddim",
+)
+LORA = model_pb2.Lora(
+    model_id="model_06bqz0000000000000000000a0",
+    name="Coffee Machine LoRA",
+    description="Custom LoRA for coffee machines",
+    base_model_id=BASE.base_model_id,
+    trigger_words=["coffee"],
+    naming="peft",
+    rank=4,
+    file=model_pb2.StoredFile(store_key="loras/a.safetensors", sha256="a" * 64, size_bytes=123),
+)
+OTHER_LORA = model_pb2.Lora(model_id="model_06bqz0000000000000000000b0", base_model_id=BASE.base_model_id, rank=8)
+LORA.created_at.FromJsonString("2023-09-15T14:22:31Z")
+LIMITS = account_pb2.Limits(requests_per_minute=100, images_per_month=1000, queued_runs=20)
+TERMINAL = generation_pb2.STATUS_COMPLETED
+
+
+class Auth(auth_service_pb2_grpc.AuthServiceServicer):
+    """Knows one key; refuses with `refusal` where that is set; stands still while `frozen`."""
+
+    def __init__(self):
+        self.secret = keys.new_secret()
+        self.refusal = None
+        self.checks = []
+        self.batches = 0
+        self.released = []
+        self.on_release = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def Authorize(self, request, context):  # noqa: N802
+        await self.open.wait()
+        self.batches += 1
+        self.checks += request.checks
+        return auth_service_pb2.AuthorizeResponse(verdicts=[self._verdict(check) for check in request.checks])
+
+    def _verdict(self, check):
+        if check.key_sha256 != keys.digest(self.secret):
+            return auth_service_pb2.Verdict(error=errors.InvalidApiKey().detail())
+        principal = account_pb2.Principal(
+            organization_id=ORGANIZATION, key_id="key_1", plan=account_pb2.PLAN_PREMIUM, limits=LIMITS
+        )
+        rate = account_pb2.RateLimit(limit=100, remaining=99, reset_at_epoch_s=int(time.time()) + 30)
+        error = self.refusal.detail() if self.refusal else None
+        return auth_service_pb2.Verdict(principal=principal, rate_limit=rate, error=error)
+
+    async def ReleaseReservations(self, request, context):  # noqa: N802
+        self.released += request.run_ids
+        self.on_release.set()
+        return auth_service_pb2.ReleaseReservationsResponse()
+
+    async def GetUsage(self, request, context):  # noqa: N802
+        organization = account_pb2.Organization(plan=account_pb2.PLAN_PREMIUM, limits=LIMITS)
+        rate = account_pb2.RateLimit(limit=100, remaining=98, reset_at_epoch_s=int(time.time()) + 30)
+        return auth_service_pb2.GetUsageResponse(
+            organization=organization, rate_limit=rate, images_used=7, images_reserved=3
+        )
+
+
+class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
+    """Knows one base model and two LoRAs."""
+
+    def __init__(self):
+        self.asked = []
+        self.loras = {lora.model_id: lora for lora in (LORA, OTHER_LORA)}
+
+    async def Resolve(self, request, context):  # noqa: N802
+        self.asked.append(request)
+        found = []
+        for index, model_id in enumerate([request.model_id, *request.extra_model_ids]):
+            if index == 0 and model_id == BASE.base_model_id:
+                continue
+            if model_id not in self.loras:
+                param = "model_id" if index == 0 else f"extra_model_ids[{index - 1}]"
+                refusal = errors.ModelNotFound(f"There is no model '{model_id}'.", metadata={"param": param})
+                return catalog_service_pb2.ResolveResponse(error=refusal.detail())
+            found.append(self.loras[model_id])
+        return catalog_service_pb2.ResolveResponse(base_model=BASE, loras=found)
+
+    async def ListLoras(self, request, context):  # noqa: N802
+        if request.page_token not in ("", "two"):
+            raise errors.InvalidParameter.of("page_token", "one of ours")
+        if request.page_token == "two":
+            return catalog_service_pb2.ListLorasResponse(loras=[OTHER_LORA])
+        return catalog_service_pb2.ListLorasResponse(loras=[LORA], next_page_token="two")
+
+    async def GetLora(self, request, context):  # noqa: N802
+        if request.model_id not in self.loras:
+            raise errors.NotFound
+        return catalog_service_pb2.GetLoraResponse(lora=self.loras[request.model_id])
+
+    async def ListBaseModels(self, request, context):  # noqa: N802
+        return catalog_service_pb2.ListBaseModelsResponse(base_models=[BASE])
+
+
+class Status(generation_service_pb2_grpc.GenerationServiceServicer):
+    """Keeps runs in a dict; refuses with `refusal` where that is set; stands still while not `open`."""
+
+    def __init__(self):
+        self.runs = {}
+        self.by_key = {}
+        self.submissions = []
+        self.published = []
+        self.on_published = asyncio.Event()
+        self.on_cancel = asyncio.Event()
+        self.on_watch = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.listed = []
+        self.refusal = None
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def Accept(self, request, context):  # noqa: N802
+        await self.open.wait()
+        answers = [self._accept(submission) for submission in request.submissions]
+        return generation_service_pb2.AcceptResponse(acceptances=answers)
+
+    def _accept(self, submission):
+        if self.refusal:
+            return generation_service_pb2.Acceptance(error=self.refusal.detail())
+        self.submissions.append(submission)
+        key = submission.idempotency_key
+        if key and key in self.by_key:
+            answer, digest = self.by_key[key]
+            if digest != submission.body_sha256:
+                return generation_service_pb2.Acceptance(error=errors.IdempotencyKeyReused().detail())
+            replay = generation_service_pb2.Acceptance()
+            replay.CopyFrom(answer)
+            replay.replayed = True
+            return replay
+        job = submission.job
+        run = generation_pb2.Generation(
+            run_id=job.run_id,
+            organization_id=job.organization_id,
+            status=generation_pb2.STATUS_QUEUED,
+            parameters=job.parameters,
+            created_at=job.accepted_at,
+            metadata=submission.metadata,
+            estimated_time_s=9,
+            queue_position=0,
+        )
+        self.runs[run.run_id] = run
+        answer = generation_service_pb2.Acceptance(run_id=run.run_id, estimated_time_s=9, seed=job.parameters.seed)
+        self.by_key[key] = (answer, submission.body_sha256)
+        return answer
+
+    def finish(self, run_id, image: bytes, digest: str):
+        """Complete a run with an image that lies under `images/<run_id>`."""
+        run = self.runs[run_id]
+        run.status, run.progress, run.estimated_time_s = TERMINAL, 100, 0
+        run.ClearField("queue_position")
+        run.image.CopyFrom(
+            generation_pb2.Image(
+                store_key=f"images/{run_id}",
+                width=512,
+                height=512,
+                output_format=run.parameters.output_format,
+                size_bytes=len(image),
+                sha256=digest,
+            )
+        )
+        run.finished_at.GetCurrentTime()
+        self.finished.set()
+
+    def _find(self, request):
+        run = self.runs.get(request.run_id)
+        if run is None or request.organization_id not in ("", run.organization_id):
+            raise errors.NotFound("There is no such generation.")
+        return run
+
+    async def MarkPublished(self, request, context):  # noqa: N802
+        self.published += request.published
+        self.on_published.set()
+        return generation_service_pb2.MarkPublishedResponse()
+
+    async def GetGeneration(self, request, context):  # noqa: N802
+        return generation_service_pb2.GetGenerationResponse(generation=self._find(request))
+
+    async def CancelGeneration(self, request, context):  # noqa: N802
+        run = self._find(request)
+        run.status = generation_pb2.STATUS_CANCELED
+        self.on_cancel.set()
+        return generation_service_pb2.CancelGenerationResponse(generation=run)
+
+    async def ListGenerations(self, request, context):  # noqa: N802
+        self.listed.append(request)
+        if request.page_token not in ("", "two"):
+            raise errors.InvalidParameter.of("page_token", "one of ours")
+        return generation_service_pb2.ListGenerationsResponse(generations=self.runs.values(), next_page_token="two")
+
+    async def WatchGeneration(self, request, context):  # noqa: N802
+        yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
+        self.on_watch.set()
+        await self.finished.wait()
+        yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
+
+
+@dataclasses.dataclass
+class Platform:
+    """The peers, the fakes that ship, and a client of the gateway in front of them."""
+
+    auth: Auth
+    catalog: Catalog
+    status: Status
+    servers: dict[str, RpcServer]
+    ports: dict[str, int]
+    broker: MemoryBroker
+    blobs: MemoryBlobs
+    parts: object
+    app: object
+    client: httpx.AsyncClient
+    background: Background
+
+    async def generate(self, *, headers=None, **fields):
+        body = {"positive_prompt": "a blue mug", "model_id": LORA.model_id} | fields
+        return await self.client.post("/v1/generate", json=body, headers=headers)
+
+
+def settings(**changes) -> GatewaySettings:
+    values = {"auth_address": "-", "catalog_address": "-", "status_address": "-", "nats_url": "-", "blobs_url": "-"}
+    values |= {"public_url": "https://imagineo.test", "signing_key": Secret("0123456789abcdef")}
+    return GatewaySettings(**values | changes)
+
+
+@contextlib.asynccontextmanager
+async def platform(**changes):
+    """A gateway on scripted peers, through ASGI."""
+    auth, catalog, status = Auth(), Catalog(), Status()
+    found = {
+        "auth": (auth, auth_service_pb2_grpc.add_AuthServiceServicer_to_server, "imagineo.v1.AuthService"),
+        "catalog": (
+            catalog,
+            catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server,
+            "imagineo.v1.CatalogService",
+        ),
+        "status": (
+            status,
+            generation_service_pb2_grpc.add_GenerationServiceServicer_to_server,
+            "imagineo.v1.GenerationService",
+        ),
+    }
+    servers, channels, ports = {}, {}, {}
+    for name, (servicer, register, service_name) in found.items():
+        servers[name] = RpcServer("127.0.0.1:0", metrics=None)
+        servers[name].add(register, servicer, service_name)
+        ports[name] = await servers[name].start()
+        channels[name] = connect(f"127.0.0.1:{ports[name]}")
+    peers, broker, blobs = Peers(**channels), MemoryBroker(), MemoryBlobs()
+    background, metrics = Background(), GatewayMetrics(CollectorRegistry())
+    parts = wire(settings(**changes), peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
+    app = build(parts, metrics)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"X-API-Key": auth.secret}
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers, timeout=30) as client:
+        yield Platform(auth, catalog, status, servers, ports, broker, blobs, parts, app, client, background)
+    await background.drain(0)
+    await peers.close()
+    for server in servers.values():
+        await server.drain(0)
+
+
+def new_run_id() -> str:
+    return new_id("gen")
