@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imagineo import errors
 from imagineo.postgres.migrations import migrate
 from imagineo.rpc.channel import connect
+from imagineo.v1 import auth_service_pb2, auth_service_pb2_grpc
 
 from tests.integration.auth.conftest import MIGRATIONS, check_for, run_id
 from tests.support.servers import free_port, postgres_server
@@ -75,6 +79,18 @@ async def test_it_starts_while_postgres_is_down_says_so_and_serves_once_it_is_up
         assert not verdict.HasField("principal")
 
 
+async def test_a_schema_that_is_not_there_yet_is_not_ready_and_heals_once_it_is_migrated(start, dsn):
+    async with start(dsn=dsn) as auth, connect(f"127.0.0.1:{auth.port}") as channel:
+        request = health_pb2.HealthCheckRequest(service="imagineo.v1.AuthService")
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=20)
+        await until(watch, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.to_thread(migrate, dsn, "auth", MIGRATIONS)
+        await until(watch, health_pb2.HealthCheckResponse.SERVING)
+        watch.cancel()
+        _, _, secret = await auth.new_key()
+        assert not (await auth.authorize(check_for(secret)))[0].HasField("error")
+
+
 async def until(watch: grpc.aio.UnaryStreamCall, status) -> None:
     async for answer in watch:
         if answer.status == status:
@@ -89,6 +105,12 @@ def program(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def scraped(port: int) -> str:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
 
 
 async def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -124,10 +146,16 @@ async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, 
             stub = health_pb2_grpc.HealthStub(channel)
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            authorize = auth_service_pb2_grpc.AuthServiceStub(channel).Authorize
+            await authorize(auth_service_pb2.AuthorizeRequest(checks=[check_for("imag_x")]), timeout=10)
+        ports = json.loads((tmp_path / "ports.json").read_text())
+        assert ports["listen"] == port
+        metrics = await asyncio.to_thread(scraped, ports["metrics"])
+        assert 'imagineo_auth_decisions_total{reason="invalid_api_key"} 1.0' in metrics
+        assert 'imagineo_auth_rpc_total{code="OK",method="Authorize"} 1.0' in metrics
         server.send_signal(signal.SIGTERM)
         code, _, err = await finished(server)
         assert (code, "Traceback" in err) == (0, False), err
-        assert f'"listen": {port}' in (tmp_path / "ports.json").read_text()
     finally:
         server.kill()
 

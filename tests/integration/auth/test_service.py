@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
 from imagineo.v1 import account_pb2
 from imagineo.v1 import auth_service_pb2 as pb
@@ -257,6 +258,19 @@ async def test_the_last_use_is_noted_to_the_minute(auth, repository):
         (pb.CreateKeyRequest(organization_id="org_x", name="k"), errors.NotFound, None),
         (pb.RevokeKeyRequest(organization_id="org_x", key_id="key_x"), errors.NotFound, None),
         (pb.GetUsageRequest(organization_id="org_x"), errors.NotFound, None),
+        (pb.GetUsageRequest(organization_id="org_\x00"), errors.NotFound, None),
+        (pb.ListKeysRequest(organization_id="\x00"), errors.NotFound, None),
+        (pb.RevokeKeyRequest(organization_id="org_x", key_id="key_\x00"), errors.NotFound, None),
+        (
+            pb.CreateKeyRequest(organization_id="org_x", name="k", expires_at=Timestamp(seconds=10**15)),
+            errors.InvalidParameter,
+            "expires_at",
+        ),
+        (
+            pb.CreateKeyRequest(organization_id="org_x", name="k", expires_at=Timestamp(seconds=1)),
+            errors.InvalidParameter,
+            "expires_at",
+        ),
         (pb.AuthorizeRequest(checks=[pb.Check()] * 257), errors.InvalidParameter, "checks"),
         (
             pb.AuthorizeRequest(checks=[pb.Check(reserve_run_id="x")]),
