@@ -5,6 +5,7 @@ It reads small JSON files and decides whether the directory can be served; stori
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,6 +13,8 @@ from typing import Any, Final, Literal
 import msgspec
 from imagineo.errors import FailedPrecondition
 from imagineo.v1 import model_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 MANIFEST_FILE: Final = "imagineo.json"
 
@@ -129,7 +132,10 @@ def read_manifest(directory: Path, **overrides: str) -> Manifest:
         msgspec.json.encode({**told, **{key: text for key, text in overrides.items() if text}})
     )
     if manifest.upscaler and not (directory / manifest.upscaler).is_file():
-        raise FailedPrecondition(f"The manifest names the upscaler '{manifest.upscaler}', which is not there.")
+        log.warning(
+            "the upscaler %s of %s is not there: pictures are resized plainly", manifest.upscaler, manifest.slug
+        )
+        return msgspec.structs.replace(manifest, upscaler="")
     return manifest
 
 
@@ -218,9 +224,8 @@ def _require_sound(manifest: Manifest) -> None:
         f"schedulers must be some of {', '.join(known)}": bool(manifest.schedulers)
         and set(manifest.schedulers) <= set(known),
         "default_scheduler must be one of schedulers": manifest.default_scheduler in manifest.schedulers,
-        "upscaler must be a path inside the directory where sizing is upscale, and empty where it is direct": (
-            _is_inside(manifest.upscaler) if manifest.sizing == "upscale" else not manifest.upscaler
-        ),
+        "upscaler must be empty or, where sizing is upscale, a path inside the directory": not manifest.upscaler
+        or (manifest.sizing == "upscale" and _is_inside(manifest.upscaler)),
     }
     broken = [rule for rule, holds in limits.items() if not holds]
     if broken:

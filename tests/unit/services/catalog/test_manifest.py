@@ -58,7 +58,6 @@ def test_a_plain_directory_is_described_by_its_configs(tmp_path: Path, pipeline:
         ({"schedulers": []}, "schedulers"),
         ({"schedulers": ["magic"]}, "schedulers"),
         ({"upscaler": "../../etc/passwd"}, "upscaler"),
-        ({"upscaler": "absent.safetensors"}, "not there"),
         ({"sizing": "direct"}, "upscaler"),
     ],
 )
@@ -67,6 +66,14 @@ def test_an_unsound_manifest_is_refused_by_name(tmp_path: Path, changes: dict[st
     rewrite(base / "imagineo.json", **changes)
     with pytest.raises(FailedPrecondition, match=why):
         read_manifest(base)
+
+
+def test_an_absent_upscaler_is_done_without(tmp_path: Path):
+    base = write_starter(tmp_path) / "base"
+    (base / "upscaler.safetensors").unlink()
+    manifest = read_manifest(base)
+    assert (manifest.sizing, manifest.upscaler) == ("upscale", "")
+    assert Manifest.from_json(manifest.to_json()) == manifest
 
 
 def test_what_cannot_be_served_is_refused_with_a_sentence(tmp_path: Path):
