@@ -1,0 +1,150 @@
+"""Who is admitted: the pure rule behind Accept. It decides over one batch, in its order; the repository stores it.
+
+The organizations' counters are locked while this decides, so the cap is exact under any concurrency.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imagineo import errors
+from imagineo.ids import is_id
+from imagineo.v1 import generation_service_pb2 as pb
+
+_KEY_MAX_CHARACTERS = 255
+_METADATA_MAX_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an idempotency key answered when it was first used."""
+
+    run_id: str
+    body_sha256: bytes
+    seed: int
+    estimated_time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A run that is there already."""
+
+    organization_id: str
+    seed: int
+    estimated_time_s: int
+
+
+Key = tuple[str, str]
+"""Organization and idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is stored, as locked by this transaction."""
+
+    unfinished: Mapping[str, int]
+    earlier: Mapping[Key, Earlier]
+    known: Mapping[str, Known]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A submission with the estimate that it would be answered."""
+
+    submission: pb.Submission
+    estimated_time_s: int
+
+    @property
+    def organization_id(self) -> str:
+        """Who owns the run."""
+        return self.submission.job.organization_id
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.submission.job.run_id
+
+    @property
+    def key(self) -> Key | None:
+        """The idempotency key, within its organization; None if there is none."""
+        return (self.organization_id, self.submission.idempotency_key) if self.submission.idempotency_key else None
+
+
+Answer = pb.Acceptance | errors.ImagineoError
+
+
+def check(submission: pb.Submission) -> None:
+    """Refuse what cannot be stored; such a submission must not reach its list mates' transaction.
+
+    Raises:
+        InvalidParameter: naming the field.
+    """
+    job = submission.job
+    texts = (job.organization_id, submission.key_id, submission.idempotency_key, job.base_model_slug)
+    if not is_id(job.run_id, "gen"):
+        raise errors.InvalidParameter.of("run_id", "an id of the form gen_…")
+    if not job.organization_id:
+        raise errors.InvalidParameter.of("organization_id", "given")
+    if not job.base_model_slug:
+        raise errors.InvalidParameter.of("base_model_slug", "given")
+    if any("\0" in text for text in (*texts, job.parameters.model_id)):
+        raise errors.InvalidParameter.of("submission", "free of NUL characters")
+    if len(submission.idempotency_key) > _KEY_MAX_CHARACTERS:
+        raise errors.InvalidParameter.of("idempotency_key", f"at most {_KEY_MAX_CHARACTERS} characters")
+    if sum(len(name) + len(value) for name, value in submission.metadata.items()) > _METADATA_MAX_BYTES:
+        raise errors.InvalidParameter.of("metadata", f"at most {_METADATA_MAX_BYTES} bytes")
+
+
+def admit(candidates: Sequence[Candidate], books: Books) -> tuple[list[Answer], list[Candidate]]:
+    """Answer each candidate, in order, and list those to store."""
+    unfinished = dict(books.unfinished)
+    earlier, known = dict(books.earlier), dict(books.known)
+    answers: list[Answer] = []
+    admitted: list[Candidate] = []
+    for candidate in candidates:
+        answer = _repeated(candidate, earlier, known)
+        if answer is None:
+            taken, limit = unfinished.get(candidate.organization_id, 0), candidate.submission.queued_runs_limit
+            answer = _full(limit) if taken >= limit else _accepted(candidate)
+            if isinstance(answer, pb.Acceptance):
+                unfinished[candidate.organization_id] = taken + 1
+                _remember(candidate, earlier, known)
+                admitted.append(candidate)
+        answers.append(answer)
+    return answers, admitted
+
+
+def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mapping[str, Known]) -> Answer | None:
+    run = known.get(candidate.run_id)
+    if run is not None:
+        if run.organization_id != candidate.organization_id:
+            return errors.AlreadyExists("There is a run with this run_id already.")
+        return pb.Acceptance(run_id=candidate.run_id, seed=run.seed, estimated_time_s=run.estimated_time_s)
+    first = earlier.get(candidate.key) if candidate.key else None
+    if first is None:
+        return None
+    if not hmac.compare_digest(first.body_sha256, candidate.submission.body_sha256):
+        return errors.IdempotencyKeyReused()
+    return pb.Acceptance(
+        run_id=first.run_id, replayed=True, seed=first.seed, estimated_time_s=first.estimated_time_s
+    )
+
+
+def _accepted(candidate: Candidate) -> pb.Acceptance:
+    seed = candidate.submission.job.parameters.seed
+    return pb.Acceptance(run_id=candidate.run_id, seed=seed, estimated_time_s=candidate.estimated_time_s)
+
+
+def _full(limit: int) -> errors.QueueFull:
+    message = f"The account has {limit} unfinished runs, as many as its plan allows. Wait for one of them to end."
+    return errors.QueueFull(message, metadata={"limit": str(limit)}, retry_after_s=5.0)
+
+
+def _remember(candidate: Candidate, earlier: dict[Key, Earlier], known: dict[str, Known]) -> None:
+    seed, estimate_s = candidate.submission.job.parameters.seed, candidate.estimated_time_s
+    known[candidate.run_id] = Known(candidate.organization_id, seed, estimate_s)
+    if candidate.key:
+        digest = candidate.submission.body_sha256
+        earlier[candidate.key] = Earlier(candidate.run_id, digest, seed, estimate_s)

@@ -1,0 +1,54 @@
+-- name: mark_published
+-- The relay looks again in 30 s, whether the stream still has it.
+UPDATE status.unfinished AS u SET
+    stream_sequence = a.stream_sequence, publications = u.publications + 1,
+    due_at = clock_timestamp() + CASE WHEN u.queued THEN interval '30 seconds' ELSE interval '10 seconds' END
+FROM (
+    SELECT DISTINCT ON (run_id) run_id, stream_sequence
+    FROM unnest($1::text[], $2::bigint[]) AS b (run_id, stream_sequence) ORDER BY run_id, stream_sequence DESC
+) AS a
+WHERE u.run_id = a.run_id AND u.stream_sequence IS DISTINCT FROM a.stream_sequence
+
+-- name: take_due
+-- Index unfinished_due. Taking a row puts off its next look, so that replicas of the relay share the work.
+WITH due AS (
+    SELECT run_id FROM status.unfinished
+    WHERE due_at <= clock_timestamp() AND (queued OR $2::boolean)
+    ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE status.unfinished AS u SET due_at = clock_timestamp() + CASE
+        WHEN u.stream_sequence IS NULL THEN interval '3 seconds'
+        WHEN u.queued THEN interval '30 seconds'
+        ELSE interval '10 seconds' END
+    FROM due WHERE u.run_id = due.run_id
+    RETURNING u.run_id, u.stream_sequence, u.publications, u.queued
+)
+SELECT taken.*, g.attempt, s.job, NOT taken.queued AND g.lease_until < clock_timestamp() - interval '20 seconds' AS is_abandoned
+FROM taken JOIN status.generations AS g USING (run_id) JOIN status.submissions AS s USING (run_id)
+
+-- name: hasten
+-- The broker came back: look at all queued runs now, for it may have lost them.
+UPDATE status.unfinished SET due_at = clock_timestamp() WHERE queued AND stream_sequence IS NOT NULL
+
+-- name: overdue_runs
+-- Runs that time has decided about: deadlines (index unfinished_deadline) and silent workers (index unfinished_running).
+(
+    SELECT run_id FROM status.unfinished
+    WHERE queued AND deadline IS NOT NULL AND deadline <= clock_timestamp() LIMIT 256
+) UNION (
+    SELECT u.run_id FROM status.unfinished AS u JOIN status.generations AS g USING (run_id)
+    WHERE NOT u.queued AND g.lease_until < clock_timestamp() - interval '10 seconds'
+      AND (g.status = 3 OR g.attempt - g.handed_back >= 3) LIMIT 256
+)
+
+-- name: take_announcements
+-- Index announcements_due; taking a row puts off the next try.
+WITH due AS (
+    SELECT run_id FROM status.announcements WHERE due_at <= clock_timestamp()
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE status.announcements AS a SET due_at = clock_timestamp() + interval '5 seconds'
+FROM due WHERE a.run_id = due.run_id RETURNING a.run_id, a.event_id, a.occurred_at
+
+-- name: drop_announcements
+DELETE FROM status.announcements WHERE run_id = ANY ($1::text[])
