@@ -127,9 +127,7 @@ def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mappi
         return None
     if not hmac.compare_digest(first.body_sha256, candidate.submission.body_sha256):
         return errors.IdempotencyKeyReused()
-    return pb.Acceptance(
-        run_id=first.run_id, replayed=True, seed=first.seed, estimated_time_s=first.estimated_time_s
-    )
+    return pb.Acceptance(run_id=first.run_id, replayed=True, seed=first.seed, estimated_time_s=first.estimated_time_s)
 
 
 def _accepted(candidate: Candidate) -> pb.Acceptance:

@@ -1,0 +1,137 @@
+"""Wires the service: the only module that makes adapters. It starts while its dependencies are down and heals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from imagineo.blobs.obstore import ObstoreBlobs
+from imagineo.broker import subjects
+from imagineo.broker.jetstream import JetStreamBroker
+from imagineo.postgres.pool import Database
+from imagineo.rpc.server import RpcServer
+from imagineo.telemetry.metrics import RpcMetrics
+from imagineo.telemetry.readiness import Readiness
+from imagineo.v1 import event_pb2, generation_service_pb2, generation_service_pb2_grpc
+
+from services.status.announcer import Announcer
+from services.status.metrics import StatusMetrics
+from services.status.outcomes import Outcomes
+from services.status.progress import ProgressBook
+from services.status.queues import Queues
+from services.status.relay import Relay
+from services.status.repository.dispatch import Dispatch
+from services.status.repository.expiry import Expiry
+from services.status.repository.listing import Listing
+from services.status.repository.runs import Runs
+from services.status.repository.submissions import Submissions
+from services.status.retention import Retention
+from services.status.servicer import GenerationServicer, Reader
+from services.status.settings import Settings
+from services.status.sweeper import Sweeper
+from services.status.transitions import Transitions
+from services.status.watch import Watch
+from services.status.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_SERVICE_NAME: Final = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+#: How soon health checks learn that the database went or came back.
+_WATCH_INTERVAL_S: Final = 1.0
+_RESTART_S: Final = 1.0
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, metrics: StatusMetrics | None, rpc_metrics: RpcMetrics | None
+) -> AsyncIterator[int]:
+    """Serve while the block runs; gives the bound port. Metrics are the process's and come from outside."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.open(
+            settings.postgres_dsn.reveal(), application_name="imagineo-status", max_size=settings.postgres_connections
+        )
+        stack.push_async_callback(database.close)
+        broker = await JetStreamBroker.connect(settings.nats_url, name="status")
+        stack.push_async_callback(broker.close)
+        blobs = ObstoreBlobs.from_url(settings.blobs_url)
+        stack.push_async_callback(blobs.close)
+
+        runs, dispatch, listing = Runs(database), Dispatch(database), Listing(database)
+        workers = Workers()
+        queues = Queues(workers)
+        reader = Reader(listing, queues)
+        watch = Watch(reader.many, broker)
+        announcer = Announcer(dispatch, reader.many, broker, metrics)
+        transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=announcer.wake)
+        progress = ProgressBook(runs, watch.changed)
+
+        for subject, handler in (
+            (subjects.EVERY_CHANGE, watch.hear),
+            (subjects.EVERY_PROGRESS, progress.hear),
+            (subjects.EVERY_WORKER, _hearer(workers)),
+        ):
+            stack.push_async_callback((await broker.subscribe(subject, handler)).close)
+
+        servicer = GenerationServicer(
+            Submissions(database), dispatch, listing, transitions, reader, watch, queues, metrics
+        )
+        server = RpcServer(settings.listen, metrics=rpc_metrics)
+        server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
+        port = await server.start()
+
+        readiness = Readiness({"postgres": listing.check_schema})
+        outcomes = Outcomes(transitions)
+        for work in (
+            lambda: _watch_readiness(server, readiness),
+            lambda: outcomes.run(broker),
+            Sweeper(dispatch, listing, transitions, queues, metrics).run,
+            Retention(Expiry(database), blobs, settings.retention_days).run,
+            Relay(dispatch, broker, metrics).run,
+            announcer.run,
+            progress.run,
+            watch.run,
+        ):
+            stack.push_async_callback(_end, asyncio.create_task(_kept(work)))
+        stack.push_async_callback(server.drain)
+        yield port
+
+
+def _hearer(workers: Workers) -> Callable[[str, bytes], Awaitable[None]]:
+    async def hear(_subject: str, body: bytes) -> None:
+        with contextlib.suppress(DecodeError):
+            workers.hear(event_pb2.WorkerBeat.FromString(body), time.monotonic())
+
+    return hear
+
+
+async def _watch_readiness(server: RpcServer, readiness: Readiness) -> None:
+    """Keep the health service true. NATS may be away: runs are accepted, and start when it is back."""
+    known: dict[str, str] = {}
+    while True:
+        problems = await readiness.problems()
+        if problems != known:
+            log.info("not ready: %s", problems) if problems else log.info("ready")
+            await server.set_serving(serving=not problems)
+            known = problems
+        await asyncio.sleep(_WATCH_INTERVAL_S)
+
+
+async def _kept(work: Callable[[], Awaitable[None]]) -> None:
+    """Run background work for ever: what it did not foresee, a schema not migrated yet say, ends one turn of it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed and starts again in %g s", _RESTART_S)
+        await asyncio.sleep(_RESTART_S)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,59 @@
+"""Makes the protocol's Generation of a stored run: its face to all who read, list and watch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from imagineo.jobs import estimate
+from imagineo.jobs.estimate import Place, work_of
+from imagineo.v1 import event_pb2, generation_pb2, job_pb2
+from imagineo.wire.times import timestamp
+
+from services.status.queues import Queues
+
+Generation = generation_pb2.Generation
+
+
+def generation_of(row: Mapping[str, Any], queues: Queues) -> Generation:
+    """Build the message; place and estimate are of now."""
+    job = job_pb2.Job.FromString(row["job"])
+    generation = Generation(
+        run_id=row["run_id"],
+        organization_id=row["organization_id"],
+        key_id=row["key_id"],
+        status=row["status"],
+        progress=row["progress"],
+        parameters=job.parameters,
+        accepted_estimate_s=row["accepted_estimate_s"],
+        created_at=timestamp(row["created_at"]),
+        started_at=timestamp(row["started_at"]),
+        finished_at=timestamp(row["finished_at"]),
+        deadline=timestamp(row["deadline"]),
+        attempts=row["attempt"],
+        metadata=json.loads(row["metadata"]),
+        version=row["version"],
+    )
+    if row["error_code"]:
+        generation.error.code, generation.error.message = row["error_code"], row["error_message"]
+    if row["outcome"] is not None:
+        outcome = event_pb2.Outcome.FromString(row["outcome"])
+        generation.lora_reports.extend(outcome.lora_reports)
+        if row["status"] == generation_pb2.STATUS_COMPLETED:
+            generation.image.CopyFrom(outcome.image)
+    _tell_waiting(generation, row, job, queues)
+    return generation
+
+
+def _tell_waiting(generation: Generation, row: Mapping[str, Any], job: job_pb2.Job, queues: Queues) -> None:
+    slug = job.base_model_slug
+    if generation.status == generation_pb2.STATUS_QUEUED:
+        place = Place(job.lane, row["before_count"] or 0, row["before_work"] or 0.0, work_of(job.parameters))
+        queue, speeds = queues.of(slug), queues.speeds(slug)
+        generation.queue_position = estimate.position(place, queue)
+        generation.waiting_for = estimate.waiting_for(generation.queue_position, len(speeds), slug)
+        generation.estimated_time_s = estimate.queued_s(place, queue, speeds)
+    elif generation.status in (generation_pb2.STATUS_RUNNING, generation_pb2.STATUS_CANCELING):
+        work = work_of(job.parameters)
+        generation.estimated_time_s = estimate.running_s(work, generation.progress, queues.speeds(slug))

@@ -1,0 +1,40 @@
+"""What this service counts: acceptances, endings, queues, the outboxes."""
+
+from __future__ import annotations
+
+from imagineo.v1 import generation_pb2, job_pb2
+from prometheus_client import Counter, Gauge
+
+from services.status.repository.listing import QueueLine
+
+
+class StatusMetrics:
+    """Made once a process."""
+
+    def __init__(self) -> None:
+        self.accepted = Counter("imagineo_status_runs_accepted_total", "Runs accepted.")
+        self.ended = Counter("imagineo_status_runs_ended_total", "Runs that became terminal.", ["status"])
+        self.republished = Counter("imagineo_status_relay_published_total", "Jobs that the relay published.")
+        self.announced = Counter("imagineo_status_endings_announced_total", "Endings that the stream EVENTS has.")
+        self.unpublished = Gauge("imagineo_status_outbox_jobs", "Unfinished runs not known to be published.")
+        self.unannounced = Gauge("imagineo_status_outbox_endings", "Endings not announced yet.")
+        self._depth = Gauge("imagineo_status_queue_runs", "Queued runs.", ["base_model", "lane"])
+        self._age = Gauge("imagineo_status_queue_age_seconds", "Age of the oldest queued run.", ["base_model", "lane"])
+
+    def end(self, status: int) -> None:
+        """Count an ending."""
+        self.ended.labels(status_word(status)).inc()
+
+    def show_queues(self, lines: list[QueueLine]) -> None:
+        """Show the queues as they stand; one that is gone shows nothing."""
+        self._depth.clear()
+        self._age.clear()
+        for line in lines:
+            lane = job_pb2.Lane.Name(line.lane).removeprefix("LANE_").lower()  # type: ignore[arg-type]
+            self._depth.labels(line.base_model_slug, lane).set(line.waiting_count)
+            self._age.labels(line.base_model_slug, lane).set(line.oldest_age_s)
+
+
+def status_word(status: int) -> str:
+    """`completed` for STATUS_COMPLETED."""
+    return generation_pb2.Status.Name(status).removeprefix("STATUS_").lower()  # type: ignore[arg-type]

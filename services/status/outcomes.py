@@ -1,0 +1,57 @@
+"""Settles what workers say of the end of their attempts: the durable consumer of OUTCOMES."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from google.protobuf.message import DecodeError
+from imagineo.broker.port import Broker, Delivery
+from imagineo.jobs.states import Ending
+from imagineo.v1 import event_pb2, generation_pb2
+
+from services.status.repository.runs import Word
+from services.status.transitions import Transitions
+
+log = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """Applies outcomes and acks them after the commit; while the database is away they stay in the stream."""
+
+    def __init__(self, transitions: Transitions) -> None:
+        self._transitions = transitions
+
+    async def run(self, broker: Broker) -> None:
+        """Consume, for ever."""
+        await broker.consume("OUTCOMES", "status", self.settle)
+
+    async def settle(self, deliveries: list[Delivery]) -> None:
+        """Settle one batch; what it raises makes the rest of the batch come again."""
+        await asyncio.gather(*(self._settle(delivery) for delivery in deliveries))
+
+    async def _settle(self, delivery: Delivery) -> None:
+        try:
+            outcome = event_pb2.Outcome.FromString(delivery.body)
+        except DecodeError:
+            log.error("an outcome could not be read and is dropped", extra={"subject": delivery.subject})
+            await delivery.term()
+            return
+        await self._transitions.apply(word_of(outcome, delivery.body))
+        await delivery.ack()
+
+
+def word_of(outcome: event_pb2.Outcome, body: bytes) -> Word:
+    """Read an outcome as an event; a completed one without an image is a failure of the worker."""
+    status, error = outcome.status, outcome.error
+    if status == generation_pb2.STATUS_COMPLETED and not outcome.image.store_key:
+        message = "The worker said that the image is done, but not where it is."
+        return Word(outcome.run_id, Ending(outcome.attempt, generation_pb2.STATUS_FAILED, "internal_error", message))
+    code, message = _clean(error.code), _clean(error.message)
+    if status == generation_pb2.STATUS_FAILED:
+        code, message = code or "internal_error", message or "The image could not be drawn."
+    return Word(_clean(outcome.run_id), Ending(outcome.attempt, status, code, message), body)
+
+
+def _clean(text: str) -> str:
+    return text.replace("\0", "")

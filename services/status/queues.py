@@ -1,0 +1,50 @@
+"""Keeps a recent picture of the queues in memory, for estimates: read every two seconds, added to by each acceptance."""
+
+from __future__ import annotations
+
+import time
+
+from imagineo.jobs import estimate
+from imagineo.jobs.estimate import Place, Queue, work_of
+from imagineo.v1 import job_pb2
+
+from services.status.workers import Workers
+
+
+class Queues:
+    """Estimates from the last picture; it may be two seconds old, which an estimate bears."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._queues: dict[str, Queue] = {}
+
+    def replace(self, queues: dict[str, Queue]) -> None:
+        """Take a new picture."""
+        self._queues = queues
+
+    def of(self, base_model_slug: str) -> Queue:
+        """What waits and runs for one base model."""
+        return self._queues.get(base_model_slug, Queue())
+
+    def speeds(self, base_model_slug: str) -> list[float]:
+        """Speeds of its live workers."""
+        return self._workers.speeds(base_model_slug, time.monotonic())
+
+    def estimate_s(self, job: job_pb2.Job) -> int:
+        """How long a run should take that is accepted now."""
+        queue = self.of(job.base_model_slug)
+        place = Place(
+            job.lane,
+            queue.waiting_count.get(job.lane, 0),
+            queue.waiting_work.get(job.lane, 0.0),
+            work_of(job.parameters),
+        )
+        return estimate.queued_s(place, queue, self.speeds(job.base_model_slug))
+
+    def add(self, job: job_pb2.Job) -> None:
+        """Count a run that was accepted since the picture was taken."""
+        queue = self.of(job.base_model_slug)
+        counts, works = dict(queue.waiting_count), dict(queue.waiting_work)
+        counts[job.lane] = counts.get(job.lane, 0) + 1
+        works[job.lane] = works.get(job.lane, 0.0) + work_of(job.parameters)
+        self._queues[job.base_model_slug] = Queue(counts, works, queue.running_work)

@@ -1,0 +1,89 @@
+"""Reads runs: some by id, a page of an organization's, the queues as they stand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from imagineo.jobs.estimate import Queue
+from imagineo.postgres.pool import Database
+
+from services.status.repository import queries
+
+_SQL = queries("listing")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which runs of an organization a page shows; None: all."""
+
+    statuses: Sequence[int] | None = None
+    model_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One lane of one base model, for the metrics."""
+
+    base_model_slug: str
+    lane: int
+    waiting_count: int
+    oldest_age_s: float
+
+
+class Listing:
+    """Reads; every call is one statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def rows(self, run_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Rows of runs by id, with submission and place; unknown ones are left out."""
+        return {row["run_id"]: row for row in await self._database.fetch(_SQL["get_runs"], list(run_ids))}
+
+    async def page(self, organization_id: str, before: str, filters: Filters, limit: int) -> list[str]:
+        """Ids of an organization's runs, newest first, older than `before` (a run_id, or the largest text)."""
+        rows = await self._database.fetch(
+            _SQL["list_run_ids"],
+            organization_id,
+            before,
+            list(filters.statuses) if filters.statuses else None,
+            filters.model_id,
+            filters.created_after,
+            filters.created_before,
+            limit,
+        )
+        return [row["run_id"] for row in rows]
+
+    async def statuses(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Where runs stand; unknown ones are left out."""
+        rows = await self._database.fetch(_SQL["get_statuses"], list(run_ids))
+        return {row["run_id"]: row["status"] for row in rows}
+
+    async def queues(self) -> tuple[dict[str, Queue], list[QueueLine]]:
+        """All that waits and runs, by base model."""
+        counts: dict[str, dict[Any, int]] = defaultdict(dict)
+        works: dict[str, dict[Any, float]] = defaultdict(dict)
+        running: dict[str, float] = defaultdict(float)
+        lines = []
+        for row in await self._database.fetch(_SQL["queues"]):
+            slug, lane = row["base_model_slug"], row["lane"]
+            counts[slug][lane] = row["waiting_count"]
+            works[slug][lane] = row["waiting_work"]
+            running[slug] += row["running_work"]
+            lines.append(QueueLine(slug, lane, row["waiting_count"], row["age_s"]))
+        return {slug: Queue(counts[slug], works[slug], running[slug]) for slug in counts}, lines
+
+    async def outbox_sizes(self) -> tuple[int, int]:
+        """How many runs are not known to be published, and how many endings are not announced."""
+        row = await self._database.fetchrow(_SQL["outbox_sizes"])
+        return (row["unpublished"], row["unannounced"]) if row else (0, 0)
+
+    async def check_schema(self) -> None:
+        """Return if the database answers and has the tables."""
+        await self._database.execute("SELECT 1 FROM status.generations LIMIT 1")

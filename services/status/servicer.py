@@ -1,0 +1,220 @@
+"""Translates GenerationService: messages in, domain calls, messages out. Names and comments are the protocol's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from imagineo import errors
+from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
+from imagineo.rpc.coalesce import Coalescer
+from imagineo.v1 import generation_service_pb2 as pb
+from imagineo.v1 import generation_service_pb2_grpc as grpc
+from imagineo.wire.times import moment
+
+from services.status import page_token
+from services.status.admission import Answer, Candidate, check
+from services.status.generations import Generation, generation_of
+from services.status.metrics import StatusMetrics
+from services.status.queues import Queues
+from services.status.repository.dispatch import Dispatch
+from services.status.repository.listing import Filters, Listing
+from services.status.repository.runs import Reply, Word
+from services.status.repository.submissions import Submissions
+from services.status.transitions import Transitions
+from services.status.watch import Watch
+
+_CLAIM_VERDICTS = {
+    Verdict.GRANTED: pb.CLAIM_VERDICT_GRANTED,
+    Verdict.HELD: pb.CLAIM_VERDICT_HELD,
+    Verdict.OVER: pb.CLAIM_VERDICT_OVER,
+}
+_LEASE_VERDICTS = {
+    Verdict.KEPT: pb.LEASE_VERDICT_KEPT,
+    Verdict.CANCEL: pb.LEASE_VERDICT_CANCEL,
+    Verdict.LOST: pb.LEASE_VERDICT_LOST,
+}
+#: A held run is asked for again soon after its lease may have ended.
+_RETRY = timedelta(seconds=1)
+_LAST_ID = "gen_~"
+
+
+class Reader:
+    """Reads Generations; concurrent reads share a statement."""
+
+    def __init__(self, listing: Listing, queues: Queues) -> None:
+        self._listing, self._queues = listing, queues
+        self._one: Coalescer[str, Generation | None] = Coalescer(self._flush)
+
+    async def many(self, run_ids: list[str]) -> dict[str, Generation]:
+        """Runs by id; unknown ones are left out."""
+        rows = await self._listing.rows(run_ids)
+        return {run_id: generation_of(row, self._queues) for run_id, row in rows.items()}
+
+    async def one(self, organization_id: str, run_id: str) -> Generation:
+        """One run.
+
+        Raises:
+            NotFound: if it is absent, or not the organization's (where one is given).
+        """
+        found = None if "\0" in run_id else await self._one.submit(run_id)
+        if found is None or (organization_id and organization_id != found.organization_id):
+            raise _absent(run_id)
+        return found
+
+    async def _flush(self, run_ids: list[str]) -> Sequence[Generation | None]:
+        found = await self.many(list(set(run_ids)))
+        return [found.get(run_id) for run_id in run_ids]
+
+
+class GenerationServicer(grpc.GenerationServiceServicer):
+    """Answers the RPCs."""
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        dispatch: Dispatch,
+        listing: Listing,
+        transitions: Transitions,
+        reader: Reader,
+        watch: Watch,
+        queues: Queues,
+        metrics: StatusMetrics | None,
+    ) -> None:
+        self._submissions, self._dispatch, self._listing = submissions, dispatch, listing
+        self._transitions, self._reader, self._watch = transitions, reader, watch
+        self._queues, self._metrics = queues, metrics
+        self._accepts: Coalescer[Candidate, Answer] = Coalescer(self._accept)
+
+    async def Accept(self, request: pb.AcceptRequest, context: Any) -> pb.AcceptResponse:  # noqa: N802, ARG002
+        """Make runs durable."""
+        _bound("submissions", len(request.submissions), 256)
+        answers = await asyncio.gather(
+            *(self._submit(submission) for submission in request.submissions), return_exceptions=True
+        )
+        return pb.AcceptResponse(acceptances=[_acceptance(answer) for answer in answers])
+
+    async def MarkPublished(self, request: pb.MarkPublishedRequest, context: Any) -> pb.MarkPublishedResponse:  # noqa: N802, ARG002
+        """Note what the stream has."""
+        _bound("published", len(request.published), 1000)
+        published = [(one.run_id, one.stream_sequence) for one in request.published if "\0" not in one.run_id]
+        if published:
+            await self._dispatch.mark_published(published)
+        return pb.MarkPublishedResponse()
+
+    async def GetGeneration(self, request: pb.GetGenerationRequest, context: Any) -> pb.GetGenerationResponse:  # noqa: N802, ARG002
+        """Read one run."""
+        return pb.GetGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
+
+    async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Any) -> pb.ListGenerationsResponse:  # noqa: N802, ARG002
+        """List a page."""
+        if not 0 <= request.page_size <= 100:
+            raise errors.InvalidParameter.of("page_size", "between 1 and 100")
+        size, organization_id = request.page_size or 20, request.organization_id
+        if "\0" in organization_id + request.model_id:
+            return pb.ListGenerationsResponse()
+        before = page_token.read(organization_id, request.page_token) if request.page_token else _LAST_ID
+        run_ids = await self._listing.page(organization_id, before, _filters(request), size + 1)
+        found = await self._reader.many(run_ids[:size]) if run_ids else {}
+        more = page_token.write(organization_id, run_ids[size - 1]) if len(run_ids) > size else ""
+        generations = [found[run_id] for run_id in run_ids[:size] if run_id in found]
+        return pb.ListGenerationsResponse(generations=generations, next_page_token=more)
+
+    async def WatchGeneration(  # noqa: N802
+        self,
+        request: pb.WatchGenerationRequest,
+        context: Any,  # noqa: ARG002
+    ) -> AsyncIterator[pb.WatchGenerationResponse]:
+        """Send the run and its changes."""
+        await self._reader.one(request.organization_id, request.run_id)
+        async for generation in self._watch.watch(request.run_id):
+            yield pb.WatchGenerationResponse(generation=generation)
+
+    async def CancelGeneration(self, request: pb.CancelGenerationRequest, context: Any) -> pb.CancelGenerationResponse:  # noqa: N802, ARG002
+        """Stop a run."""
+        word = Word(request.run_id, Cancellation(), organization_id=request.organization_id)
+        if "\0" in request.run_id or await self._transitions.apply(word) is None:
+            raise _absent(request.run_id)
+        return pb.CancelGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
+
+    async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
+        """Say where runs stand."""
+        _bound("run_ids", len(request.run_ids), 1000)
+        statuses: Any = await self._listing.statuses([run_id for run_id in request.run_ids if "\0" not in run_id])
+        return pb.GetStatusesResponse(statuses=statuses)
+
+    async def Claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimResponse:  # noqa: N802, ARG002
+        """Give a run to a worker."""
+        if not request.worker_id or not request.incarnation or "\0" in request.worker_id + request.incarnation:
+            raise errors.InvalidParameter.of("worker_id", "given, as incarnation must be")
+        if "\0" in request.run_id:
+            return pb.ClaimResponse(verdict=pb.CLAIM_VERDICT_UNKNOWN)
+        reply = await self._transitions.apply(Word(request.run_id, Claim(request.worker_id, request.incarnation)))
+        if reply is None:
+            return pb.ClaimResponse(verdict=pb.CLAIM_VERDICT_UNKNOWN)
+        response = pb.ClaimResponse(verdict=_CLAIM_VERDICTS[reply.verdict])
+        if reply.verdict == Verdict.GRANTED:
+            response.attempt = reply.run.attempt
+            response.lease.CopyFrom(_duration(LEASE))
+        elif reply.verdict == Verdict.HELD:
+            response.retry_after.CopyFrom(_duration(_RETRY))
+        return response
+
+    async def RenewLeases(self, request: pb.RenewLeasesRequest, context: Any) -> pb.RenewLeasesResponse:  # noqa: N802, ARG002
+        """Keep claims alive."""
+        _bound("leases", len(request.leases), 1000)
+        renewals = (self._renew(request.worker_id, lease) for lease in request.leases)
+        return pb.RenewLeasesResponse(verdicts=await asyncio.gather(*renewals))
+
+    async def _renew(self, worker_id: str, lease: pb.Lease) -> pb.LeaseVerdict.ValueType:
+        if "\0" in lease.run_id:
+            return pb.LEASE_VERDICT_LOST
+        reply: Reply | None = await self._transitions.apply(Word(lease.run_id, Renewal(worker_id, lease.attempt)))
+        return pb.LEASE_VERDICT_LOST if reply is None else _LEASE_VERDICTS[reply.verdict]
+
+    async def _submit(self, submission: pb.Submission) -> Answer:
+        check(submission)
+        return await self._accepts.submit(Candidate(submission, self._queues.estimate_s(submission.job)))
+
+    async def _accept(self, candidates: list[Candidate]) -> Sequence[Answer]:
+        answers, admitted = await self._submissions.accept(candidates)
+        for candidate in admitted:
+            self._queues.add(candidate.submission.job)
+        if self._metrics:
+            self._metrics.accepted.inc(len(admitted))
+        return answers
+
+
+def _acceptance(answer: Answer | BaseException) -> pb.Acceptance:
+    if isinstance(answer, pb.Acceptance):
+        return answer
+    if isinstance(answer, errors.ImagineoError) and not isinstance(answer, errors.Unavailable):
+        return pb.Acceptance(error=answer.detail())
+    raise answer
+
+
+def _filters(request: pb.ListGenerationsRequest) -> Filters:
+    return Filters(
+        statuses=list(request.statuses) or None,
+        model_id=request.model_id or None,
+        created_after=moment(request.created_after) if request.HasField("created_after") else None,
+        created_before=moment(request.created_before) if request.HasField("created_before") else None,
+    )
+
+
+def _absent(run_id: str) -> errors.NotFound:
+    return errors.NotFound("There is no such run.", metadata={"run_id": run_id})
+
+
+def _bound(param: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise errors.InvalidParameter.of(param, f"at most {limit} items")
+
+
+def _duration(delta: timedelta) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(delta)
+    return duration

@@ -1,0 +1,39 @@
+"""The settings of this service; each is the variable IMAGINEO_STATUS_<FIELD>, or the platform-wide IMAGINEO_<FIELD>."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from imagineo.settings import Secret
+
+PREFIX: Final = "IMAGINEO_STATUS_"
+
+
+@dataclasses.dataclass(frozen=True)
+class MigrationSettings:
+    """What migrations need."""
+
+    postgres_dsn: Secret
+    log_level: str = "INFO"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What serving needs. Addresses are host:port; port 0 takes a free one."""
+
+    postgres_dsn: Secret
+    nats_url: str
+    blobs_url: str
+    listen: str = "127.0.0.1:50053"
+    metrics_listen: str = "127.0.0.1:0"
+    log_level: str = "INFO"
+    ports_file: str = ""
+    retention_days: int = 30
+    postgres_connections: int = 8
+
+    def __post_init__(self) -> None:
+        if self.retention_days < 1:
+            raise ValueError("RETENTION_DAYS must be at least 1")
+        if not 2 <= self.postgres_connections <= 100:
+            raise ValueError("POSTGRES_CONNECTIONS must be between 2 and 100")

@@ -1,0 +1,60 @@
+"""Ends runs that time has decided about, and keeps the picture of the queues fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from imagineo.errors import ImagineoError
+from imagineo.jobs.states import Inspection
+
+from services.status.metrics import StatusMetrics
+from services.status.queues import Queues
+from services.status.repository.dispatch import Dispatch
+from services.status.repository.listing import Listing
+from services.status.repository.runs import Word
+from services.status.transitions import Transitions
+
+log = logging.getLogger(__name__)
+
+PASS_S = 1.0
+
+
+class Sweeper:
+    """Looks once a second; every replica may, for each inspection is decided under the run's lock."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        listing: Listing,
+        transitions: Transitions,
+        queues: Queues,
+        metrics: StatusMetrics | None,
+    ) -> None:
+        self._dispatch, self._listing, self._transitions = dispatch, listing, transitions
+        self._queues, self._metrics = queues, metrics
+
+    async def run(self) -> None:
+        """Sweep, for ever."""
+        while True:
+            try:
+                await self.sweep()
+                await self.take_picture()
+            except ImagineoError as problem:
+                log.debug("the sweeper waits: %s", problem)
+            await asyncio.sleep(PASS_S)
+
+    async def sweep(self) -> None:
+        """Inspect what is overdue."""
+        overdue = await self._dispatch.overdue()
+        await asyncio.gather(*(self._transitions.apply(Word(run_id, Inspection())) for run_id in overdue))
+
+    async def take_picture(self) -> None:
+        """Read the queues and the outboxes' sizes."""
+        queues, lines = await self._listing.queues()
+        self._queues.replace(queues)
+        if self._metrics:
+            self._metrics.show_queues(lines)
+            unpublished, unannounced = await self._listing.outbox_sizes()
+            self._metrics.unpublished.set(unpublished)
+            self._metrics.unannounced.set(unannounced)

@@ -1,0 +1,29 @@
+"""Knows the live workers from their signs of life; the time of hearing and asking is an argument."""
+
+from __future__ import annotations
+
+from imagineo.v1 import event_pb2
+
+#: Three beats missed.
+ALIVE_S = 6.5
+
+
+class Workers:
+    """The last sign of life of each worker."""
+
+    def __init__(self) -> None:
+        self._beats: dict[str, tuple[event_pb2.WorkerBeat, float]] = {}
+
+    def hear(self, beat: event_pb2.WorkerBeat, now_s: float) -> None:
+        """Note a sign of life."""
+        self._beats[beat.worker_id] = (beat, now_s)
+        for worker_id in [name for name, (_, at_s) in self._beats.items() if now_s - at_s > ALIVE_S]:
+            del self._beats[worker_id]
+
+    def speeds(self, base_model_slug: str, now_s: float) -> list[float]:
+        """Megapixel-steps per second of each live worker of a base model; 0 where it does not know yet."""
+        return [
+            beat.megapixel_steps_per_s
+            for beat, at_s in self._beats.values()
+            if base_model_slug in beat.base_model_slugs and now_s - at_s <= ALIVE_S
+        ]
