@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from imagineo.v1 import account_pb2, job_pb2
 
-Lane = job_pb2.Lane
+Lane: TypeAlias = "job_pb2.Lane.ValueType"
 
 #: How many runs of each lane are served in one round while all lanes have some: none of them starves.
 WEIGHTS: Final[dict[Lane, int]] = {job_pb2.LANE_PREMIUM: 4, job_pb2.LANE_BASIC: 2, job_pb2.LANE_FREE: 1}
 
-_OF_PLAN: Final[dict[account_pb2.Plan, Lane]] = {
+_OF_PLAN: Final[dict[account_pb2.Plan.ValueType, Lane]] = {
     account_pb2.PLAN_PREMIUM: job_pb2.LANE_PREMIUM,
     account_pb2.PLAN_BASIC: job_pb2.LANE_BASIC,
     account_pb2.PLAN_FREE: job_pb2.LANE_FREE,
 }
 
 
-def lane_of(plan: account_pb2.Plan) -> Lane:
+def lane_of(plan: account_pb2.Plan.ValueType) -> Lane:
     """The lane of a plan's runs; an unknown plan waits with the free ones."""
     return _OF_PLAN.get(plan, job_pb2.LANE_FREE)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
 from imagineo.v1 import generation_pb2 as pb
 
-Status = pb.Status
+Status: TypeAlias = "pb.Status.ValueType"
 
 #: How long a claim lives without a renewal.
 LEASE: Final = timedelta(seconds=8)
@@ -153,7 +153,7 @@ def decide(run: Run, event: Event, now: datetime) -> tuple[Run, Verdict]:
             return _inspect(run, now)
 
 
-def _claim(run: Run, claim: Claim, now: datetime) -> tuple[Run, Verdict]:
+def _claim(run: Run, claim: Claim, now: datetime) -> tuple[Run, Verdict]:  # noqa: PLR0911 - each ending of a claim has its line
     if run.is_over:
         return run, Verdict.OVER
     if run.status == pb.STATUS_QUEUED:
