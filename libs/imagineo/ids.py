@@ -5,6 +5,7 @@ Source: UUIDv7 is RFC 9562 section 5.7; the alphabet is Crockford's base32, whic
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Final, Literal
 
@@ -12,14 +13,16 @@ import uuid_utils
 
 Prefix = Literal["gen", "model", "base", "key", "org", "user", "batch", "hook", "evt", "up", "req"]
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+#: From the alphabet of RFC 4648, which the standard library encodes, to Crockford's.
+_ALPHABET: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 _BODY: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 
 def new_id(prefix: Prefix) -> str:
     """Make an id such as `gen_06bqz…`: 48 bits of time in milliseconds, 74 random bits."""
-    number = uuid_utils.uuid7().int
-    return f"{prefix}_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    # 26 characters hold 130 bits: two leading zeros, then the UUID; the encoder takes whole groups of 40 bits.
+    padded = (uuid_utils.uuid7().int << 30).to_bytes(20)
+    return f"{prefix}_{base64.b32encode(padded)[:26].translate(_ALPHABET).decode()}"
 
 
 def is_id(text: str, prefix: Prefix) -> bool:

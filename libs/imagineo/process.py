@@ -1,13 +1,14 @@
-"""What every service's `__main__` needs: an event loop on uvloop, a stop event set by SIGTERM, the ports file."""
+"""What every service's `__main__` needs: a loop that SIGTERM ends, background work, the ports file."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import uvloop
@@ -36,3 +37,28 @@ def write_ports(path: str, **ports: int) -> None:
     draft = Path(f"{path}.{os.getpid()}")
     draft.write_text(json.dumps(ports))
     draft.replace(path)
+
+
+#: How long background work rests after a failure that nobody foresaw.
+_REST_S = 2.0
+
+
+@contextlib.asynccontextmanager
+async def background(*works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run each of `works` while the block runs; what fails or ends is logged and starts again after a rest."""
+    tasks = [asyncio.create_task(_kept(work)) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work failed and starts again in %g s", _REST_S)
+        await asyncio.sleep(_REST_S)

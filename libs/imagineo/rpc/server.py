@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from imagineo import errors
 from imagineo.rpc.status import CODES, DETAIL_KEY
 from imagineo.telemetry.logs import bind
 from imagineo.telemetry.metrics import RpcMetrics, RpcOutcome
+from imagineo.telemetry.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -160,3 +162,19 @@ async def _abort(context: Any, problem: Exception, outcome: RpcOutcome, name: st
     code = CODES[problem.reason]
     outcome.code = code.name
     await context.abort(code, problem.message, ((DETAIL_KEY, problem.detail().SerializeToString()),))
+
+
+#: How soon health checks learn that a dependency went or came back.
+_WATCH_INTERVAL_S = 1.0
+
+
+async def watch_readiness(server: RpcServer, readiness: Readiness) -> None:
+    """Keep the health service true; run it as a task for the life of the server."""
+    known: dict[str, str] | None = None
+    while True:
+        problems = await readiness.problems()
+        if problems != known:
+            log.warning("not ready: %s", problems) if problems else log.info("ready")
+            await server.set_serving(serving=not problems)
+            known = problems
+        await asyncio.sleep(_WATCH_INTERVAL_S)

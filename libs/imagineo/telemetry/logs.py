@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.msgspec import MsgspecFormatter
 
 _context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("imagineo_log_context", default=None)
 
@@ -34,7 +34,7 @@ def configure(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_ContextFilter(service))
     handler.setFormatter(
-        JsonFormatter(
+        MsgspecFormatter(
             "%(asctime)s %(levelname)s %(name)s %(message)s",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",
