@@ -34,7 +34,7 @@ class Outcomes:
         try:
             outcome = event_pb2.Outcome.FromString(delivery.body)
         except DecodeError:
-            log.error("an outcome could not be read and is dropped", extra={"subject": delivery.subject})
+            log.error("an outcome could not be read and is dropped", extra={"subject": delivery.subject})  # noqa: TRY400 - the message says all
             await delivery.term()
             return
         await self._transitions.apply(word_of(outcome, delivery.body))

@@ -1,4 +1,4 @@
-"""Keeps a recent picture of the queues in memory, for estimates: read every two seconds, added to by each acceptance."""
+"""A recent picture of the queues in memory, for estimates: read once a second, added to by each acceptance."""
 
 from __future__ import annotations
 

@@ -89,9 +89,7 @@ def status_dsn(postgres, template):
 
 @contextlib.asynccontextmanager
 async def replica(dsn, nats_url, folder) -> AsyncIterator[StatusClient]:
-    settings = Settings(
-        postgres_dsn=Secret(dsn), nats_url=nats_url, blobs_url=f"file://{folder}", listen="127.0.0.1:0"
-    )
+    settings = Settings(postgres_dsn=Secret(dsn), nats_url=nats_url, blobs_url=f"file://{folder}", listen="127.0.0.1:0")
     async with app.running(settings, None, None) as port:
         channel = connect(f"127.0.0.1:{port}")
         try:

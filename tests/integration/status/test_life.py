@@ -40,7 +40,11 @@ async def test_a_run_is_accepted_claimed_completed_and_shown(status, broker):
     assert not accepted.HasField("error")
     assert accepted.estimated_time_s >= 1
     queued = await status.get(one.job.run_id, "org_1")
-    assert (queued.status, queued.queue_position, dict(queued.metadata)) == (generation_pb2.STATUS_QUEUED, 0, {"a": "b"})
+    assert (queued.status, queued.queue_position, dict(queued.metadata)) == (
+        generation_pb2.STATUS_QUEUED,
+        0,
+        {"a": "b"},
+    )
     claim = await status.claim(one.job.run_id)
     assert (claim.verdict, claim.attempt, claim.lease.seconds) == (pb.CLAIM_VERDICT_GRANTED, 1, 8)
     await say(broker, outcome_of(one.job.run_id, 1))
