@@ -9,23 +9,37 @@ from typing import Any, Final
 import httpx
 
 WITHIN_S: Final = 180.0
-_PROMPT: Final = "a red mug"
+PROMPT: Final = "a red mug"
 
 
 class FirstImageError(Exception):
     """The platform is up but did not draw."""
 
 
-async def draw(url: str, api_key: str, file: Path) -> None:
-    """Draw a picture with the newest LoRA, or with a base model where there is none, into `file`.
+async def any_model(url: str, api_key: str) -> str:
+    """The id of the newest LoRA, or of a base model where there is none.
+
+    Raises:
+        FirstImageError: if there is neither.
+    """
+    async with _client(url, api_key) as client:
+        models = _content(await client.get("/v1/models"))["models"]
+        models = models or _content(await client.get("/v1/base-models"))["base_models"]
+    if not models:
+        raise FirstImageError("there is no model; see logs/seed.log")
+    return str(models[0]["id"])
+
+
+async def draw(url: str, api_key: str, model_id: str, file: Path) -> None:
+    """Draw a picture into `file`.
 
     Raises:
         FirstImageError: if it is refused or fails.
         TimeoutError: if it takes longer than three minutes.
     """
-    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": api_key}, timeout=30.0, trust_env=False) as client:
-        body = {"positive_prompt": _PROMPT, "model_id": await _model_id(client)}
-        run_id = _content(await client.post("/v1/generate", json=body, headers={"Prefer": "wait=60"}))["run_id"]
+    async with _client(url, api_key) as client:
+        body = {"positive_prompt": PROMPT, "model_id": model_id}
+        run_id = _content(await client.post("/v1/generate", json=body))["run_id"]
         generation = await _finished(client, run_id)
         if generation["status"] != "completed":
             raise FirstImageError(f"the first picture is {generation['status']}: {generation.get('error')}")
@@ -43,13 +57,8 @@ async def _finished(client: httpx.AsyncClient, run_id: str) -> Any:
             await asyncio.sleep(0.25)
 
 
-async def _model_id(client: httpx.AsyncClient) -> str:
-    models = _content(await client.get("/v1/models"))["models"]
-    if not models:
-        models = _content(await client.get("/v1/base-models"))["base_models"]
-    if not models:
-        raise FirstImageError("there is no model; see logs/seed.log")
-    return str(models[0]["id"])
+def _client(url: str, api_key: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"X-API-Key": api_key}, timeout=30.0, trust_env=False)
 
 
 def _content(answer: httpx.Response) -> Any:

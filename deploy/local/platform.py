@@ -81,11 +81,13 @@ class Platform:
         await asyncio.gather(self._start_services(), self._seed_and_start_workers())
         self._accounts = await accounts.ensure(self._parts.ports.address("auth"), self._place.folder / "accounts.json")
         await _gateway_ready(self._parts.url)
+        model_id = await first_image.any_model(self._parts.url, self._accounts["premium"].api_key)
         if self._options.first_image and not self._place.first_image.exists():
             self._say("Drawing the first picture …")
-            await first_image.draw(self._parts.url, self._accounts["premium"].api_key, self._place.first_image)
+            key = self._accounts["premium"].api_key
+            await first_image.draw(self._parts.url, key, model_id, self._place.first_image)
         self._write_ready_file()
-        self._greet()
+        self._greet(model_id)
 
     async def _start_services(self) -> None:
         await self._supervisor.start(self._parts.services())
@@ -113,15 +115,16 @@ class Platform:
             self._supervisor.kill()
         stop.set()
 
-    def _greet(self) -> None:
+    def _greet(self, model_id: str) -> None:
         url, key = self._parts.url, self._accounts["premium"].api_key
         picture = f"\n  First picture  {self._place.first_image}" if self._place.first_image.exists() else ""
         self._say(
             f"\nReady. Ctrl-C stops it.\n\n  URL            {url}\n  API key        {key}{picture}\n"
             f"  Logs           {self._place.folder / 'logs'}\n\nDraw a picture:\n\n"
             f"  curl {url}/v1/generate -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \\\n"
-            f'    -d \'{{"positive_prompt": "a blue mug", "model_id": "\'$(curl -s {url}/v1/models '
-            f"-H 'X-API-Key: {key}' | grep -o 'model_[0-9a-z]*' | head -1)'\"}}'\n"
+            f'    -d \'{{"positive_prompt": "{first_image.PROMPT}", "model_id": "{model_id}"}}\'\n\n'
+            f"and read it, with the run_id of the answer:\n\n"
+            f"  curl {url}/v1/generations/RUN_ID -H 'X-API-Key: {key}'\n"
         )
 
 

@@ -55,7 +55,8 @@ class Platform:
         self.folder = folder
         self.data = folder / "data"
         self.ready_file = folder / "ready.json"
-        self._options = options
+        # Such as `--weights DIR`, to try other models.
+        self._options = (*options, *os.environ.get("IMAGINEO_TEST_OPTIONS", "").split())
         self.process: subprocess.Popen[str] | None = None
         self.printed: list[str] = []
 
