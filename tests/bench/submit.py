@@ -99,7 +99,10 @@ def _with(plan: Plan, **changes: Any) -> Plan:
 
 def _model_id(url: str, key: str) -> str:
     answer = httpx.get(f"{url}/v1/models", headers={"X-API-Key": key}).raise_for_status().json()
-    return str(answer["models"][0]["id"])
+    if answer["models"]:
+        return str(answer["models"][0]["id"])
+    answer = httpx.get(f"{url}/v1/base-models", headers={"X-API-Key": key}).raise_for_status().json()
+    return str(answer["base_models"][0]["id"])
 
 
 def _checked(outcome: Outcome) -> Outcome:
