@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 #: How long between two looks at the catalog: while nothing can be drawn, and after that.
 _EMPTY_LOOK_S: Final = 1.0
 _LOOK_S: Final = 30.0
-_READINESS_LOOK_S: Final = 2.0
+_READINESS_LOOK_S: Final = 0.5
 
 
 class Worker:

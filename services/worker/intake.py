@@ -14,6 +14,7 @@ from typing import Final
 from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery, Wakeup
 from imagineo.errors import Unavailable
+from imagineo.v1 import job_pb2
 
 from services.worker.lanes import StrideScheduler
 from services.worker.lifecycle import Lifecycle
@@ -81,7 +82,8 @@ class Intake:
             self._wake.clear()
             try:
                 for queue in self._scheduler.order():
-                    delivery = await self._broker.next_job(subjects.queue(queue.base_model_slug, queue.lane))
+                    name = subjects.queue(queue.base_model_slug, job_pb2.Lane.ValueType(queue.lane))
+                    delivery = await self._broker.next_job(name)
                     if delivery is not None:
                         self._scheduler.taken(queue)
                         return delivery

@@ -123,7 +123,7 @@ class Lifecycle:
         run = _Run(job, delivery, claim.attempt)
         with self._leases.hold(job.run_id, claim.attempt, delivery, run.stop), metrics.RUNNING.track_inprogress():
             ending = await self._draw_and_store(run, on_drawn)
-            if ending.status is not None and not await self._tell(run, ending):
+            if ending.status is not None and not await self._tell(run, ending, ending.status):
                 ending = outcome.LOST
             return await self._settle(delivery, ending)
 
@@ -180,9 +180,9 @@ class Lifecycle:
         )
         return drawn
 
-    async def _tell(self, run: _Run, ending: Ending) -> bool:
+    async def _tell(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
         """Publish the outcome until it is taken; False if the lease was lost before."""
-        message = self._outcome_of(run, ending).SerializeToString()
+        message = self._outcome_of(run, ending, status).SerializeToString()
         message_id = f"{run.job.run_id}.{run.attempt}"
         async with _timed("tell"):
             for pause_s in _pauses():
@@ -196,12 +196,12 @@ class Lifecycle:
                     break
         return True
 
-    def _outcome_of(self, run: _Run, ending: Ending) -> event_pb2.Outcome:
+    def _outcome_of(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> event_pb2.Outcome:
         message = event_pb2.Outcome(
-            run_id=run.job.run_id, attempt=run.attempt, status=ending.status, worker_id=self._worker_id
+            run_id=run.job.run_id, attempt=run.attempt, status=status, worker_id=self._worker_id
         )
         message.finished_at.FromDatetime(datetime.now(UTC))
-        if run.image is not None and ending.status == generation_pb2.STATUS_COMPLETED:
+        if run.image is not None and status == generation_pb2.STATUS_COMPLETED:
             message.image.CopyFrom(run.image)
         if ending.error_code:
             message.error.code, message.error.message = ending.error_code, ending.error_message

@@ -12,7 +12,6 @@ import pytest
 from imagineo.blobs.memory import MemoryBlobs
 from imagineo.broker import subjects
 from imagineo.broker.memory import MemoryBroker
-from imagineo.v1 import catalog_service_pb2 as catalog
 from imagineo.v1 import (
     catalog_service_pb2_grpc,
     event_pb2,
@@ -28,21 +27,10 @@ from services.worker.app import Worker
 from services.worker.engine.diffusers_engine import DiffusersEngine
 from services.worker.settings import Settings
 from tests.support.tiny_models import lora_file, tiny_base
-from tests.support.worker_peers import ScriptedStatus, job_of, served, stored_adapter
+from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_adapter, stored_base
 
 LONG = 900
 WAIT_S = 20
-
-
-class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
-    def __init__(self, base):
-        self.base = base
-
-    async def ListBaseModels(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.ListBaseModelsResponse(base_models=[self.base])
-
-    async def GetBaseModel(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.GetBaseModelResponse(base_model=self.base)
 
 
 class NotingBlobs(MemoryBlobs):
@@ -100,24 +88,6 @@ class Platform:
 def directory(tmp_path_factory):
     with warnings.catch_warnings(action="ignore"):
         return tiny_base(tmp_path_factory.mktemp("tiny"))
-
-
-async def stored_base(blobs, directory):
-    base = model_pb2.BaseModel(
-        base_model_id="base_1",
-        slug="tiny",
-        family="sd",
-        native_px=64,
-        sizing=model_pb2.SIZING_UPSCALE,
-        upscaler="upscaler.safetensors",
-    )
-    for path in sorted(directory.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            sha256 = hashlib.sha256(content).hexdigest()
-            await blobs.put(f"bases/{sha256}", content, content_type="application/octet-stream")
-            base.files.add(store_key=f"bases/{sha256}", sha256=sha256, path=path.relative_to(directory).as_posix())
-    return base
 
 
 @asynccontextmanager
