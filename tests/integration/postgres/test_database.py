@@ -87,8 +87,7 @@ async def test_it_opens_while_the_server_is_down_and_says_unavailable():
 
 
 async def test_it_speaks_over_a_unix_socket_and_takes_sslmode(fragile):
-    dsn = f"postgresql://postgres@/postgres?host={fragile.data}&port={fragile.port}&sslmode=disable"
-    database = await Database.open(dsn, application_name="socket")
+    database = await Database.open(fragile.socket_dsn(), application_name="socket")
     assert await database.fetchval("SELECT inet_server_addr() IS NULL") is True
     await database.close()
 
