@@ -78,12 +78,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    lag = asyncio.create_task(telemetry.watch_loop_lag("auth"))
     metrics_port = telemetry.serve(settings.metrics_listen)
-    async with app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth")) as port:
+    async with (
+        process.background(lambda: telemetry.watch_loop_lag("auth")),
+        app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth")) as port,
+    ):
         process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
         await stop.wait()
-    lag.cancel()
 
 
 async def _administer(settings: AdminSettings, options: argparse.Namespace) -> dict[str, Any]:

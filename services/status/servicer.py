@@ -8,14 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from imagineo import errors
+from imagineo import errors, page_token
 from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
-from services.status import page_token
 from services.status.admission import Answer, Candidate, check
 from services.status.generations import Generation, generation_of
 from services.status.metrics import StatusMetrics
@@ -116,10 +115,10 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         size, organization_id = request.page_size or 20, request.organization_id
         if "\0" in organization_id + request.model_id:
             return pb.ListGenerationsResponse()
-        before = page_token.read(organization_id, request.page_token) if request.page_token else _LAST_ID
+        before = page_token.decode(organization_id, request.page_token, "gen") if request.page_token else _LAST_ID
         run_ids = await self._listing.page(organization_id, before, _filters(request), size + 1)
         found = await self._reader.many(run_ids[:size]) if run_ids else {}
-        more = page_token.write(organization_id, run_ids[size - 1]) if len(run_ids) > size else ""
+        more = page_token.encode(organization_id, run_ids[size - 1]) if len(run_ids) > size else ""
         generations = [found[run_id] for run_id in run_ids[:size] if run_id in found]
         return pb.ListGenerationsResponse(generations=generations, next_page_token=more)
 
