@@ -9,6 +9,9 @@ outcome    Durable when published. Dead before: drawn again. Dead after: status 
            delivery comes again, and its claim answers OVER.
 ack        Only once the outcome is durable. A lost ack: the same as dead after the outcome.
 
+A job can come twice while its run is in hand: a worker that was frozen is delivered its own job again, and the relay
+sends one anew. Status would grant such a claim to its own holder, so the second delivery is turned away before it asks.
+
 An outcome is published until the broker takes it, with the attempt as its fencing token: what a worker says that lost
 its lease meanwhile is dropped by status. A run is handed back by the outcome QUEUED first and the nak second.
 """
@@ -85,6 +88,7 @@ class Lifecycle:
         self._adapters = adapters
         self._engine = engine
         self._worker_id = worker_id
+        self._in_hand: set[str] = set()
         self.speed = Speed()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
@@ -97,12 +101,22 @@ class Lifecycle:
             log.error("what was delivered on %s is not a job", delivery.subject)
             return await self._settle(delivery, outcome.NOT_A_JOB)
         with bind(run_id=job.run_id, request_id=job.request_id):
-            waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
-            metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
-            self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
-            ending = await self._claimed(job, delivery, on_drawn)
-            log.info("run %s", ending.name, extra={"error_code": ending.error_code})
-            return ending
+            if job.run_id in self._in_hand:
+                log.info("the run was delivered again while it is in hand")
+                return await self._settle(delivery, outcome.IN_HAND)
+            self._in_hand.add(job.run_id)
+            try:
+                return await self._taken(job, delivery, on_drawn)
+            finally:
+                self._in_hand.discard(job.run_id)
+
+    async def _taken(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
+        waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
+        metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
+        self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
+        ending = await self._claimed(job, delivery, on_drawn)
+        log.info("run %s", ending.name, extra={"error_code": ending.error_code})
+        return ending
 
     async def _claimed(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
         try:

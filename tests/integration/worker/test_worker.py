@@ -277,6 +277,23 @@ async def test_a_status_that_is_away_leaves_the_job_in_the_queue(platform):
     assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
 
 
+async def test_a_job_that_comes_again_while_its_run_is_in_hand_is_neither_claimed_nor_drawn_twice(platform):
+    job = job_of("gen_1", steps=LONG)
+    await platform.submit(job)
+    await platform.started()
+    subject = subjects.job("tiny", job.lane)
+    await platform.broker.publish_job(subject, job.SerializeToString(), message_id="gen_1.2")
+    again = await platform.broker.next_job(subjects.queue("tiny", job.lane))
+    ending = await asyncio.wait_for(platform.worker.lifecycle.run(again, on_drawn=lambda: None), WAIT_S)
+    assert ending.name == "in_hand"
+    assert platform.worker.leases.run_ids == ["gen_1"]
+    assert len(platform.status.claims) == 1
+
+    await platform.broker.emit(subjects.cancel("gen_1"), event_pb2.CancelRun(run_id="gen_1").SerializeToString())
+    assert (await platform.outcome()).attempt == 1
+    assert not await platform.queue_is_empty()  # the second copy comes again, to be told then that the run is over
+
+
 async def test_what_is_not_a_job_is_given_up(platform):
     await platform.broker.publish_job(subjects.job("tiny", job_pb2.LANE_FREE), b"\xff\xff", message_id="bad")
     await platform.submit(job_of("gen_1"))
