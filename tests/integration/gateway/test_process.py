@@ -70,7 +70,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(start):
     process.send_signal(signal.SIGTERM)
     _, logged = await asyncio.wait_for(process.communicate(), 15)
     assert process.returncode == 0
-    assert '"route": "/readyz"' in logged.decode()
+    assert '"route":"/readyz"' in logged.decode()
 
 
 async def test_a_wait_in_flight_is_answered_at_sigterm(start):
