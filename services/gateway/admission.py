@@ -157,6 +157,11 @@ class Admission:
         try:
             async with asyncio.timeout_at(deadline_s):
                 acceptance = await self._submissions.submit(submission)
+            if acceptance.HasField("error"):
+                raise errors.from_detail(acceptance.error)
+        except errors.Refused:
+            self._retraction.release(submission.job.run_id)
+            raise
         except (TimeoutError, asyncio.CancelledError, errors.ImagineoError) as problem:
             # Nobody knows whether it was stored: a lost answer looks like a lost question.
             job = submission.job
@@ -165,9 +170,6 @@ class Admission:
             if isinstance(problem, TimeoutError):
                 raise errors.Unavailable from problem
             raise
-        if acceptance.HasField("error"):
-            self._retraction.release(submission.job.run_id)
-            raise errors.from_detail(acceptance.error)
         return acceptance
 
     async def _accept(

@@ -59,7 +59,7 @@ async def running(
         workers = Workers()
         queues = Queues(workers)
         reader = Reader(listing, queues)
-        watch = Watch(reader.many, broker)
+        watch = Watch(reader.many, reader.find, broker)
         announcer = Announcer(dispatch, reader.many, broker, metrics)
         transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=announcer.wake)
         progress = ProgressBook(runs, watch.changed)

@@ -32,7 +32,7 @@ class Relay:
 
     def __init__(self, dispatch: Dispatch, broker: Broker, metrics: StatusMetrics | None) -> None:
         self._dispatch, self._broker, self._metrics = dispatch, broker, metrics
-        self._was_connected = True
+        self._was_connected = False
 
     async def run(self) -> None:
         """Repair, for ever."""

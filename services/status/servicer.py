@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors, page_token
 from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
@@ -17,6 +19,7 @@ from imagineo.wire.times import moment
 
 from services.status.admission import Answer, Candidate, check
 from services.status.generations import Generation, generation_of
+from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.queues import Queues
 from services.status.repository.dispatch import Dispatch
@@ -25,6 +28,8 @@ from services.status.repository.runs import Reply, Word
 from services.status.repository.submissions import Submissions
 from services.status.transitions import Transitions
 from services.status.watch import Watch
+
+log = logging.getLogger(__name__)
 
 _CLAIM_VERDICTS = {
     Verdict.GRANTED: pb.CLAIM_VERDICT_GRANTED,
@@ -53,13 +58,17 @@ class Reader:
         rows = await self._listing.rows(run_ids)
         return {run_id: generation_of(row, self._queues) for run_id, row in rows.items()}
 
+    async def find(self, run_id: str) -> Generation | None:
+        """One run, whoever owns it; None if it is absent."""
+        return None if "\0" in run_id else await self._one.submit(run_id)
+
     async def one(self, organization_id: str, run_id: str) -> Generation:
         """One run.
 
         Raises:
             NotFound: if it is absent, or not the organization's (where one is given).
         """
-        found = None if "\0" in run_id else await self._one.submit(run_id)
+        found = await self.find(run_id)
         if found is None or (organization_id and organization_id != found.organization_id):
             raise _absent(run_id)
         return found
@@ -86,15 +95,12 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         self._submissions, self._dispatch, self._listing = submissions, dispatch, listing
         self._transitions, self._reader, self._watch = transitions, reader, watch
         self._queues, self._metrics = queues, metrics
-        self._accepts: Coalescer[Candidate, Answer] = Coalescer(self._accept)
+        self._acceptances: Coalescer[Candidate, pb.Acceptance] = Coalescer(self._flush)
 
     async def Accept(self, request: pb.AcceptRequest, context: Any) -> pb.AcceptResponse:  # noqa: N802, ARG002
         """Make runs durable."""
         _bound("submissions", len(request.submissions), 256)
-        answers = await asyncio.gather(
-            *(self._submit(submission) for submission in request.submissions), return_exceptions=True
-        )
-        return pb.AcceptResponse(acceptances=[_acceptance(answer) for answer in answers])
+        return pb.AcceptResponse(acceptances=await asyncio.gather(*map(self._submit, request.submissions)))
 
     async def MarkPublished(self, request: pb.MarkPublishedRequest, context: Any) -> pb.MarkPublishedResponse:  # noqa: N802, ARG002
         """Note what the stream has."""
@@ -174,11 +180,21 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         reply: Reply | None = await self._transitions.apply(Word(lease.run_id, Renewal(worker_id, lease.attempt)))
         return pb.LEASE_VERDICT_LOST if reply is None else _LEASE_VERDICTS[reply.verdict]
 
-    async def _submit(self, submission: pb.Submission) -> Answer:
-        check(submission)
-        return await self._accepts.submit(Candidate(submission, self._queues.estimate_s(submission.job)))
+    async def _submit(self, submission: pb.Submission) -> pb.Acceptance:
+        try:
+            check(submission)
+            candidate = Candidate(submission, self._queues.estimate_s(submission.job))
+            return await self._acceptances.submit(candidate)
+        except errors.ImagineoError as problem:  # `Unavailable` too: another batch's flush is none of its list mates'
+            return pb.Acceptance(error=problem.detail())
+        except Exception:
+            log.exception("a submission could not be accepted", extra={"run_id": submission.job.run_id})
+            return pb.Acceptance(error=errors.Internal().detail())
 
-    async def _accept(self, candidates: list[Candidate]) -> Sequence[Answer]:
+    async def _flush(self, candidates: list[Candidate]) -> Sequence[pb.Acceptance | Exception]:
+        return await isolated(self._accept, candidates)
+
+    async def _accept(self, candidates: Sequence[Candidate]) -> list[Answer]:
         answers, admitted = await self._submissions.accept(candidates)
         for candidate in admitted:
             self._queues.add(candidate.submission.job)
@@ -187,21 +203,22 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         return answers
 
 
-def _acceptance(answer: Answer | BaseException) -> pb.Acceptance:
-    if isinstance(answer, pb.Acceptance):
-        return answer
-    if isinstance(answer, errors.ImagineoError) and not isinstance(answer, errors.Unavailable):
-        return pb.Acceptance(error=answer.detail())
-    raise answer
-
-
 def _filters(request: pb.ListGenerationsRequest) -> Filters:
     return Filters(
         statuses=list(request.statuses) or None,
         model_id=request.model_id or None,
-        created_after=moment(request.created_after) if request.HasField("created_after") else None,
-        created_before=moment(request.created_before) if request.HasField("created_before") else None,
+        created_after=_moment("created_after", request.created_after) if request.HasField("created_after") else None,
+        created_before=_moment("created_before", request.created_before)
+        if request.HasField("created_before")
+        else None,
     )
+
+
+def _moment(name: str, stamp: Timestamp) -> datetime:
+    try:
+        return moment(stamp)
+    except (ValueError, OverflowError) as problem:
+        raise errors.InvalidParameter.of(name, "a moment of the years 1 to 9999") from problem
 
 
 def _absent(run_id: str) -> errors.NotFound:

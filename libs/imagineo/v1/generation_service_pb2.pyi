@@ -171,7 +171,7 @@ class Acceptance(_message.Message):
     """seed is the run's."""
     @_builtins.property
     def error(self) -> _error_reason_pb2.ErrorDetail:
-        """error says why it is refused; absent: it is accepted."""
+        """error says why it is refused; absent: it is accepted. UNAVAILABLE and INTERNAL leave open whether it was stored."""
 
     def __init__(
         self,

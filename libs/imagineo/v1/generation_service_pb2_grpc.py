@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class GenerationServiceStub:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def __init__(self, channel):
@@ -84,8 +84,8 @@ class GenerationServiceStub:
 
 
 class GenerationServiceServicer:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def Accept(self, request, context):
@@ -212,8 +212,8 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @_typing.overload
@@ -64,8 +64,8 @@ class GenerationServiceStub:
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -97,8 +97,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """RenewLeases keeps claims alive and brings word of cancels. Idempotent."""
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @_abc_1.abstractmethod

@@ -12,7 +12,7 @@ from imagineo.postgres.pool import Database
 from imagineo.wire.times import moment
 
 from services.status.admission import Answer, Books, Candidate, Earlier, Known, admit
-from services.status.repository import queries
+from services.status.repository import queries, refused_data
 
 _SQL = queries("submissions")
 
@@ -28,8 +28,15 @@ class Submissions:
 
         Raises:
             Unavailable: the commit may or may not have happened; the same batch may be sent again.
+            InvalidParameter: a candidate holds what the database cannot hold.
         """
         organizations = sorted({candidate.organization_id for candidate in candidates})
+        with refused_data():
+            return await self._accept(organizations, candidates)
+
+    async def _accept(
+        self, organizations: list[str], candidates: Sequence[Candidate]
+    ) -> tuple[list[Answer], list[Candidate]]:
         async with self._database.transaction() as connection:
             books = await self._open_books(connection, organizations, candidates)
             answers, admitted = admit(candidates, books)

@@ -280,6 +280,18 @@ async def test_a_run_that_was_accepted_without_an_answer_is_canceled(gateway):
     assert gateway.auth.released == []
 
 
+@pytest.mark.parametrize("doubt", [errors.Unavailable(), errors.Internal()], ids=["unavailable", "internal"])
+async def test_a_doubtful_acceptance_cancels_what_may_be_stored_and_releases_nothing(gateway, doubt):
+    gateway.status.refusal = doubt
+    answer = await gateway.generate()
+    problem(answer, 503 if doubt.retryable else 500, doubt.code)
+    run_id = gateway.auth.checks[0].reserve_run_id
+    gateway.status.runs[run_id] = generation_pb2.Generation(run_id=run_id, organization_id=ORGANIZATION)
+    await asyncio.wait_for(gateway.status.on_cancel.wait(), 10)
+    assert gateway.status.runs[run_id].status == generation_pb2.STATUS_CANCELED
+    assert gateway.auth.released == []
+
+
 async def test_a_run_that_was_not_accepted_gives_its_reservation_back(gateway):
     gateway.status.open.clear()
     problem(await gateway.generate(), 503, "unavailable")
