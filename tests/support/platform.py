@@ -25,6 +25,7 @@ import psutil
 from imagineo.v1 import account_pb2, auth_service_pb2, auth_service_pb2_grpc
 
 from tests.support.rest import Account
+from tests.support.servers import halt
 
 Answer = TypeVar("Answer")
 REPOSITORY = Path(__file__).parents[2]
@@ -104,9 +105,7 @@ class Platform:
         """Halt a program and its children: their sockets stay open and nobody answers."""
         parent = psutil.Process(self.pid(name))
         members = [parent, *parent.children(recursive=True)]
-        for member in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.suspend()
+        halt(members)
         try:
             yield
         finally:

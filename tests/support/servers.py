@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ def free_port() -> int:
     number = ports.reserve("test")
     ports.release("test")
     return number
+
+
+def halt(processes: list[psutil.Process]) -> None:
+    """SIGSTOP, and wait until the last thread of each has halted: until then one may still answer."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while any(psutil.Process(thread.id).status() != psutil.STATUS_STOPPED for thread in process.threads()):
+                time.sleep(0.001)
 
 
 class Server:
@@ -110,7 +122,8 @@ class Server:
 
     def freeze(self) -> None:
         """Halt the process and its children: their sockets stay open and nobody answers."""
-        self._signal_all(signal.SIGSTOP)
+        parent = psutil.Process(self.pid)
+        halt([parent, *parent.children(recursive=True)])
 
     def thaw(self) -> None:
         """Let the process go on."""
