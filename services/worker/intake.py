@@ -49,7 +49,7 @@ class Intake:
         self._wake.set()
 
     async def pull(self) -> None:
-        """Pull until cancelled; a cancelled pull starts no run, those begun go on."""
+        """Pull until cancelled; a cancelled pull starts no run, those begun go on. It may be called again."""
         try:
             while True:
                 await self._slots.acquire()
@@ -62,9 +62,10 @@ class Intake:
                 task = asyncio.create_task(self._work(delivery, slot), name="run")
                 self._runs.add(task)
                 task.add_done_callback(self._runs.discard)
-        finally:
+        except asyncio.CancelledError:
             for listener in self._listeners:
                 listener.cancel()
+            raise
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no run is in hand; False when the time is up."""

@@ -50,6 +50,7 @@ from services.worker.lease import LeaseKeeper
 from services.worker.outcome import Ending, Settle
 from services.worker.progress import ProgressTeller
 from services.worker.speed import Speed
+from services.worker.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Lifecycle:
         self._worker_id = worker_id
         self._in_hand: set[str] = set()
         self.speed = Speed()
+        self.models = WarmModels()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
         """See one delivery to its end; `on_drawn` is called as soon as the device is free for another run."""
@@ -113,6 +115,7 @@ class Lifecycle:
     async def _taken(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
         waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
         metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
+        self.models.note(job.adapters)
         self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
         ending = await self._claimed(job, delivery, on_drawn)
         log.info("run %s", ending.name, extra={"error_code": ending.error_code})

@@ -46,14 +46,14 @@ class ScriptedStatus(generation_service_pb2_grpc.GenerationServiceServicer):
 
 
 class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
-    def __init__(self, base):
-        self.base = base
+    def __init__(self, *bases):
+        self.bases = {base.slug: base for base in bases}
 
     async def ListBaseModels(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.ListBaseModelsResponse(base_models=[self.base])
+        return catalog.ListBaseModelsResponse(base_models=self.bases.values())
 
     async def GetBaseModel(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.GetBaseModelResponse(base_model=self.base)
+        return catalog.GetBaseModelResponse(base_model=self.bases[request.slug])
 
 
 @asynccontextmanager
@@ -104,10 +104,10 @@ async def stored_adapter(blobs, path, weight=0.8, model_id="model_1"):
     return job_pb2.Adapter(model_id=model_id, weight=weight, file=file)
 
 
-async def stored_base(blobs, directory):
+async def stored_base(blobs, directory, *, slug="tiny"):
     base = model_pb2.BaseModel(
         base_model_id="base_1",
-        slug="tiny",
+        slug=slug,
         family="sd",
         native_px=64,
         sizing=model_pb2.SIZING_UPSCALE,

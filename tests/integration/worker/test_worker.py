@@ -91,7 +91,7 @@ def directory(tmp_path_factory):
 
 
 @asynccontextmanager
-async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
+async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=()):
     broker, blobs, status = MemoryBroker(ack_wait_s=ack_wait_s), NotingBlobs(), ScriptedStatus()
     settings = Settings(
         nats_url="",
@@ -103,7 +103,7 @@ async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
         drain_s=drain_s,
     )
     engine = DiffusersEngine(threads=1)
-    scripted_catalog = ScriptedCatalog(await stored_base(blobs, directory))
+    scripted_catalog = ScriptedCatalog(*other_bases, await stored_base(blobs, directory))
     async with (
         served(
             status,
@@ -160,6 +160,7 @@ async def test_a_run_is_drawn_stored_told_and_acked(platform, tmp_path):
     assert (await platform.started()).steps == 3
     assert await drained(platform)
     assert platform.worker.describe().megapixel_steps_per_s > 0
+    assert list(platform.worker.describe().warm_model_ids) == ["model_1"]
 
 
 async def drained(platform):
@@ -275,6 +276,27 @@ async def test_a_status_that_is_away_leaves_the_job_in_the_queue(platform):
     await asyncio.wait_for(platform.status.refused.wait(), WAIT_S)
     platform.status.is_away = False
     assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+
+
+async def test_a_base_model_that_is_damaged_or_not_there_keeps_no_other_from_being_drawn_with(directory, tmp_path):
+    away = model_pb2.BaseModel(base_model_id="base_2", slug="away", family="sd")
+    away.files.add(store_key="bases/none", sha256="0" * 64, path="model_index.json")
+    outside = model_pb2.BaseModel(base_model_id="base_3", slug="outside", family="sd")
+    outside.files.add(store_key="bases/none", sha256="0" * 64, path="../model_index.json")
+    async with running(directory, tmp_path, other_bases=[away, outside]) as platform:
+        await platform.submit(job_of("gen_1"))
+        assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+        assert platform.worker.intake.base_model_slugs == ["tiny"]
+
+
+async def test_what_a_crash_left_of_a_base_model_is_removed_at_the_start(directory, tmp_path):
+    draft = tmp_path / "bases" / ".tiny-0123456789abcdef.4242" / "unet"
+    draft.mkdir(parents=True)
+    (draft / "half.safetensors").write_bytes(b"x")
+    async with running(directory, tmp_path) as platform:
+        await platform.submit(job_of("gen_1"))
+        assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+    assert [path.name.startswith("tiny-") for path in (tmp_path / "bases").iterdir()] == [True]
 
 
 async def test_a_job_that_comes_again_while_its_run_is_in_hand_is_neither_claimed_nor_drawn_twice(platform):
