@@ -135,7 +135,12 @@ def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mappi
     first = earlier.get(candidate.key) if candidate.key else None
     if first is None:
         return None
-    if not hmac.compare_digest(first.body_sha256, candidate.submission.body_sha256):
+    return replay(first, candidate.submission.body_sha256)
+
+
+def replay(first: Earlier, body_sha256: bytes) -> Answer:
+    """Answer a key that was used before: the same once more, or a refusal of another body."""
+    if not hmac.compare_digest(first.body_sha256, body_sha256):
         return errors.IdempotencyKeyReused()
     return pb.Acceptance(run_id=first.run_id, replayed=True, seed=first.seed, estimated_time_s=first.estimated_time_s)
 

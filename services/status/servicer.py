@@ -17,7 +17,7 @@ from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
-from services.status.admission import Answer, Candidate, check
+from services.status.admission import Answer, Candidate, check, replay
 from services.status.generations import Generation, generation_of
 from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
@@ -101,6 +101,24 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         """Make runs durable."""
         _bound("submissions", len(request.submissions), 256)
         return pb.AcceptResponse(acceptances=await asyncio.gather(*map(self._submit, request.submissions)))
+
+    async def FindAcceptance(self, request: pb.FindAcceptanceRequest, context: Any) -> pb.FindAcceptanceResponse:  # noqa: N802, ARG002
+        """Answer a key again without its submission."""
+        key = (request.organization_id, request.idempotency_key)
+        first = None if "\0" in "".join(key) else await self._submissions.find(key)
+        if first is None:
+            raise errors.NotFound("The idempotency key was not used before.")
+        answer = replay(first, request.body_sha256)
+        if isinstance(answer, errors.ImagineoError):
+            raise answer
+        return pb.FindAcceptanceResponse(acceptance=answer)
+
+    async def CountUnfinished(self, request: pb.CountUnfinishedRequest, context: Any) -> pb.CountUnfinishedResponse:  # noqa: N802, ARG002
+        """Count as Accept does."""
+        if "\0" in request.organization_id:
+            return pb.CountUnfinishedResponse()
+        count = await self._listing.count_unfinished(request.organization_id)
+        return pb.CountUnfinishedResponse(unfinished_count=count)
 
     async def MarkPublished(self, request: pb.MarkPublishedRequest, context: Any) -> pb.MarkPublishedResponse:  # noqa: N802, ARG002
         """Note what the stream has."""

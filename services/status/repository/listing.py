@@ -65,6 +65,10 @@ class Listing:
         rows = await self._database.fetch(_SQL["get_statuses"], list(run_ids))
         return {row["run_id"]: row["status"] for row in rows}
 
+    async def count_unfinished(self, organization_id: str) -> int:
+        """How many of an organization's runs are not terminal."""
+        return int(await self._database.fetchval(_SQL["count_unfinished"], organization_id) or 0)
+
     async def queues(self) -> tuple[dict[str, Queue], list[QueueLine]]:
         """All that waits and runs, by base model."""
         counts: dict[str, dict[Any, int]] = defaultdict(dict)

@@ -24,6 +24,10 @@ ORDER BY organization_id DESC, run_id DESC LIMIT $7
 -- name: get_statuses
 SELECT run_id, status FROM status.generations WHERE run_id = ANY ($1::text[])
 
+-- name: count_unfinished
+-- By primary key: the counter that Accept reads under its lock.
+SELECT unfinished FROM status.organizations WHERE organization_id = $1
+
 -- name: queues
 -- All unfinished runs by base model and lane.
 SELECT u.base_model_slug, u.lane, count(*) FILTER (WHERE u.queued) AS waiting_count,
