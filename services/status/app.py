@@ -23,6 +23,7 @@ from services.status.metrics import StatusMetrics
 from services.status.outcomes import Outcomes
 from services.status.progress import ProgressBook
 from services.status.queues import Queues
+from services.status.reader import Reader
 from services.status.relay import Relay
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.expiry import Expiry
@@ -30,7 +31,7 @@ from services.status.repository.listing import Listing
 from services.status.repository.runs import Runs
 from services.status.repository.submissions import Submissions
 from services.status.retention import Retention
-from services.status.servicer import GenerationServicer, Reader
+from services.status.servicer import GenerationServicer
 from services.status.settings import Settings
 from services.status.sweeper import Sweeper
 from services.status.transitions import Transitions

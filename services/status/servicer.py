@@ -18,10 +18,10 @@ from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
 from services.status.admission import Answer, Candidate, check, replay
-from services.status.generations import Generation, generation_of
 from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.queues import Queues
+from services.status.reader import Reader, absent
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.listing import Filters, Listing
 from services.status.repository.runs import Reply, Word
@@ -44,38 +44,6 @@ _LEASE_VERDICTS = {
 #: A held run is asked for again soon after its lease may have ended.
 _RETRY = timedelta(seconds=1)
 _LAST_ID = "gen_~"
-
-
-class Reader:
-    """Reads Generations; concurrent reads share a statement."""
-
-    def __init__(self, listing: Listing, queues: Queues) -> None:
-        self._listing, self._queues = listing, queues
-        self._one: Coalescer[str, Generation | None] = Coalescer(self._flush)
-
-    async def many(self, run_ids: list[str]) -> dict[str, Generation]:
-        """Runs by id; unknown ones are left out."""
-        rows = await self._listing.rows(run_ids)
-        return {run_id: generation_of(row, self._queues) for run_id, row in rows.items()}
-
-    async def find(self, run_id: str) -> Generation | None:
-        """One run, whoever owns it; None if it is absent."""
-        return None if "\0" in run_id else await self._one.submit(run_id)
-
-    async def one(self, organization_id: str, run_id: str) -> Generation:
-        """One run.
-
-        Raises:
-            NotFound: if it is absent, or not the organization's (where one is given).
-        """
-        found = await self.find(run_id)
-        if found is None or (organization_id and organization_id != found.organization_id):
-            raise _absent(run_id)
-        return found
-
-    async def _flush(self, run_ids: list[str]) -> Sequence[Generation | None]:
-        found = await self.many(list(set(run_ids)))
-        return [found.get(run_id) for run_id in run_ids]
 
 
 class GenerationServicer(grpc.GenerationServiceServicer):
@@ -160,7 +128,7 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         """Stop a run."""
         word = Word(request.run_id, Cancellation(), organization_id=request.organization_id)
         if "\0" in request.run_id or await self._transitions.apply(word) is None:
-            raise _absent(request.run_id)
+            raise absent(request.run_id)
         return pb.CancelGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
 
     async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
@@ -237,10 +205,6 @@ def _moment(name: str, stamp: Timestamp) -> datetime:
         return moment(stamp)
     except (ValueError, OverflowError) as problem:
         raise errors.InvalidParameter.of(name, "a moment of the years 1 to 9999") from problem
-
-
-def _absent(run_id: str) -> errors.NotFound:
-    return errors.NotFound("There is no such run.", metadata={"run_id": run_id})
 
 
 def _bound(param: str, count: int, limit: int) -> None:

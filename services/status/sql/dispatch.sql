@@ -31,13 +31,15 @@ SELECT taken.*, g.attempt, s.job, NOT taken.queued AND g.lease_until < clock_tim
 FROM taken JOIN status.generations AS g USING (run_id) JOIN status.submissions AS s USING (run_id)
 
 -- name: hasten
--- The broker came back: look at all queued runs now, for it may have lost them. One that is locked changes just now.
-UPDATE status.unfinished AS u SET due_at = clock_timestamp()
-FROM (
+-- The broker came back: look at all queued runs now, for it may have lost them. By primary key, some at a time; one
+-- that is locked changes just now.
+WITH waiting AS (
     SELECT run_id FROM status.unfinished
-    WHERE queued AND stream_sequence IS NOT NULL FOR NO KEY UPDATE SKIP LOCKED
-) AS waiting
-WHERE u.run_id = waiting.run_id
+    WHERE run_id > $1 AND queued AND stream_sequence IS NOT NULL
+    ORDER BY run_id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE status.unfinished AS u SET due_at = clock_timestamp()
+FROM waiting WHERE u.run_id = waiting.run_id RETURNING u.run_id
 
 -- name: overdue_runs
 -- Runs that time may have decided about: deadlines (index unfinished_deadline), silent workers (index
