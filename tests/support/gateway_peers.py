@@ -196,6 +196,20 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.by_key[key] = (answer, submission.body_sha256)
         return answer
 
+    async def FindAcceptance(self, request, context):  # noqa: N802
+        if request.idempotency_key not in self.by_key:
+            raise errors.NotFound
+        answer, digest = self.by_key[request.idempotency_key]
+        if digest != request.body_sha256:
+            raise errors.IdempotencyKeyReused
+        return generation_service_pb2.FindAcceptanceResponse(acceptance=answer)
+
+    async def CountUnfinished(self, request, context):  # noqa: N802
+        count = sum(
+            run.organization_id == request.organization_id and run.status != TERMINAL for run in self.runs.values()
+        )
+        return generation_service_pb2.CountUnfinishedResponse(unfinished_count=count)
+
     def finish(self, run_id, image: bytes, digest: str):
         """Complete a run with an image that lies under `images/<run_id>`."""
         run = self.runs[run_id]
