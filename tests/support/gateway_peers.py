@@ -156,6 +156,7 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.on_published = asyncio.Event()
         self.on_cancel = asyncio.Event()
         self.on_watch = asyncio.Event()
+        self.watches_to_break = 0
         self.finished = asyncio.Event()
         self.listed = []
         self.refusal = None
@@ -257,6 +258,9 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
     async def WatchGeneration(self, request, context):  # noqa: N802
         yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
         self.on_watch.set()
+        if self.watches_to_break > 0:
+            self.watches_to_break -= 1
+            raise errors.Unavailable
         await self.finished.wait()
         yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
 

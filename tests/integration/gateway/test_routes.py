@@ -344,6 +344,14 @@ async def test_a_wait_answers_the_finished_generation(gateway):
     assert response.json()["image_url"].startswith(f"https://imagineo.test/images/{run_id}.png?expires=")
 
 
+async def test_a_wait_outlasts_a_status_that_ends_meanwhile(gateway):
+    gateway.status.watches_to_break = 2
+    waiting = asyncio.create_task(gateway.generate(headers={"Prefer": "wait=30"}))
+    await asyncio.wait_for(gateway.status.on_watch.wait(), 5)
+    gateway.status.finish(next(iter(gateway.status.runs)), b"image", "a" * 64)
+    assert (await asyncio.wait_for(waiting, 5)).json()["status"] == "completed"
+
+
 async def test_a_wait_that_runs_out_answers_the_run_as_it_stands(gateway):
     response = await gateway.generate(headers={"Prefer": "wait=1"})
     assert (response.status_code, response.json()["status"]) == (200, "queued")
