@@ -36,6 +36,10 @@ class Dispatch:
         while rows := await self._database.fetch(_SQL["hasten"], after, _HASTEN_BATCH):
             after = max(row["run_id"] for row in rows)
 
+    async def look_soon(self, run_ids: Sequence[str]) -> None:
+        """Make runs due again in a moment: what was looked at could not be told."""
+        await self._database.execute(_SQL["look_soon"], list(run_ids))
+
     async def overdue(self) -> list[str]:
         """Runs whose deadline passed or whose last worker is silent."""
         return [row["run_id"] for row in await self._database.fetch(_SQL["overdue_runs"])]

@@ -41,6 +41,11 @@ WITH waiting AS (
 UPDATE status.unfinished AS u SET due_at = clock_timestamp()
 FROM waiting WHERE u.run_id = waiting.run_id RETURNING u.run_id
 
+-- name: look_soon
+UPDATE status.unfinished AS u SET due_at = clock_timestamp() + interval '2 seconds'
+FROM (SELECT run_id FROM status.unfinished WHERE run_id = ANY ($1::text[]) FOR NO KEY UPDATE SKIP LOCKED) AS a
+WHERE u.run_id = a.run_id
+
 -- name: overdue_runs
 -- Runs that time may have decided about: deadlines (index unfinished_deadline), silent workers (index
 -- unfinished_running). `imagineo.jobs.states` decides; its shortest patience stands here.

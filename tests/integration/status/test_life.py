@@ -6,32 +6,12 @@ import asyncio
 
 import pytest
 from imagineo import errors
-from imagineo.broker import subjects
-from imagineo.broker.jetstream import JetStreamBroker
-from imagineo.v1 import error_reason_pb2, event_pb2, generation_pb2
+from imagineo.v1 import error_reason_pb2, generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
-from tests.integration.status.conftest import submission
+from tests.integration.status.conftest import outcome_of, pull_jobs, say, submission
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def broker(nats):
-    one = await JetStreamBroker.connect(nats.url, name="test")
-    yield one
-    await one.close()
-
-
-def outcome_of(run_id, attempt, status=generation_pb2.STATUS_COMPLETED):
-    key = f"images/org_1/{run_id}/{attempt}.png"
-    image = generation_pb2.Image(store_key=key, width=64, height=64, size_bytes=3)
-    return event_pb2.Outcome(run_id=run_id, attempt=attempt, status=status, image=image, worker_id="w1")
-
-
-async def say(broker, outcome, message_id=""):
-    name = message_id or f"{outcome.run_id}.{outcome.attempt}"
-    await broker.publish_outcome(subjects.outcome(outcome.run_id), outcome.SerializeToString(), message_id=name)
 
 
 async def test_a_run_is_accepted_claimed_completed_and_shown(status, broker):
@@ -74,14 +54,7 @@ async def test_the_relay_publishes_what_nobody_published(status, broker):
         await status.accept(one)
         await broker.ensure_queue("tiny")
         assert await wake.wait(10)
-    names = []
-    while one.job.run_id not in names:
-        delivery = await broker.next_job(subjects.queue("tiny", one.job.lane))
-        if delivery:
-            names.append(type(one.job).FromString(delivery.body).run_id)
-            await delivery.ack()
-        else:
-            await asyncio.sleep(0.05)
+    await pull_jobs(broker, [one.job.run_id])
 
 
 async def test_a_zombies_outcome_is_dropped(status, broker):
