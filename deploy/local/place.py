@@ -43,6 +43,11 @@ class Place:
         """The first picture, kept for a person to look at."""
         return self.folder / "first-image.png"
 
+    @property
+    def operator_environment(self) -> Path:
+        """A shell file with the variables that the operator's commands need."""
+        return self.folder / "operator.env"
+
     def log(self, name: str) -> Path:
         """The log file of one process."""
         return self.folder / "logs" / f"{name}.log"
@@ -91,7 +96,12 @@ class Secrets:
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that only its owner may read, whole or not at all."""
+    write_private_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_private_text(path: Path, content: str) -> None:
+    """Write text that only its owner may read, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.write_text(content)
     draft.replace(path)
