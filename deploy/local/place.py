@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 
-class AlreadyRunningError(Exception):
+class FolderError(Exception):
+    """The data folder cannot be used; the message says why."""
+
+
+class AlreadyRunningError(FolderError):
     """Another supervisor works in the same data folder."""
 
 
@@ -66,10 +70,17 @@ class Place:
 
         Raises:
             AlreadyRunningError: if another process holds it.
+            FolderError: if it cannot be made or written to.
         """
-        for folder in (self.folder, self.folder / "logs", self.folder / "run", self.blobs):
-            folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:
+        try:
+            for folder in (self.folder, self.folder / "logs", self.folder / "run", self.blobs):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        except OSError as problem:
+            raise FolderError(
+                f"The data folder {self.folder} cannot be used: {problem}. Choose another --data."
+            ) from problem
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as taken:

@@ -49,7 +49,7 @@ class Platform:
         """Start everything, serve until SIGTERM or SIGINT, end everything. A second signal ends it at once.
 
         Raises:
-            StartError, FirstImageError, PortInUseError, AlreadyRunningError: if it does not come up.
+            StartError, FirstImageError, PortInUseError, FolderError: if it does not come up.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
