@@ -27,6 +27,7 @@ from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
 from services.gateway.dispatch import router
+from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
@@ -73,6 +74,7 @@ def wire(
         peers=peers,
         gatekeeper=gatekeeper,
         admission=admission,
+        following=Following(peers, max_streams_count=settings.max_streams_count),
         blobs=blobs,
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
         readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
@@ -113,7 +115,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
             metrics=telemetry.serve(settings.metrics_listen),
         )
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        parts.draining.set()
+        parts.drain()
         server.should_exit = True
         await serving
         await background.drain(5.0)

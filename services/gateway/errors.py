@@ -34,6 +34,7 @@ HTTP_STATUS: Final[dict[pb.ErrorReason.ValueType, int]] = {
     pb.ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: 415,
     pb.ERROR_REASON_ALREADY_EXISTS: 409,
     pb.ERROR_REASON_FAILED_PRECONDITION: 409,
+    pb.ERROR_REASON_TOO_MANY_STREAMS: 429,
 }
 
 #: Seconds to wait where the service that refused did not say.
@@ -41,6 +42,7 @@ _RETRY_AFTER_S: Final[dict[pb.ErrorReason.ValueType, float]] = {
     pb.ERROR_REASON_RATE_LIMITED: 60,
     pb.ERROR_REASON_QUEUE_FULL: 5,
     pb.ERROR_REASON_QUOTA_EXCEEDED: 3_600,
+    pb.ERROR_REASON_TOO_MANY_STREAMS: 5,
     pb.ERROR_REASON_UNAVAILABLE: 2,
     pb.ERROR_REASON_IDEMPOTENCY_KEY_IN_FLIGHT: 1,
 }

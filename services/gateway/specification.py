@@ -27,7 +27,7 @@ _DESCRIPTIONS: Final = {
     413: "The body is over the limit.",
     415: "The body's content type is not the route's.",
     422: "The Idempotency-Key came before with another body.",
-    429: "The account's requests, queue or images are used up.",
+    429: "The account's requests, queue, images or open streams are used up.",
     500: "A bug; the `request_id` finds the log line.",
     503: "A part of the platform is away; nothing was stored or charged.",
 }
@@ -59,7 +59,7 @@ HEADERS: Final[Mapping[str, Json]] = {
     "ETag": {"description": "The image's SHA-256 digest.", "schema": {"type": "string"}},
     "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
     "Content-Range": {"description": "Which bytes these are.", "schema": {"type": "string"}},
-    "Cache-Control": {"description": "How long the image may be kept.", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "Whether and how long the answer may be kept.", "schema": {"type": "string"}},
 }
 
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import Final
 
-import grpc
 from imagineo import errors
-from imagineo.jobs.states import TERMINAL
-from imagineo.rpc.client import request_metadata
-from imagineo.rpc.status import error_of
-from imagineo.v1 import generation_pb2, generation_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,8 +15,6 @@ from services.gateway.preferences import MAX_CANCEL_AFTER_S, MAX_WAIT_S, read_pr
 from services.gateway.specification import answer, operation, parameter, shape
 from services.gateway.submission import read_submission
 
-_WATCH_AGAIN_S: Final = 0.2
-
 
 async def submit(parts: Parts, request: Request) -> Response:
     """Accept one run."""
@@ -33,7 +24,8 @@ async def submit(parts: Parts, request: Request) -> Response:
     public_url = parts.public_url(request)
     wait_s = None if isinstance(asked, errors.Refused) else asked.preferences.wait_s
     if wait_s is not None:
-        run = await _wait(parts, principal_of(request.scope).organization_id, accepted.run_id, wait_s)
+        organization_id = principal_of(request.scope).organization_id
+        run = await parts.following.settled(organization_id, accepted.run_id, wait_s)
         if run is not None:
             shown = rendering.generation(run, public_url, parts.signer, parts.now_s())
             return json_response(shown, headers={"Preference-Applied": f"wait={wait_s}"})
@@ -51,38 +43,6 @@ async def _read(request: Request) -> admission.Request | errors.Refused:
         return admission.Request(read_submission(body), preferences, body)
     except errors.Refused as refusal:
         return refusal
-
-
-async def _wait(parts: Parts, organization_id: str, run_id: str, wait_s: int) -> generation_pb2.Generation | None:
-    """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing could be learnt.
-
-    The run is accepted: a watch that fails takes nothing from it and is begun again.
-    """
-    latest: generation_pb2.Generation | None = None
-
-    async def watch() -> None:
-        nonlocal latest
-        names = generation_service_pb2.WatchGenerationRequest(organization_id=organization_id, run_id=run_id)
-        while latest is None or latest.status not in TERMINAL:
-            try:
-                changes = parts.peers.status.WatchGeneration(names, timeout=wait_s + 1, metadata=request_metadata())
-                async for change in changes:
-                    latest = change.generation
-            except grpc.aio.AioRpcError as failure:
-                if not isinstance(error_of(failure), errors.Unavailable):
-                    return
-            await asyncio.sleep(_WATCH_AGAIN_S)  # status ended, and will be back
-
-    watching = asyncio.create_task(watch())
-    draining = asyncio.create_task(parts.draining.wait())
-    try:
-        await asyncio.wait({watching, draining}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        draining.cancel()
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-    return latest
 
 
 SUBMIT: Final = operation(

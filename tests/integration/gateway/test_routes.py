@@ -359,7 +359,7 @@ async def test_a_wait_that_runs_out_answers_the_run_as_it_stands(gateway):
 
 
 async def test_a_wait_ends_at_a_drain(gateway):
-    gateway.parts.draining.set()
+    gateway.parts.drain()
     response = await asyncio.wait_for(gateway.generate(headers={"Prefer": "wait=60"}), 10)
     assert response.status_code == 200
 
@@ -473,7 +473,7 @@ async def test_readiness_names_what_is_away(gateway):
 
 
 async def test_readiness_says_no_while_draining(gateway):
-    gateway.parts.draining.set()
+    gateway.parts.drain()
     assert (await gateway.client.get("/readyz")).status_code == 503
 
 
