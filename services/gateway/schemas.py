@@ -66,6 +66,11 @@ _SUBMISSION_FIELDS: Final[Json] = {
     "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
     "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
     "metadata": _METADATA,
+    "dry_run": {
+        "type": "boolean",
+        "default": False,
+        "description": "Check and price the request; store, reserve and queue nothing.",
+    },
 }
 
 _LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
@@ -82,6 +87,39 @@ SCHEMAS: Final[dict[str, Json]] = {
             "estimated_time": {"type": "integer", "description": "Whole seconds."},
             "seed": _WHOLE,
             "urls": _ref("Urls"),
+        }
+    ),
+    "DryRun": closed(
+        {
+            "dry_run": {"const": True},
+            "would_be_accepted": {"type": "boolean"},
+            "blocked_by": {
+                "type": "array",
+                "items": closed({"code": _ref("ErrorCode"), "message": _TEXT}),
+                "description": "The limits that would refuse it now, with the code and words of that refusal.",
+            },
+            "images": {"type": "integer", "description": "How many images of the month it takes."},
+            "megapixel_steps": {"type": "number", "description": "Work: width x height / 1,000,000 x steps."},
+            "estimated_time": {"type": "integer", "description": "Whole seconds from now."},
+            "base_model_id": _TEXT,
+            "parameters": {
+                "description": "A body for POST /v1/generate, defaults filled in and a seed chosen.",
+                **_ref("Submission"),
+            },
+            "loras": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "model_id": _TEXT,
+                        "name": _TEXT,
+                        "weight": {"type": "number"},
+                        "rank": _WHOLE,
+                        "trigger_words": {"type": "array", "items": _TEXT},
+                    }
+                ),
+                "description": "The LoRAs in the order in which they are applied; all of them fit the base model.",
+            },
+            "limits": _ref("Limits"),
         }
     ),
     "Generation": closed(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from imagineo import errors
 
-from services.gateway.fields import Check, choice, missing, number, pairs, side, text, unknown, whole
+from services.gateway.fields import Check, choice, missing, number, pairs, side, text, truth, unknown, whole
 
 MAX_SEED: Final = 2**53 - 1
 MAX_EXTRA_LORAS: Final = 5
@@ -51,6 +51,7 @@ class Wanted:
     scheduler: str | None = None
     output_format: str = "png"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
 
 
 _LORA_FIELDS: Final[dict[str, Check]] = {"model_id": _MODEL_ID, "weight": number(0, 2)}
@@ -83,6 +84,7 @@ FIELDS: Final[dict[str, Check]] = {
     "scheduler": text(1, 64),
     "output_format": choice(OUTPUT_FORMATS),
     "metadata": pairs(16, 64, 512),
+    "dry_run": truth,
 }
 
 _REQUIRED: Final = {

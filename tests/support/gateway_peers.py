@@ -75,6 +75,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         self.secret = keys.new_secret()
         self.refusal = None
         self.checks = []
+        self.images_used = 7
         self.batches = 0
         self.released = []
         self.on_release = asyncio.Event()
@@ -106,7 +107,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         organization = account_pb2.Organization(plan=account_pb2.PLAN_PREMIUM, limits=LIMITS)
         rate = account_pb2.RateLimit(limit=100, remaining=98, reset_at_epoch_s=int(time.time()) + 30)
         return auth_service_pb2.GetUsageResponse(
-            organization=organization, rate_limit=rate, images_used=7, images_reserved=3
+            organization=organization, rate_limit=rate, images_used=self.images_used, images_reserved=3
         )
 
 
@@ -163,6 +164,7 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.on_unwatched = asyncio.Event()
         self.news = asyncio.Event()
         self.listed = []
+        self.estimated = []
         self.refusal = None
         self.open = asyncio.Event()
         self.open.set()
@@ -215,6 +217,10 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
             run.organization_id == request.organization_id and run.status != TERMINAL for run in self.runs.values()
         )
         return generation_service_pb2.CountUnfinishedResponse(unfinished_count=count)
+
+    async def EstimateRun(self, request, context):  # noqa: N802
+        self.estimated.append(request.job)
+        return generation_service_pb2.EstimateRunResponse(estimated_time_s=11)
 
     def finish(self, run_id, image: bytes, digest: str):
         """Complete a run with an image that lies under `images/<run_id>`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from imagineo import errors
+from imagineo.v1 import auth_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import admission, rendering
+from services.gateway.endpoints import limits
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_CANCEL_AFTER_S, MAX_WAIT_S, read_preferences
@@ -20,6 +22,8 @@ async def submit(parts: Parts, request: Request) -> Response:
     """Accept one run."""
     exchange = exchange_of(request.scope)
     asked = await _read(request)
+    if not isinstance(asked, errors.Refused) and asked.wanted.dry_run:
+        return await _rehearse(parts, request, asked)
     accepted = await parts.admission.submit(request.headers, exchange, asked)
     public_url = parts.public_url(request)
     wait_s = None if isinstance(asked, errors.Refused) else asked.preferences.wait_s
@@ -30,6 +34,31 @@ async def submit(parts: Parts, request: Request) -> Response:
             shown = rendering.generation(run, public_url, parts.signer, parts.now_s())
             return json_response(shown, headers={"Preference-Applied": f"wait={wait_s}"})
     return json_response(rendering.submitted(accepted.run_id, accepted.seed, accepted.estimated_time_s, public_url))
+
+
+async def _rehearse(parts: Parts, request: Request, asked: admission.Request) -> Response:
+    """What would become of the run, with nothing stored, reserved or queued."""
+    rehearsed = await parts.admission.rehearse(request.headers, exchange_of(request.scope), asked)
+    usage, unfinished_count = await limits.use_of(parts, principal_of(request.scope).organization_id)
+    shown = rendering.dry_run(
+        rehearsed.parameters,
+        rehearsed.resolved.loras,
+        estimated_time_s=rehearsed.estimated_time_s,
+        blocked_by=blocks(usage, unfinished_count),
+        shown_limits=limits.shown(parts, usage, unfinished_count),
+    )
+    return json_response(shown)
+
+
+def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int) -> list[errors.Refused]:
+    """What would refuse one more run now, in the order in which a submit meets it."""
+    bounds = usage.organization.limits
+    found: list[errors.Refused] = []
+    if usage.images_used + usage.images_reserved >= bounds.images_per_month:
+        found.append(errors.QuotaExceeded())
+    if unfinished_count >= bounds.queued_runs:
+        found.append(errors.QueueFull())
+    return found
 
 
 async def _read(request: Request) -> admission.Request | errors.Refused:
@@ -50,8 +79,9 @@ SUBMIT: Final = operation(
     "Queue one image.",
     {
         200: answer(
-            "Accepted: it will end in exactly one terminal status. With `Prefer: wait=N` the generation as it stands.",
-            {"anyOf": [shape("Submitted"), shape("Generation")]},
+            "Accepted: it will end in exactly one terminal status. With `Prefer: wait=N` the generation as it stands. "
+            "With `dry_run` what would become of it: nothing is stored, reserved or queued.",
+            {"anyOf": [shape("Submitted"), shape("Generation"), shape("DryRun")]},
             headers=["Preference-Applied"],
         )
     },
