@@ -29,6 +29,7 @@ from services.gateway.background import Background
 from services.gateway.dispatch import router
 from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
+from services.gateway.llms import summary
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
 from services.gateway.middleware.body_limit import BodyLimit
@@ -69,6 +70,7 @@ def wire(
         if not broker.connected:
             raise errors.Unavailable("not connected")
 
+    described = document(ROUTES, server_url=settings.public_url)
     return Parts(
         settings=settings,
         peers=peers,
@@ -79,7 +81,8 @@ def wire(
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
         readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
         draining=asyncio.Event(),
-        openapi=msgspec.json.encode(document(ROUTES, server_url=settings.public_url)),
+        openapi=msgspec.json.encode(described),
+        llms=summary(described).encode(),
     )
 
 

@@ -35,6 +35,7 @@ class Parts:
     draining: asyncio.Event
     """Set at SIGTERM: readiness says no."""
     openapi: bytes
+    llms: bytes
 
     def public_url(self, request: Request) -> str:
         """What URLs in an answer begin with."""

@@ -12,6 +12,7 @@ from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
 from services.gateway.dispatch import Row
 from services.gateway.endpoints import (
     base_models,
+    docs,
     events,
     generate,
     generations,
@@ -37,5 +38,8 @@ ROUTES: Final = (
     Row("GET", "/healthz", health.alive, health.ALIVE),
     Row("GET", "/readyz", health.ready, health.READY),
     Row("GET", "/openapi.json", openapi.read, openapi.READ),
+    Row("GET", "/docs", docs.page, docs.PAGE),
+    Row("GET", "/docs/{name}", docs.viewer, docs.VIEWER),
+    Row("GET", "/llms.txt", docs.llms, docs.LLMS),
 )
 # fmt: on

@@ -164,4 +164,6 @@ READ: Final = operation(
             {"type": "string", "pattern": "^gen_[0-9a-z]+:[0-9]+$"},
         )
     ],
+    curl='curl -sS --fail-with-body -N "$IMAGINEO_URL/v1/generations/$RUN_ID/events" \\\n'
+    '  -H "X-API-Key: $IMAGINEO_API_KEY"',
 )

@@ -107,4 +107,13 @@ SUBMIT: Final = operation(
         ),
     ],
     body=shape("Submission"),
+    example={
+        "positive_prompt": "A blue ceramic coffee mug on a wooden table",
+        "negative_prompt": "blurry, low quality",
+        "model_id": "$MODEL_ID",
+        "lora_weight": 0.8,
+        "guidance": 7.5,
+        "width": 512,
+        "height": 512,
+    },
 )
