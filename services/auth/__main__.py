@@ -73,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     key = commands.add_parser("create-key", help="make a key and print its secret, this once")
     key.add_argument("organization_id")
     key.add_argument("--name", required=True)
-    key.add_argument("--permission", action="append", default=[], type=Permission, choices=list(Permission))
+    permission_help = "may be repeated; all of them if left out"
+    key.add_argument(
+        "--permission", action="append", default=[], type=Permission, choices=list(Permission), help=permission_help
+    )
     return parser
 
 

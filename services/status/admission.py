@@ -9,16 +9,22 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from imagineo import errors
 from imagineo.broker.subjects import LANES
 from imagineo.ids import is_id
 from imagineo.v1 import generation_service_pb2 as pb
+from imagineo.wire.times import moment
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TEXT_MAX_CHARACTERS = 255
 _YEAR_9999_S = 253_370_764_800
 _METADATA_MAX_BYTES = 65_536
+
+#: A client has its answer within 3 s, and the gateway takes back within this time what it could not hear of. What comes
+#: later lay before a frozen status: its client was refused long ago. Wide, because two hosts' clocks differ.
+STALE_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,16 @@ class Candidate:
 Answer = pb.Acceptance | errors.ImagineoError
 
 
-def check(submission: pb.Submission) -> None:
+def check(submission: pb.Submission, now: datetime) -> None:
     """Refuse what cannot be stored; such a submission must not reach its list mates' transaction.
 
     Raises:
         InvalidParameter: naming the field.
+        Unavailable: if it comes so late that nobody waits for it any more.
     """
     job = submission.job
+    if job.HasField("accepted_at") and now - moment(job.accepted_at) > STALE_AFTER:
+        raise errors.Unavailable("The submission came too late.")
     if not is_id(job.run_id, "gen"):
         raise errors.InvalidParameter.of("run_id", "an id of the form gen_…")
     for name in ("organization_id", "base_model_slug"):  # they become parts of paths and subjects

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -172,7 +172,7 @@ class GenerationServicer(grpc.GenerationServiceServicer):
 
     async def _submit(self, submission: pb.Submission) -> pb.Acceptance:
         try:
-            check(submission)
+            check(submission, datetime.now(UTC))
             candidate = Candidate(submission, self._queues.estimate_s(submission.job))
             return await self._acceptances.submit(candidate)
         except errors.ImagineoError as problem:  # `Unavailable` too: another batch's flush is none of its list mates'

@@ -158,7 +158,7 @@ async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, 
     assert (code, '"secret": "imag_' in out) == (0, True), err
     code, _, err = await finished(program("create-key", "org_nobody", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
     assert code == 2
-    assert "There is no such thing." in err
+    assert "There is no organization 'org_nobody'." in err
 
     server = program(
         IMAGINEO_AUTH_POSTGRES_DSN=dsn,

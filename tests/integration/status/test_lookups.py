@@ -1,11 +1,15 @@
-"""What the gateway asks besides: the answer that an idempotency key was given, and how many runs are unfinished."""
+"""What the gateway asks besides, and submissions that nobody waits for any more."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from imagineo import errors
+from imagineo.v1 import error_reason_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
+from services.status.admission import STALE_AFTER
 from tests.integration.status.conftest import submission
 
 pytestmark = pytest.mark.integration
@@ -41,3 +45,15 @@ async def test_a_used_key_is_found_as_it_was_answered_by_its_owner_with_its_body
     for key, organization_id in (("new", "org_1"), ("k", "org_2"), ("k\0", "org_1")):
         with pytest.raises(errors.NotFound):
             await found(status, key, organization_id=organization_id)
+
+
+async def test_a_submission_that_lay_before_a_frozen_status_is_not_accepted_after_its_client_was_refused(status):
+    late, timely = submission(), submission()
+    late.job.accepted_at.FromDatetime(datetime.now(UTC) - STALE_AFTER - timedelta(seconds=1))
+    timely.job.accepted_at.FromDatetime(datetime.now(UTC) - timedelta(seconds=3))
+    refused, accepted = await status.accept(late, timely)
+    assert refused.error.reason == error_reason_pb2.ERROR_REASON_UNAVAILABLE
+    assert accepted.run_id == timely.job.run_id
+    assert await unfinished(status, "org_1") == 1
+    with pytest.raises(errors.NotFound):
+        await status.get(late.job.run_id)

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 from imagineo.jobs.states import TERMINAL, Cancellation, Claim, Ending, Inspection, Renewal, Verdict
@@ -104,9 +104,14 @@ class Lives(RuleBasedStateMachine):
         self.do(self.database.execute(age, run_id, timedelta(seconds=seconds)))
         self.say(run_id, Inspection())
 
-    @rule(run_id=runs, attempt=st.integers(1, 4), percent=st.integers(0, 99))
-    def progress(self, run_id, attempt, percent):
-        self.do(Runs(self.database).save_progress([(run_id, attempt, percent)]))
+    @rule(run_id=runs, age=st.sampled_from([0, 0, 0, 1]), percents=st.lists(st.integers(0, 99), min_size=2, max_size=3))
+    def progress(self, run_id, age, percents):
+        attempt = self.row(run_id)["attempt"] - age
+        for percent in percents:
+            before = self.row(run_id)
+            self.do(Runs(self.database).save_progress([(run_id, attempt, percent)]))
+            is_news = age == 0 and before["status"] == generation_pb2.STATUS_RUNNING
+            assert self.row(run_id)["progress"] == (max(before["progress"], percent) if is_news else before["progress"])
 
     @rule(run_id=runs, sequence=st.integers(1, 9))
     def publish(self, run_id, sequence):
@@ -157,9 +162,10 @@ def test_random_lives_keep_every_promise(status_dsn):
     database = loop.run_until_complete(Database.open(status_dsn, application_name="test"))
     Lives.loop, Lives.database = loop, database
     limits = settings(
-        max_examples=25,
+        max_examples=50,
         stateful_step_count=40,
         deadline=None,
+        phases=[Phase.generate],
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -12,6 +12,7 @@ from imagineo.jobs.states import TERMINAL
 from imagineo.v1 import event_pb2, generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
+from services.status import watch
 from tests.integration.status.conftest import outcome_of, replica, say, submission
 
 pytestmark = pytest.mark.integration
@@ -99,18 +100,19 @@ async def say_again(broker, outcome):
     )
 
 
-async def test_a_watcher_at_one_replica_sees_what_is_done_at_the_other(status_dsn, nats, tmp_path):
+async def test_a_watcher_at_one_replica_sees_what_is_done_at_the_other(status_dsn, nats, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "LOOK_S", 60)  # it must be told
     async with replica(status_dsn, nats.url, tmp_path) as one, replica(status_dsn, nats.url, tmp_path) as two:
         [accepted] = await one.accept(submission())
         request = pb.WatchGenerationRequest(organization_id="org_1", run_id=accepted.run_id)
         watches = [client.stub.WatchGeneration(request, timeout=30) for client in (one, two) for _ in range(20)]
-        first = [(await watch.read()).generation.status for watch in watches]
+        first = [(await stream.read()).generation.status for stream in watches]
         assert set(first) == {generation_pb2.STATUS_QUEUED}
         await one.claim(accepted.run_id)
-        second = [(await watch.read()).generation.status for watch in watches]
+        second = [(await stream.read()).generation.status for stream in watches]
         assert set(second) == {generation_pb2.STATUS_RUNNING}
         await two.cancel(accepted.run_id)
-        third = [(await watch.read()).generation.status for watch in watches]
+        third = [(await stream.read()).generation.status for stream in watches]
         assert set(third) == {generation_pb2.STATUS_CANCELING}
-        for watch in watches:
-            watch.cancel()
+        for stream in watches:
+            stream.cancel()
