@@ -114,6 +114,58 @@ class Admission:
         exchange.run_id = acceptance.run_id
         return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
 
+    async def submit_together(
+        self, headers: Headers, exchange: Exchange, requests: Sequence[Request] | errors.Refused
+    ) -> list[str]:
+        """Accept several runs as one request, all or none; gives their ids.
+
+        Raises:
+            Refused, Unavailable: as `submit`; what was accepted before the refusal is canceled.
+        """
+        run_ids = [] if isinstance(requests, errors.Refused) else [new_id("gen") for _ in requests]
+        deadline_s = asyncio.get_running_loop().time() + BUDGET_S
+        try:
+            principal = await self._gatekeeper.admit(
+                headers,
+                exchange,
+                account_pb2.PERMISSION_GENERATIONS_WRITE,
+                reserve_run_id=run_ids[0] if run_ids else "",
+                more_run_ids=run_ids[1:],
+            )
+        except (errors.Unavailable, errors.QuotaExceeded):
+            self._release_all(run_ids)
+            raise
+        if isinstance(requests, errors.Refused):
+            raise requests
+        submissions = []
+        for index, (run_id, request) in enumerate(zip(run_ids, requests, strict=True)):
+            try:
+                submissions.append(await self._prepare(run_id, principal, request, exchange, deadline_s))
+            except BaseException:
+                self._release_all([*run_ids[:index], *run_ids[index + 1 :]])  # its own is released already
+                raise
+        await self._accept_together(principal.organization_id, submissions, deadline_s)
+        for submission in submissions:
+            await self._publisher.publish(submission.job)
+        return run_ids
+
+    async def _accept_together(
+        self, organization_id: str, submissions: Sequence[generation_service_pb2.Submission], deadline_s: float
+    ) -> None:
+        accepting = (self._accept_one(submission, deadline_s) for submission in submissions)
+        answers = await asyncio.gather(*accepting, return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if not failures:
+            return
+        for submission, answer in zip(submissions, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                self._retraction.withdraw(organization_id, submission.job.run_id)
+        raise failures[0]
+
+    def _release_all(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            self._retraction.release(run_id)
+
     async def rehearse(self, headers: Headers, exchange: Exchange, request: Request) -> Rehearsed:
         """Everything that comes before the acceptance, without a reservation; it counts one request.
 

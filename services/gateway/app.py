@@ -77,6 +77,7 @@ def wire(
         gatekeeper=gatekeeper,
         admission=admission,
         following=Following(peers, max_streams_count=settings.max_streams_count),
+        retraction=retraction,
         blobs=blobs,
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
         readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),

@@ -16,6 +16,7 @@ from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.following import Following
 from services.gateway.peers import Peers
+from services.gateway.retraction import Retraction
 from services.gateway.settings import GatewaySettings
 from services.gateway.signing import UrlSigner
 
@@ -29,6 +30,7 @@ class Parts:
     gatekeeper: Gatekeeper
     admission: Admission
     following: Following
+    retraction: Retraction
     blobs: Blobs
     signer: UrlSigner
     readiness: Readiness

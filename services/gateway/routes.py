@@ -20,12 +20,14 @@ from services.gateway.endpoints import (
     images,
     limits,
     models,
+    openai_images,
     openapi,
 )
 
 # fmt: off
 ROUTES: Final = (
     Row("POST", "/v1/generate", generate.submit, generate.SUBMIT, WRITE, admits_itself=True),
+    Row("POST", "/v1/images/generations", openai_images.create, openai_images.CREATE, WRITE, admits_itself=True),
     Row("GET", "/v1/generations/{run_id}", generations.read, generations.READ, READ),
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
     Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ),

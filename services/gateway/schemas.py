@@ -75,7 +75,47 @@ _SUBMISSION_FIELDS: Final[Json] = {
 
 _LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
 
+_PICTURE: Final[Json] = {
+    "url": {"type": "string", "format": "uri"},
+    "b64_json": {"type": "string", "contentEncoding": "base64"},
+    "run_id": _TEXT,
+    "seed": _WHOLE,
+}
+
 SCHEMAS: Final[dict[str, Json]] = {
+    "ImageRequest": closed(
+        {
+            "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
+            "model": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+            "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
+            "size": {"type": "string", "default": "auto", "description": "`auto` or `WxH`, such as `512x512`."},
+            "response_format": {"enum": ["url", "b64_json"], "default": "url"},
+            "output_format": _SUBMISSION_FIELDS["output_format"],
+            "quality": {"enum": ["auto", "standard"], "description": "Without effect; other values are refused."},
+            "style": {"enum": ["natural"], "description": "Without effect; other values are refused."},
+            "background": {"enum": ["auto", "opaque"], "description": "Without effect; images are opaque."},
+            "user": {"type": "string", "maxLength": 512, "description": "Kept in the runs' metadata."},
+            **{
+                name: _SUBMISSION_FIELDS[name]
+                for name in ("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler")
+            },
+        },
+        optional=(
+            *("n", "size", "response_format", "output_format", "quality", "style", "background", "user"),
+            *("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler"),
+        ),
+    ),
+    "ImageAnswer": closed(
+        {
+            "created": _WHOLE,
+            "data": {"type": "array", "items": closed(_PICTURE, optional=("url", "b64_json"))},
+            "output_format": _TEXT,
+            "size": _TEXT,
+        }
+    ),
+    "OpenaiError": closed(
+        {"error": closed({"message": _TEXT, "type": _TEXT, "param": nullable(_TEXT), "code": _TEXT})}
+    ),
     "Submission": closed(
         _SUBMISSION_FIELDS, optional=tuple(name for name in FIELDS if name not in ("positive_prompt", "model_id"))
     ),

@@ -66,7 +66,7 @@ def _loras(param: str, value: object) -> tuple[ExtraLora, ...]:
 def _lora(param: str, value: object) -> ExtraLora:
     if not isinstance(value, dict):
         raise errors.InvalidParameter.of(param, "an object {model_id, weight}")
-    values = _checked(value, _LORA_FIELDS, {"model_id": "a model's id"}, within=f"{param}.")
+    values = checked(value, _LORA_FIELDS, {"model_id": "a model's id"}, within=f"{param}.")
     return ExtraLora(**values)
 
 
@@ -104,7 +104,7 @@ def read_submission(body: bytes) -> Wanted:
     document = decode(body)
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object.")
-    return Wanted(**_checked(document, FIELDS, _REQUIRED, within=""))
+    return Wanted(**checked(document, FIELDS, _REQUIRED, within=""))
 
 
 def decode(body: bytes) -> Any:
@@ -137,9 +137,15 @@ def _decode_leniently(body: bytes) -> Any:
         raise errors.InvalidJson("The body holds a number that is too long.") from problem
 
 
-def _checked(
+def checked(
     document: dict[str, Any], checks: Mapping[str, Check], required: Mapping[str, str], *, within: str
 ) -> dict[str, Any]:
+    """The values of a JSON object by a table of checks.
+
+    Raises:
+        UnknownField: for a field that the table does not have.
+        InvalidParameter: for a missing or wrong one.
+    """
     for name in document:
         if name not in checks:
             raise unknown(name, checks, within=within)

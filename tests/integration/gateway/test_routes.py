@@ -119,7 +119,9 @@ async def test_a_bearer_key_is_taken(gateway):
 async def test_every_v1_route_asks_for_a_key(gateway, row):
     gateway.client.headers.pop("x-api-key")
     path = row.path.format(run_id=new_run_id(), model_id=LORA.model_id)
-    problem(await gateway.client.request(row.method, path), 401, "missing_api_key")
+    response = await gateway.client.request(row.method, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "missing_api_key")
+    assert response.headers["www-authenticate"] == 'Bearer realm="imagineo"'
 
 
 @pytest.mark.parametrize(
