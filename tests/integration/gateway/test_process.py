@@ -90,6 +90,25 @@ async def test_a_wait_in_flight_is_answered_at_sigterm(start):
         assert process.returncode == 0
 
 
+async def test_a_stream_is_told_to_come_back_at_sigterm(start):
+    async with platform() as peers:
+        addresses = {name: f"127.0.0.1:{port}" for name, port in peers.ports.items()}
+        run_id = (await peers.generate()).json()["run_id"]
+        process, ports = await start(**addresses)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['listen']}", timeout=30) as client:
+            path, headers = f"/v1/generations/{run_id}/events", {"X-API-Key": peers.auth.secret}
+            async with client.stream("GET", path, headers=headers) as response:
+                lines = response.aiter_lines()
+                async for line in lines:
+                    if line.startswith("data: "):
+                        break
+                process.send_signal(signal.SIGTERM)
+                rest = [line async for line in lines]
+        assert "retry: 1000" in rest
+        await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 0
+
+
 async def _last_words(reader):
     """What the server said before it closed; where it left bytes of ours unread, the kernel adds a reset."""
     answer = b""
