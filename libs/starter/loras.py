@@ -17,7 +17,7 @@ from .denoiser import BLANK_SHARE, TextToLatents, draw_timesteps, use_plain_atte
 from .parallel import Loss, Plan, unflatten
 from .text import caption_ids, ids
 
-PLAN = Plan(steps=0, learning_rate=2e-3, warmup_steps=20, ema=0.97, seed=5)
+PLAN = Plan(steps=0, learning_rate=3e-3, warmup_steps=20, ema=0.97, seed=5)
 RANK = 8
 # Attention and its feed-forward layers, and the convolutions that draw: the way up and the ends.
 TARGETS = (
@@ -36,14 +36,14 @@ class Style:
     description: str
     naming: str = "diffusers"
     shared: bool = True
-    steps: int = 200
+    steps: int = 300
 
 
 STYLE_LORAS = (
-    Style("fluent-flat", "Fluent Flat", "The flat shapes and bright colours of Fluent Emoji.", steps=480),
+    Style("fluent-flat", "Fluent Flat", "The flat shapes and bright colours of Fluent Emoji.", steps=600),
     Style("pencil-sketch", "Pencil Sketch", "Grey pencil lines with hatching on paper."),
     Style("pixel-art", "Pixel Art", "A coarse 16x16 raster of few colours."),
-    Style("neon", "Neon", "Glowing outlines on black."),
+    Style("neon", "Neon", "Glowing outlines on black.", steps=600),
     Style("watercolor", "Watercolor", "Pale washes on cream paper.", "kohya", shared=False),
     Style("inverted", "Inverted", "The photographic negative.", "kohya", shared=False),
 )
@@ -80,7 +80,7 @@ class BuildLora:
     work: Path
     base: Path
     slug: str
-    batch: int = 24
+    batch: int = 16
 
     def __call__(self) -> tuple[nn.Module, Loss]:
         """The base with a fresh LoRA and the loss on a random batch in its style."""
