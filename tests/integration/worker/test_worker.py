@@ -25,7 +25,7 @@ from imagineo.v1 import generation_service_pb2 as generations
 from PIL import Image
 
 from services.worker.app import Worker
-from services.worker.engine.diffusers_engine import DiffusersEngine
+from services.worker.engine.batch_engine import BatchEngine
 from services.worker.settings import Settings
 from tests.support.tiny_models import lora_file, tiny_base
 from tests.support.worker_peers import ScriptedStatus, job_of, served, stored_adapter
@@ -132,7 +132,7 @@ async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
         worker_id="w1",
         drain_s=drain_s,
     )
-    engine = DiffusersEngine(threads=1)
+    engine = BatchEngine(threads=1)
     scripted_catalog = ScriptedCatalog(await stored_base(blobs, directory))
     async with (
         served(
