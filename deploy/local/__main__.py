@@ -7,18 +7,21 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from deploy.local.first_image import FirstImageError
 from deploy.local.parts import REPOSITORY
-from deploy.local.place import AlreadyRunningError
+from deploy.local.place import FolderError
 from deploy.local.platform import Options, Platform
 from deploy.local.ports import PortInUseError
 from deploy.local.supervisor import StartError
 
+_MAX_PORT: Final = 65535
+
 
 def _options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The whole platform on one machine.")
-    parser.add_argument("--port", type=int, default=8000, help="where to serve; 0: any free port (default: 8000)")
+    parser.add_argument("--port", type=_port, default=8000, help="where to serve; 0: any free port (default: 8000)")
     parser.add_argument(
         "--data", type=Path, default=REPOSITORY / ".imagineo", help="where everything is kept (default: .imagineo)"
     )
@@ -42,6 +45,12 @@ def _options(arguments: list[str]) -> Options:
     )
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= _MAX_PORT):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {_MAX_PORT}, not '{text}'")
+    return int(text)
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
@@ -50,7 +59,7 @@ def main() -> int:
     """Run the platform; the exit code is 1 where it did not come up."""
     try:
         asyncio.run(Platform(_options(sys.argv[1:]), dict(os.environ), _say).run())
-    except (AlreadyRunningError, FirstImageError, PortInUseError, StartError) as problem:
+    except (FirstImageError, FolderError, PortInUseError, StartError) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     return 0

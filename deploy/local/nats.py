@@ -20,11 +20,16 @@ def url(port: int, token: str) -> str:
     return f"nats://{token}@127.0.0.1:{port}"
 
 
+def binary() -> Path:
+    """The server's program, as the wheel installs it."""
+    return Path(sysconfig.get_path("scripts")) / "nats-server"
+
+
 def program(data: Path, port: int, token: str, log: Path) -> Program:
     """The server that stores its streams under `data`."""
     return Program(
         name="nats",
-        command=(str(Path(sysconfig.get_path("scripts")) / "nats-server"), "-c", str(data / "nats.conf")),
+        command=(str(binary()), "-c", str(data / "nats.conf")),
         log=log,
         environment={"PATH": os.defpath},
         ready=partial(_is_ready, port),

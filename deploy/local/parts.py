@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,16 @@ class Parts:
             )
             for name in worker_names(count)
         ]
+
+    def operator_environment(self) -> str:
+        """Shell lines that let `python -m services.…` work on this platform."""
+        settings = {
+            "IMAGINEO_POSTGRES_DSN": self.postgres_dsn,
+            "IMAGINEO_NATS_URL": self.nats_url,
+            "IMAGINEO_BLOBS_URL": self.place.blobs.as_uri(),
+            **{f"IMAGINEO_{name.upper()}_ADDRESS": self.ports.address(name) for name in GRPC_SERVICES},
+        }
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
 
     def command(self, name: str, service: str, *arguments: str) -> Program:
         """One run of a service's command line, such as `migrate`."""

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 
-class AlreadyRunningError(Exception):
+class FolderError(Exception):
+    """The data folder cannot be used; the message says why."""
+
+
+class AlreadyRunningError(FolderError):
     """Another supervisor works in the same data folder."""
 
 
@@ -43,6 +47,11 @@ class Place:
         """The first picture, kept for a person to look at."""
         return self.folder / "first-image.png"
 
+    @property
+    def operator_environment(self) -> Path:
+        """A shell file with the variables that the operator's commands need."""
+        return self.folder / "operator.env"
+
     def log(self, name: str) -> Path:
         """The log file of one process."""
         return self.folder / "logs" / f"{name}.log"
@@ -61,10 +70,17 @@ class Place:
 
         Raises:
             AlreadyRunningError: if another process holds it.
+            FolderError: if it cannot be made or written to.
         """
-        for folder in (self.folder, self.folder / "logs", self.folder / "run", self.blobs):
-            folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:
+        try:
+            for folder in (self.folder, self.folder / "logs", self.folder / "run", self.blobs):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        except OSError as problem:
+            raise FolderError(
+                f"The data folder {self.folder} cannot be used: {problem}. Choose another --data."
+            ) from problem
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as taken:
@@ -91,7 +107,12 @@ class Secrets:
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that only its owner may read, whole or not at all."""
+    write_private_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_private_text(path: Path, content: str) -> None:
+    """Write text that only its owner may read, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.write_text(content)
     draft.replace(path)

@@ -15,7 +15,7 @@ import httpx
 from deploy.local import accounts, first_image, ready_file
 from deploy.local.accounts import Account
 from deploy.local.parts import GRPC_SERVICES, Parts, reserve
-from deploy.local.place import Place
+from deploy.local.place import Place, write_private_text
 from deploy.local.ports import Ports
 from deploy.local.supervisor import StartError, Supervisor
 
@@ -49,7 +49,7 @@ class Platform:
         """Start everything, serve until SIGTERM or SIGINT, end everything. A second signal ends it at once.
 
         Raises:
-            StartError, FirstImageError, PortInUseError, AlreadyRunningError: if it does not come up.
+            StartError, FirstImageError, PortInUseError, FolderError: if it does not come up.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,6 +81,7 @@ class Platform:
         await asyncio.gather(self._start_services(), self._seed_and_start_workers())
         self._accounts = await accounts.ensure(self._parts.ports.address("auth"), self._place.folder / "accounts.json")
         await _gateway_ready(self._parts.url)
+        write_private_text(self._place.operator_environment, self._parts.operator_environment())
         model_id = await first_image.any_model(self._parts.url, self._accounts["premium"].api_key)
         if self._options.first_image and not self._place.first_image.exists():
             self._say("Drawing the first picture …")

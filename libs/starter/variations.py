@@ -28,9 +28,7 @@ def hsv(pixels: Pixels) -> np.ndarray:
     top, low = rgb.max(-1), rgb.min(-1)
     span = np.maximum(top - low, 1e-6)
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    hue = np.where(
-        top == r, (g - b) / span % 6, np.where(top == g, (b - r) / span + 2, (r - g) / span + 4)
-    )
+    hue = np.where(top == r, (g - b) / span % 6, np.where(top == g, (b - r) / span + 2, (r - g) / span + 4))
     saturation = np.where(top > 0, (top - low) / np.maximum(top, 1e-6), 0)
     return np.stack([hue * 60, saturation, top], -1)
 
@@ -128,7 +126,7 @@ def pencil_sketch(pixels: Pixels) -> Pixels:
 
 
 def pixel_art(pixels: Pixels) -> Pixels:
-    """A 16×16 raster of few colours."""
+    """A 16x16 raster of few colours."""
     side = pixels.shape[0]
     coarse = shrink(pixels[None], 16)[0].astype(np.float32)
     steps = np.round(coarse / 51) * 51

@@ -73,17 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     key = commands.add_parser("create-key", help="make a key and print its secret, this once")
     key.add_argument("organization_id")
     key.add_argument("--name", required=True)
-    key.add_argument("--permission", action="append", default=[], type=Permission, choices=list(Permission))
+    permission_help = "may be repeated; all of them if left out"
+    key.add_argument(
+        "--permission", action="append", default=[], type=Permission, choices=list(Permission), help=permission_help
+    )
     return parser
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    lag = asyncio.create_task(telemetry.watch_loop_lag("auth"))
     metrics_port = telemetry.serve(settings.metrics_listen)
-    async with app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth")) as port:
+    async with (
+        process.background(lambda: telemetry.watch_loop_lag("auth")),
+        app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth")) as port,
+    ):
         process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
         await stop.wait()
-    lag.cancel()
 
 
 async def _administer(settings: AdminSettings, options: argparse.Namespace) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
+from imagineo import process
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.pool import Database
 from imagineo.rpc.channel import connect
-from imagineo.rpc.server import RpcServer
+from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import auth_service_pb2, auth_service_pb2_grpc, generation_service_pb2_grpc
@@ -26,12 +25,7 @@ from services.auth.settings import Settings
 from services.auth.settlement import Settler
 from services.auth.sweeper import Sweeper, asker
 
-log = logging.getLogger(__name__)
-
 _SERVICE_NAME: Final = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
-#: How soon health checks learn that the database went or came back.
-_WATCH_INTERVAL_S: Final = 1.0
-_RESTART_S: Final = 5.0
 
 
 @contextlib.asynccontextmanager
@@ -57,42 +51,15 @@ async def running(
         server.add(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, servicer, _SERVICE_NAME)
         port = await server.start()
 
+        # NATS and status may be away: settling waits, authorizing goes on.
         readiness = Readiness({"postgres": repository.check_schema})
         settler = Settler(repository, metrics)
-        for work in (
-            lambda: _watch_readiness(server, readiness),
+        works = process.background(
+            lambda: watch_readiness(server, readiness),
             lambda: settler.run(broker),
             sweeper.run,
             lambda: last_use.run(repository.touch_keys),
-        ):
-            stack.push_async_callback(_end, asyncio.create_task(_kept(work)))
+        )
+        await stack.enter_async_context(works)
         stack.push_async_callback(server.drain)
         yield port
-
-
-async def _watch_readiness(server: RpcServer, readiness: Readiness) -> None:
-    """Keep the health service true. NATS and status may be away: settling waits, authorizing goes on."""
-    known: dict[str, str] = {}
-    while True:
-        problems = await readiness.problems()
-        if problems != known:
-            log.info("not ready: %s", problems) if problems else log.info("ready")
-            await server.set_serving(serving=not problems)
-            known = problems
-        await asyncio.sleep(_WATCH_INTERVAL_S)
-
-
-async def _kept(work: Callable[[], Awaitable[None]]) -> None:
-    """Run background work for ever: what it did not foresee, a schema not migrated yet say, ends one turn of it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background work failed and starts again in %g s", _RESTART_S)
-        await asyncio.sleep(_RESTART_S)
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

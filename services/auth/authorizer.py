@@ -6,6 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Final
+
+from imagineo.deadline import within
 
 from services.auth.accounts import Principal
 from services.auth.admission import Check, Verdict, demands_of, verdicts_of
@@ -13,6 +16,10 @@ from services.auth.key_cache import KeyCache
 from services.auth.last_use import LastUse
 from services.auth.metrics import AuthMetrics
 from services.auth.repository import Repository
+
+#: How long a list of checks may take, its wait for earlier lists and both its statements included: less than a gateway
+#: waits, so that it hears why, and a frozen database does not hold the lists behind this one for longer.
+BUDGET_S: Final = 1.8
 
 
 class Authorizer:
@@ -34,8 +41,13 @@ class Authorizer:
         self._now = now
 
     async def authorize_lists(self, lists: Sequence[Sequence[Check]]) -> list[list[Verdict]]:
-        """Answer the lists of several callers in one statement: the flush of the server's coalescer."""
-        verdicts = iter(await self.authorize([check for checks in lists for check in checks]))
+        """Answer the lists of several callers in one statement: the flush of the server's coalescer.
+
+        Raises:
+            Unavailable: as `authorize` does, and after `BUDGET_S`.
+        """
+        async with within(BUDGET_S):
+            verdicts = iter(await self.authorize([check for checks in lists for check in checks]))
         return [[next(verdicts) for _ in checks] for checks in lists]
 
     async def authorize(self, checks: Sequence[Check]) -> list[Verdict]:

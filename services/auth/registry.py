@@ -107,7 +107,7 @@ def check_organization_id(text: str) -> None:
         NotFound: for any other text.
     """
     if not _ORGANIZATION_ID.fullmatch(text):
-        raise errors.NotFound(metadata={"organization_id": text})
+        raise errors.NotFound(_no_such("organization_id", text), metadata={"organization_id": text})
 
 
 def _check_name(name: str) -> None:
@@ -122,5 +122,9 @@ def present(found: Noun | None, field: str, value: str) -> Noun:
         NotFound: if it was not.
     """
     if found is None:
-        raise errors.NotFound(metadata={field: value})
+        raise errors.NotFound(_no_such(field, value), metadata={field: value})
     return found
+
+
+def _no_such(field: str, value: str) -> str:
+    return f"There is no {field.removesuffix('_id')} '{value}'."

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
+from imagineo.deadline import within
 from imagineo.ids import is_id
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import account_pb2, auth_service_pb2_grpc
@@ -17,7 +18,7 @@ from imagineo.wire.times import moment, timestamp
 from services.auth import wire
 from services.auth.accounts import Permission
 from services.auth.admission import Check, Verdict, next_month, rate_limit
-from services.auth.authorizer import Authorizer
+from services.auth.authorizer import BUDGET_S, Authorizer
 from services.auth.key_cache import KeyCache
 from services.auth.metrics import AuthMetrics
 from services.auth.plans import Limits
@@ -54,7 +55,10 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         for check in checks:
             if check.reserve_run_id and not is_id(check.reserve_run_id, "gen"):
                 raise errors.InvalidParameter.of("checks.reserve_run_id", "empty or the id of a run")
-        verdicts = await self._lists.submit(checks) if checks else []
+        verdicts: list[Verdict] = []
+        if checks:
+            async with within(BUDGET_S):
+                verdicts = await self._lists.submit(checks)
         return pb.AuthorizeResponse(verdicts=map(wire.verdict_message, verdicts))
 
     async def ReleaseReservations(  # noqa: N802

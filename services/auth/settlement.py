@@ -34,14 +34,14 @@ def settlement_of(body: bytes) -> Settlement | None:
     """Read an event; None where it ends no run.
 
     Raises:
-        ValueError: if it is no event of a run.
+        ValueError: if it is no event of a run that the database could hold: one such would hold up its batch for ever.
     """
     try:
         event = event_pb2.GenerationChanged.FromString(body)
     except DecodeError as problem:
         raise ValueError("not a GenerationChanged") from problem
     run = event.generation
-    if not run.run_id or not run.organization_id:
+    if not run.run_id or not run.organization_id or "\0" in run.run_id + run.organization_id:
         raise ValueError("an event without run_id or organization_id")
     completed = ended(run.status)
     if completed is None:

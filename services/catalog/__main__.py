@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from imagineo import process
@@ -19,6 +20,7 @@ from services.catalog.seeding import HUB_PATTERNS, LoraEntry, Seeder
 from services.catalog.settings import CatalogSettings
 
 Answer = TypeVar("Answer")
+_HUB_ID: Final = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 cli = typer.Typer(no_args_is_help=False, add_completion=False, pretty_exceptions_enable=False)
 
@@ -123,6 +125,8 @@ def _with_seeder(command: Callable[[Seeder], Awaitable[Answer]]) -> Answer:
 
 
 def _fetch_from_hub(source: str, revision: str) -> Path:
+    if not _HUB_ID.fullmatch(source):
+        raise FailedPrecondition(f"There is no directory '{source}', and it is no hub id such as owner/name.")
     try:
         import huggingface_hub  # noqa: PLC0415  # an extra
     except ImportError as problem:
@@ -134,7 +138,9 @@ def _fetch_from_hub(source: str, revision: str) -> Path:
             huggingface_hub.snapshot_download(source, revision=revision or None, allow_patterns=list(HUB_PATTERNS))
         )
     except (OSError, ValueError, RuntimeError) as problem:
-        raise FailedPrecondition(f"'{source}' could not be fetched from the hub: {problem}") from problem
+        raise FailedPrecondition(
+            f"'{source}' is not a directory, and could not be fetched from the hub: {problem}"
+        ) from problem
 
 
 def _settings() -> CatalogSettings:

@@ -12,7 +12,7 @@ from imagineo import process
 from imagineo.blobs.obstore import ObstoreBlobs
 from imagineo.errors import FailedPrecondition
 from imagineo.postgres.pool import Database
-from imagineo.rpc.server import RpcServer
+from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry import metrics
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
@@ -25,7 +25,6 @@ from services.catalog.settings import CatalogSettings
 log = logging.getLogger(__name__)
 
 SERVICE_NAME: Final = "imagineo.v1.CatalogService"
-_READINESS_INTERVAL_S: Final = 1.0
 
 
 async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
@@ -35,18 +34,14 @@ async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
     server.add(add_CatalogServiceServicer_to_server, CatalogServicer(CatalogRepository(database)), SERVICE_NAME)
     metrics_port = metrics.serve(settings.metrics_listen)
     port = await server.start()
-    watchers = [
-        asyncio.create_task(metrics.watch_loop_lag("catalog")),
-        asyncio.create_task(_watch_readiness(server, Readiness({"postgres": database.ping}))),
-    ]
+    readiness = Readiness({"postgres": database.ping})
+    works = process.background(lambda: metrics.watch_loop_lag("catalog"), lambda: watch_readiness(server, readiness))
     process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
     log.info("catalog serves on port %d", port)
     try:
-        await stop.wait()
+        async with works:
+            await stop.wait()
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
         await server.drain()
         await database.close()
 
@@ -67,18 +62,3 @@ async def seeder(settings: CatalogSettings) -> AsyncIterator[Seeder]:
     finally:
         await blobs.close()
         await database.close()
-
-
-async def _watch_readiness(server: RpcServer, readiness: Readiness) -> None:
-    """Tell health checks, and the log at each change, whether the dependencies answer."""
-    known: dict[str, str] | None = None
-    while True:
-        problems = await readiness.problems()
-        if problems != known:
-            await server.set_serving(serving=not problems)
-            if problems:
-                log.warning("not ready: %s", "; ".join(f"{name}: {why}" for name, why in problems.items()))
-            else:
-                log.info("ready")
-            known = problems
-        await asyncio.sleep(_READINESS_INTERVAL_S)

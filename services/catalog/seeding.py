@@ -126,11 +126,13 @@ class Seeder:
         sha256 = await asyncio.to_thread(_digest, source)
         store_key = key.format(sha256=sha256)
         present = await self._blobs.head(store_key)
-        if present is None or present.size_bytes != before.st_size:
+        is_missing = present is None or present.size_bytes != before.st_size
+        if is_missing:
             await self._blobs.put_file(store_key, source)
         after = await asyncio.to_thread(source.stat)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
-            await self._blobs.delete(store_key)
+            if is_missing:  # else the object is another model's, and sound
+                await self._blobs.delete(store_key)
             raise FailedPrecondition(f"'{source}' changed while it was stored. Run the command again.")
         return pb.StoredFile(store_key=store_key, sha256=sha256, size_bytes=before.st_size, path=path)
 

@@ -8,12 +8,13 @@ import asyncio
 from typing import Final
 
 import grpc
+from imagineo import page_token
 from imagineo.errors import InvalidParameter, NotFound, Refused
 from imagineo.ids import is_id
 from imagineo.v1 import catalog_service_pb2 as pb
 from imagineo.v1 import catalog_service_pb2_grpc
 
-from services.catalog import page_token, resolve
+from services.catalog import resolve
 from services.catalog.repository import CatalogRepository
 
 CACHE_S: Final = 2.0
@@ -69,7 +70,7 @@ class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         size = request.page_size or _PAGE_SIZE_DEFAULT
         if not 1 <= size <= _PAGE_SIZE_MAX:
             raise InvalidParameter.of("page_size", f"a whole number from 1 to {_PAGE_SIZE_MAX}")
-        after = page_token.decode(request.organization_id, request.page_token) if request.page_token else ""
+        after = page_token.decode(request.organization_id, request.page_token, "model") if request.page_token else ""
         loras = await self._repository.list_loras(request.organization_id, after=after, limit=size + 1)
         page = loras[:size]
         more = len(loras) > size

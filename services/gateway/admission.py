@@ -26,6 +26,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.peers import Peers
 from services.gateway.preferences import Preferences
 from services.gateway.publishing import Publisher
+from services.gateway.replay import OVERTAKEN, earlier_acceptance
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
 from services.gateway.submission import Wanted
@@ -95,8 +96,18 @@ class Admission:
             Unavailable: within `BUDGET_S`; nothing is stored or charged, or it will be undone.
         """
         run_id = new_id("gen")
-        reserve = "" if isinstance(request, errors.Refused) else run_id
         deadline_s = asyncio.get_running_loop().time() + BUDGET_S
+        try:
+            acceptance = await self._submit(run_id, headers, exchange, request, deadline_s)
+        except OVERTAKEN as refusal:
+            acceptance = await self._earlier(exchange, request, refusal, deadline_s)
+        exchange.run_id = acceptance.run_id
+        return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
+
+    async def _submit(
+        self, run_id: str, headers: Headers, exchange: Exchange, request: Request | errors.Refused, deadline_s: float
+    ) -> generation_service_pb2.Acceptance:
+        reserve = "" if isinstance(request, errors.Refused) else run_id
         try:
             principal = await self._gatekeeper.admit(
                 headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE, reserve_run_id=reserve
@@ -109,12 +120,28 @@ class Admission:
             raise request
         submission = await self._prepare(run_id, principal, request, exchange, deadline_s)
         acceptance = await self._accept_one(submission, deadline_s)
-        exchange.run_id = acceptance.run_id
         if acceptance.run_id != run_id:
             self._retraction.release(run_id)
         elif not acceptance.replayed:
             await self._publisher.publish(submission.job)
-        return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
+        return acceptance
+
+    async def _earlier(
+        self, exchange: Exchange, request: Request | errors.Refused, refusal: errors.Refused, deadline_s: float
+    ) -> generation_service_pb2.Acceptance:
+        """The answer that the request was given before, if it was; else its refusal is raised."""
+        if isinstance(request, errors.Refused) or exchange.principal is None or not request.preferences.idempotency_key:
+            raise refusal
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                acceptance = await earlier_acceptance(
+                    self._peers, exchange.principal.organization_id, request.preferences.idempotency_key, request.body
+                )
+        except TimeoutError as problem:
+            raise errors.Unavailable from problem
+        if acceptance is None:
+            raise refusal
+        return acceptance
 
     async def _prepare(
         self, run_id: str, principal: account_pb2.Principal, request: Request, exchange: Exchange, deadline_s: float
@@ -157,6 +184,11 @@ class Admission:
         try:
             async with asyncio.timeout_at(deadline_s):
                 acceptance = await self._submissions.submit(submission)
+            if acceptance.HasField("error"):
+                raise errors.from_detail(acceptance.error)
+        except errors.Refused:
+            self._retraction.release(submission.job.run_id)
+            raise
         except (TimeoutError, asyncio.CancelledError, errors.ImagineoError) as problem:
             # Nobody knows whether it was stored: a lost answer looks like a lost question.
             job = submission.job
@@ -165,9 +197,6 @@ class Admission:
             if isinstance(problem, TimeoutError):
                 raise errors.Unavailable from problem
             raise
-        if acceptance.HasField("error"):
-            self._retraction.release(submission.job.run_id)
-            raise errors.from_detail(acceptance.error)
         return acceptance
 
     async def _accept(

@@ -27,6 +27,7 @@ from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
 from services.gateway.dispatch import router
+from services.gateway.http_protocol import BoundedHttp
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
 from services.gateway.middleware.body_limit import BodyLimit
@@ -134,7 +135,7 @@ class _Server(uvicorn.Server):
 
 def _config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     options: dict[str, Any] = {
-        "http": "httptools",
+        "http": BoundedHttp,
         "ws": "none",
         "lifespan": "off",
         "interface": "asgi3",

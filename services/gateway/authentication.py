@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from imagineo import errors, keys
+from imagineo.deadline import within
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import account_pb2, auth_service_pb2
 from starlette.datastructures import Headers
 
 from services.gateway.exchange import Exchange
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.peers import CALL_TIMEOUT_S, Peers, within
+from services.gateway.peers import CALL_TIMEOUT_S, Peers
 
 _BEARER: Final = "bearer"
 

@@ -72,7 +72,7 @@ def make_job(
     job = job_pb2.Job(
         run_id=run_id,
         organization_id=principal.organization_id,
-        lane=lane_of(principal.plan),  # type: ignore[arg-type]  # enum wrapper and value type are one in protobuf
+        lane=lane_of(principal.plan),
         parameters=parameters,
         base_model_slug=resolved.base_model.slug,
         adapters=[

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
-from imagineo import errors
 from imagineo.rpc.client import call, check_health
 from imagineo.v1 import auth_service_pb2_grpc, catalog_service_pb2_grpc, generation_service_pb2_grpc
 
@@ -45,17 +43,3 @@ class Peers:
     async def close(self) -> None:
         """Let go of the channels."""
         await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
-
-
-@contextlib.asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Bound what stands inside.
-
-    Raises:
-        Unavailable: if it took longer.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as problem:
-        raise errors.Unavailable from problem

@@ -127,8 +127,10 @@ def model(lora: model_pb2.Lora) -> dict[str, Any]:
     }
 
 
-def limits(usage: auth_service_pb2.GetUsageResponse, *, body_limit_bytes: int, max_wait_s: int) -> dict[str, Any]:
-    """Every limit that applies, and what is left of it. An unfinished run holds one reserved image."""
+def limits(
+    usage: auth_service_pb2.GetUsageResponse, *, unfinished_count: int, body_limit_bytes: int, max_wait_s: int
+) -> dict[str, Any]:
+    """Every limit that applies, and what is left of it."""
     bounds, rate = usage.organization.limits, usage.rate_limit
     taken = usage.images_used + usage.images_reserved
     return {
@@ -147,7 +149,7 @@ def limits(usage: auth_service_pb2.GetUsageResponse, *, body_limit_bytes: int, m
         },
         "queued_runs": {
             "limit": bounds.queued_runs,
-            "remaining": max(0, bounds.queued_runs - usage.images_reserved),
+            "remaining": max(0, bounds.queued_runs - unfinished_count),
         },
         "body_limit_bytes": body_limit_bytes,
         "max_wait_s": max_wait_s,

@@ -43,12 +43,13 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    lag = asyncio.create_task(telemetry.watch_loop_lag("status"))
     metrics_port = telemetry.serve(settings.metrics_listen)
-    async with app.running(settings, StatusMetrics(), telemetry.RpcMetrics("status")) as port:
+    async with (
+        process.background(lambda: telemetry.watch_loop_lag("status")),
+        app.running(settings, StatusMetrics(), telemetry.RpcMetrics("status")) as port,
+    ):
         process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
         await stop.wait()
-    lag.cancel()
 
 
 if __name__ == "__main__":

@@ -6,15 +6,25 @@ The organizations' counters are locked while this decides, so the cap is exact u
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from imagineo import errors
+from imagineo.broker.subjects import LANES
 from imagineo.ids import is_id
 from imagineo.v1 import generation_service_pb2 as pb
+from imagineo.wire.times import moment
 
-_KEY_MAX_CHARACTERS = 255
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TEXT_MAX_CHARACTERS = 255
+_YEAR_9999_S = 253_370_764_800
 _METADATA_MAX_BYTES = 65_536
+
+#: A client has its answer within 3 s, and the gateway takes back within this time what it could not hear of. What comes
+#: later lay before a frozen status: its client was refused long ago. Wide, because two hosts' clocks differ.
+STALE_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +85,33 @@ class Candidate:
 Answer = pb.Acceptance | errors.ImagineoError
 
 
-def check(submission: pb.Submission) -> None:
+def check(submission: pb.Submission, now: datetime) -> None:
     """Refuse what cannot be stored; such a submission must not reach its list mates' transaction.
 
     Raises:
         InvalidParameter: naming the field.
+        Unavailable: if it comes so late that nobody waits for it any more.
     """
     job = submission.job
-    texts = (job.organization_id, submission.key_id, submission.idempotency_key, job.base_model_slug)
+    if job.HasField("accepted_at") and now - moment(job.accepted_at) > STALE_AFTER:
+        raise errors.Unavailable("The submission came too late.")
     if not is_id(job.run_id, "gen"):
         raise errors.InvalidParameter.of("run_id", "an id of the form gen_…")
-    if not job.organization_id:
-        raise errors.InvalidParameter.of("organization_id", "given")
-    if not job.base_model_slug:
-        raise errors.InvalidParameter.of("base_model_slug", "given")
-    if any("\0" in text for text in (*texts, job.parameters.model_id)):
-        raise errors.InvalidParameter.of("submission", "free of NUL characters")
-    if len(submission.idempotency_key) > _KEY_MAX_CHARACTERS:
-        raise errors.InvalidParameter.of("idempotency_key", f"at most {_KEY_MAX_CHARACTERS} characters")
+    for name in ("organization_id", "base_model_slug"):  # they become parts of paths and subjects
+        if not _NAME.fullmatch(getattr(job, name)):
+            raise errors.InvalidParameter.of(name, "1 to 128 letters, digits, dots, dashes or underscores")
+    texts = {
+        "key_id": submission.key_id,
+        "idempotency_key": submission.idempotency_key,
+        "model_id": job.parameters.model_id,
+    }
+    for name, text in texts.items():
+        if "\0" in text or len(text) > _TEXT_MAX_CHARACTERS:
+            raise errors.InvalidParameter.of(name, f"at most {_TEXT_MAX_CHARACTERS} characters without NUL")
+    if job.lane not in LANES:
+        raise errors.InvalidParameter.of("lane", "one of the three lanes")
+    if job.HasField("deadline") and not 0 <= job.deadline.seconds <= _YEAR_9999_S:
+        raise errors.InvalidParameter.of("deadline", "a moment of the years 1970 to 9998")
     if sum(len(name) + len(value) for name, value in submission.metadata.items()) > _METADATA_MAX_BYTES:
         raise errors.InvalidParameter.of("metadata", f"at most {_METADATA_MAX_BYTES} bytes")
 
@@ -125,7 +144,12 @@ def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mappi
     first = earlier.get(candidate.key) if candidate.key else None
     if first is None:
         return None
-    if not hmac.compare_digest(first.body_sha256, candidate.submission.body_sha256):
+    return replay(first, candidate.submission.body_sha256)
+
+
+def replay(first: Earlier, body_sha256: bytes) -> Answer:
+    """Answer a key that was used before: the same once more, or a refusal of another body."""
+    if not hmac.compare_digest(first.body_sha256, body_sha256):
         return errors.IdempotencyKeyReused()
     return pb.Acceptance(run_id=first.run_id, replayed=True, seed=first.seed, estimated_time_s=first.estimated_time_s)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.message import DecodeError
+from imagineo import process
 from imagineo.blobs.obstore import ObstoreBlobs
 from imagineo.broker import subjects
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.pool import Database
-from imagineo.rpc.server import RpcServer
+from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import event_pb2, generation_service_pb2, generation_service_pb2_grpc
@@ -24,6 +23,7 @@ from services.status.metrics import StatusMetrics
 from services.status.outcomes import Outcomes
 from services.status.progress import ProgressBook
 from services.status.queues import Queues
+from services.status.reader import Reader
 from services.status.relay import Relay
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.expiry import Expiry
@@ -31,19 +31,14 @@ from services.status.repository.listing import Listing
 from services.status.repository.runs import Runs
 from services.status.repository.submissions import Submissions
 from services.status.retention import Retention
-from services.status.servicer import GenerationServicer, Reader
+from services.status.servicer import GenerationServicer
 from services.status.settings import Settings
 from services.status.sweeper import Sweeper
 from services.status.transitions import Transitions
 from services.status.watch import Watch
 from services.status.workers import Workers
 
-log = logging.getLogger(__name__)
-
 _SERVICE_NAME: Final = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
-#: How soon health checks learn that the database went or came back.
-_WATCH_INTERVAL_S: Final = 1.0
-_RESTART_S: Final = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +60,7 @@ async def running(
         workers = Workers()
         queues = Queues(workers)
         reader = Reader(listing, queues)
-        watch = Watch(reader.many, broker)
+        watch = Watch(reader.many, reader.find, broker)
         announcer = Announcer(dispatch, reader.many, broker, metrics)
         transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=announcer.wake)
         progress = ProgressBook(runs, watch.changed)
@@ -84,10 +79,11 @@ async def running(
         server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
         port = await server.start()
 
+        # NATS may be away: runs are accepted, and start when it is back.
         readiness = Readiness({"postgres": listing.check_schema})
         outcomes = Outcomes(transitions)
-        for work in (
-            lambda: _watch_readiness(server, readiness),
+        works = process.background(
+            lambda: watch_readiness(server, readiness),
             lambda: outcomes.run(broker),
             Sweeper(dispatch, listing, transitions, queues, metrics).run,
             Retention(Expiry(database), blobs, settings.retention_days).run,
@@ -95,8 +91,8 @@ async def running(
             announcer.run,
             progress.run,
             watch.run,
-        ):
-            stack.push_async_callback(_end, asyncio.create_task(_kept(work)))
+        )
+        await stack.enter_async_context(works)
         stack.push_async_callback(server.drain)
         yield port
 
@@ -107,31 +103,3 @@ def _hearer(workers: Workers) -> Callable[[str, bytes], Awaitable[None]]:
             workers.hear(event_pb2.WorkerBeat.FromString(body), time.monotonic())
 
     return hear
-
-
-async def _watch_readiness(server: RpcServer, readiness: Readiness) -> None:
-    """Keep the health service true. NATS may be away: runs are accepted, and start when it is back."""
-    known: dict[str, str] = {}
-    while True:
-        problems = await readiness.problems()
-        if problems != known:
-            log.info("not ready: %s", problems) if problems else log.info("ready")
-            await server.set_serving(serving=not problems)
-            known = problems
-        await asyncio.sleep(_WATCH_INTERVAL_S)
-
-
-async def _kept(work: Callable[[], Awaitable[None]]) -> None:
-    """Run background work for ever: what it did not foresee, a schema not migrated yet say, ends one turn of it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background work failed and starts again in %g s", _RESTART_S)
-        await asyncio.sleep(_RESTART_S)
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -12,12 +12,13 @@ from imagineo.v1 import event_pb2, generation_pb2, job_pb2
 from imagineo.wire.times import timestamp
 
 from services.status.queues import Queues
+from services.status.repository.listing import Landmark
 
 Generation = generation_pb2.Generation
 
 
-def generation_of(row: Mapping[str, Any], queues: Queues) -> Generation:
-    """Build the message; place and estimate are of now."""
+def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> Generation:
+    """Build the message; `before` is what waits before a queued run, estimates are of now."""
     job = job_pb2.Job.FromString(row["job"])
     generation = Generation(
         run_id=row["run_id"],
@@ -42,14 +43,14 @@ def generation_of(row: Mapping[str, Any], queues: Queues) -> Generation:
         generation.lora_reports.extend(outcome.lora_reports)
         if row["status"] == generation_pb2.STATUS_COMPLETED:
             generation.image.CopyFrom(outcome.image)
-    _tell_waiting(generation, row, job, queues)
+    _tell_waiting(generation, before, job, queues)
     return generation
 
 
-def _tell_waiting(generation: Generation, row: Mapping[str, Any], job: job_pb2.Job, queues: Queues) -> None:
+def _tell_waiting(generation: Generation, before: Landmark, job: job_pb2.Job, queues: Queues) -> None:
     slug = job.base_model_slug
     if generation.status == generation_pb2.STATUS_QUEUED:
-        place = Place(job.lane, row["before_count"] or 0, row["before_work"] or 0.0, work_of(job.parameters))
+        place = Place(job.lane, before.before_count, before.before_work, work_of(job.parameters))
         queue, speeds = queues.of(slug), queues.speeds(slug)
         generation.queue_position = estimate.position(place, queue)
         generation.waiting_for = estimate.waiting_for(generation.queue_position, len(speeds), slug)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from google.protobuf.message import DecodeError
+from imagineo import errors
 from imagineo.broker.port import Broker, Delivery
 from imagineo.jobs.states import Ending
 from imagineo.v1 import event_pb2, generation_pb2
@@ -27,8 +28,11 @@ class Outcomes:
         await broker.consume("OUTCOMES", "status", self.settle)
 
     async def settle(self, deliveries: list[Delivery]) -> None:
-        """Settle one batch; what it raises makes the rest of the batch come again."""
-        await asyncio.gather(*(self._settle(delivery) for delivery in deliveries))
+        """Settle one batch; while the database is away, all that is not settled comes again."""
+        answers = await asyncio.gather(*(self._settle(delivery) for delivery in deliveries), return_exceptions=True)
+        for problem in answers:
+            if isinstance(problem, BaseException):
+                raise problem
 
     async def _settle(self, delivery: Delivery) -> None:
         try:
@@ -37,7 +41,12 @@ class Outcomes:
             log.error("an outcome could not be read and is dropped", extra={"subject": delivery.subject})  # noqa: TRY400 - the message says all
             await delivery.term()
             return
-        await self._transitions.apply(word_of(outcome, delivery.body))
+        try:
+            await self._transitions.apply(word_of(outcome, delivery.body))
+        except errors.Refused as problem:
+            log.error("an outcome cannot be stored and is dropped: %s", problem, extra={"run_id": outcome.run_id})  # noqa: TRY400 - the same
+            await delivery.term()
+            return
         await delivery.ack()
 
 
@@ -46,7 +55,8 @@ def word_of(outcome: event_pb2.Outcome, body: bytes) -> Word:
     status, error = outcome.status, outcome.error
     if status == generation_pb2.STATUS_COMPLETED and not outcome.image.store_key:
         message = "The worker said that the image is done, but not where it is."
-        return Word(outcome.run_id, Ending(outcome.attempt, generation_pb2.STATUS_FAILED, "internal_error", message))
+        failure = Ending(outcome.attempt, generation_pb2.STATUS_FAILED, "internal_error", message)
+        return Word(_clean(outcome.run_id), failure)
     code, message = _clean(error.code), _clean(error.message)
     if status == generation_pb2.STATUS_FAILED:
         code, message = code or "internal_error", message or "The image could not be drawn."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 
 from imagineo.jobs import estimate
 from imagineo.jobs.estimate import Place, Queue, work_of
 from imagineo.v1 import job_pb2
 
+from services.status.repository.listing import Landmark, Lane
 from services.status.workers import Workers
 
 
@@ -17,10 +20,17 @@ class Queues:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._queues: dict[str, Queue] = {}
+        self._landmarks: Mapping[Lane, Sequence[Landmark]] = {}
 
-    def replace(self, queues: dict[str, Queue]) -> None:
+    def replace(self, queues: dict[str, Queue], landmarks: Mapping[Lane, Sequence[Landmark]]) -> None:
         """Take a new picture."""
-        self._queues = queues
+        self._queues, self._landmarks = queues, landmarks
+
+    def landmark(self, lane: Lane, run_id: str) -> Landmark:
+        """The last known landmark at or before a run; counting goes on from there."""
+        marks = self._landmarks.get(lane, ())
+        index = bisect_right(marks, run_id, key=lambda mark: mark.run_id)
+        return marks[index - 1] if index else Landmark()
 
     def of(self, base_model_slug: str) -> Queue:
         """What waits and runs for one base model."""

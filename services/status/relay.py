@@ -32,7 +32,7 @@ class Relay:
 
     def __init__(self, dispatch: Dispatch, broker: Broker, metrics: StatusMetrics | None) -> None:
         self._dispatch, self._broker, self._metrics = dispatch, broker, metrics
-        self._was_connected = True
+        self._connections_count = 0
 
     async def run(self) -> None:
         """Repair, for ever."""
@@ -49,34 +49,38 @@ class Relay:
     async def look(self, *, with_running: bool = True) -> int:
         """Look at what is due once; gives how many runs were looked at. Nothing is touched while the broker is away."""
         if not self._broker.connected:
-            self._was_connected = False
             return 0
-        if not self._was_connected:
+        connections_count = self._broker.connections_count
+        if connections_count != self._connections_count:
             await self._dispatch.hasten()
-            self._was_connected = True
+            self._connections_count = connections_count
         rows = await self._dispatch.take_due(_BATCH, with_running=with_running)
-        published = [one for one in await asyncio.gather(*(self._mend(row) for row in rows)) if one is not None]
+        sequences = await asyncio.gather(*(self._mend(row) for row in rows))
+        published = [(row["run_id"], sequence) for row, sequence in zip(rows, sequences, strict=True) if sequence]
         if published:
             await self._dispatch.mark_published(published)
             if self._metrics:
                 self._metrics.republished.inc(len(published))
+        doubtful = [row["run_id"] for row, sequence in zip(rows, sequences, strict=True) if sequence is None]
+        if doubtful:
+            await self._dispatch.look_soon(doubtful)
         return len(rows)
 
-    async def _mend(self, row: Mapping[str, Any]) -> tuple[str, int] | None:
+    async def _mend(self, row: Mapping[str, Any]) -> int | None:
+        """See that the stream has one run's job; its new sequence, 0 if nothing was to be done, None if that failed."""
         run_id, sequence = row["run_id"], row["stream_sequence"]
+        if not row["queued"] and not row["is_abandoned"]:
+            return 0
         if sequence is not None:
-            if not row["queued"] and not row["is_abandoned"]:
-                return None
-            if await self._broker.job_exists(sequence, run_id) is not False:
-                return None
-        elif not row["queued"] and not row["is_abandoned"]:
-            return None
+            exists = await self._broker.job_exists(sequence, run_id)
+            if exists is not False:
+                return 0 if exists else None
         # The first publication bears the gateway's own message id, so that the two are one.
         is_first = sequence is None and row["attempt"] == 0 and row["publications"] == 0
         message_id = run_id if is_first else f"{run_id}.{row['publications'] + row['attempt']}"
         job = job_pb2.Job.FromString(row["job"])
         try:
             subject = subjects.job(job.base_model_slug, job.lane)
-            return run_id, await self._broker.publish_job(subject, row["job"], message_id=message_id)
+            return await self._broker.publish_job(subject, row["job"], message_id=message_id)
         except Unavailable:
             return None

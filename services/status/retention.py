@@ -52,12 +52,10 @@ class Retention:
         """Delete images of attempts that lost; gives how many runs were looked at."""
         count = 0
         while rows := await self._expiry.take_leftovers(_BATCH):
-            for row in rows:
-                if row["status"] is None or row["status"] in TERMINAL:
-                    await self._clear(
-                        row["organization_id"], row["run_id"], keep=_image_key(row["status"], row["outcome"])
-                    )
-            await self._expiry.drop_leftovers([row["run_id"] for row in rows])
+            over = [row for row in rows if row["status"] is None or row["status"] in TERMINAL]
+            for row in over:
+                await self._clear(row["organization_id"], row["run_id"], keep=_image_key(row["status"], row["outcome"]))
+            await self._expiry.drop_leftovers([row["run_id"] for row in over])
             count += len(rows)
         return count
 

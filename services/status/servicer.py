@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from imagineo import errors
+from google.protobuf.timestamp_pb2 import Timestamp
+from imagineo import errors, page_token
 from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
-from services.status import page_token
-from services.status.admission import Answer, Candidate, check
-from services.status.generations import Generation, generation_of
+from services.status.admission import Answer, Candidate, check, replay
+from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.queues import Queues
+from services.status.reader import Reader, absent
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.listing import Filters, Listing
 from services.status.repository.runs import Reply, Word
 from services.status.repository.submissions import Submissions
 from services.status.transitions import Transitions
 from services.status.watch import Watch
+
+log = logging.getLogger(__name__)
 
 _CLAIM_VERDICTS = {
     Verdict.GRANTED: pb.CLAIM_VERDICT_GRANTED,
@@ -40,34 +44,6 @@ _LEASE_VERDICTS = {
 #: A held run is asked for again soon after its lease may have ended.
 _RETRY = timedelta(seconds=1)
 _LAST_ID = "gen_~"
-
-
-class Reader:
-    """Reads Generations; concurrent reads share a statement."""
-
-    def __init__(self, listing: Listing, queues: Queues) -> None:
-        self._listing, self._queues = listing, queues
-        self._one: Coalescer[str, Generation | None] = Coalescer(self._flush)
-
-    async def many(self, run_ids: list[str]) -> dict[str, Generation]:
-        """Runs by id; unknown ones are left out."""
-        rows = await self._listing.rows(run_ids)
-        return {run_id: generation_of(row, self._queues) for run_id, row in rows.items()}
-
-    async def one(self, organization_id: str, run_id: str) -> Generation:
-        """One run.
-
-        Raises:
-            NotFound: if it is absent, or not the organization's (where one is given).
-        """
-        found = None if "\0" in run_id else await self._one.submit(run_id)
-        if found is None or (organization_id and organization_id != found.organization_id):
-            raise _absent(run_id)
-        return found
-
-    async def _flush(self, run_ids: list[str]) -> Sequence[Generation | None]:
-        found = await self.many(list(set(run_ids)))
-        return [found.get(run_id) for run_id in run_ids]
 
 
 class GenerationServicer(grpc.GenerationServiceServicer):
@@ -87,15 +63,30 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         self._submissions, self._dispatch, self._listing = submissions, dispatch, listing
         self._transitions, self._reader, self._watch = transitions, reader, watch
         self._queues, self._metrics = queues, metrics
-        self._accepts: Coalescer[Candidate, Answer] = Coalescer(self._accept)
+        self._acceptances: Coalescer[Candidate, pb.Acceptance] = Coalescer(self._flush)
 
     async def Accept(self, request: pb.AcceptRequest, context: Any) -> pb.AcceptResponse:  # noqa: N802, ARG002
         """Make runs durable."""
         _bound("submissions", len(request.submissions), 256)
-        answers = await asyncio.gather(
-            *(self._submit(submission) for submission in request.submissions), return_exceptions=True
-        )
-        return pb.AcceptResponse(acceptances=[_acceptance(answer) for answer in answers])
+        return pb.AcceptResponse(acceptances=await asyncio.gather(*map(self._submit, request.submissions)))
+
+    async def FindAcceptance(self, request: pb.FindAcceptanceRequest, context: Any) -> pb.FindAcceptanceResponse:  # noqa: N802, ARG002
+        """Answer a key again without its submission."""
+        key = (request.organization_id, request.idempotency_key)
+        first = None if "\0" in "".join(key) else await self._submissions.find(key)
+        if first is None:
+            raise errors.NotFound("The idempotency key was not used before.")
+        answer = replay(first, request.body_sha256)
+        if isinstance(answer, errors.ImagineoError):
+            raise answer
+        return pb.FindAcceptanceResponse(acceptance=answer)
+
+    async def CountUnfinished(self, request: pb.CountUnfinishedRequest, context: Any) -> pb.CountUnfinishedResponse:  # noqa: N802, ARG002
+        """Count as Accept does."""
+        if "\0" in request.organization_id:
+            return pb.CountUnfinishedResponse()
+        count = await self._listing.count_unfinished(request.organization_id)
+        return pb.CountUnfinishedResponse(unfinished_count=count)
 
     async def MarkPublished(self, request: pb.MarkPublishedRequest, context: Any) -> pb.MarkPublishedResponse:  # noqa: N802, ARG002
         """Note what the stream has."""
@@ -116,10 +107,10 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         size, organization_id = request.page_size or 20, request.organization_id
         if "\0" in organization_id + request.model_id:
             return pb.ListGenerationsResponse()
-        before = page_token.read(organization_id, request.page_token) if request.page_token else _LAST_ID
+        before = page_token.decode(organization_id, request.page_token, "gen") if request.page_token else _LAST_ID
         run_ids = await self._listing.page(organization_id, before, _filters(request), size + 1)
         found = await self._reader.many(run_ids[:size]) if run_ids else {}
-        more = page_token.write(organization_id, run_ids[size - 1]) if len(run_ids) > size else ""
+        more = page_token.encode(organization_id, run_ids[size - 1]) if len(run_ids) > size else ""
         generations = [found[run_id] for run_id in run_ids[:size] if run_id in found]
         return pb.ListGenerationsResponse(generations=generations, next_page_token=more)
 
@@ -137,7 +128,7 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         """Stop a run."""
         word = Word(request.run_id, Cancellation(), organization_id=request.organization_id)
         if "\0" in request.run_id or await self._transitions.apply(word) is None:
-            raise _absent(request.run_id)
+            raise absent(request.run_id)
         return pb.CancelGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
 
     async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
@@ -175,11 +166,21 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         reply: Reply | None = await self._transitions.apply(Word(lease.run_id, Renewal(worker_id, lease.attempt)))
         return pb.LEASE_VERDICT_LOST if reply is None else _LEASE_VERDICTS[reply.verdict]
 
-    async def _submit(self, submission: pb.Submission) -> Answer:
-        check(submission)
-        return await self._accepts.submit(Candidate(submission, self._queues.estimate_s(submission.job)))
+    async def _submit(self, submission: pb.Submission) -> pb.Acceptance:
+        try:
+            check(submission, datetime.now(UTC))
+            candidate = Candidate(submission, self._queues.estimate_s(submission.job))
+            return await self._acceptances.submit(candidate)
+        except errors.ImagineoError as problem:  # `Unavailable` too: another batch's flush is none of its list mates'
+            return pb.Acceptance(error=problem.detail())
+        except Exception:
+            log.exception("a submission could not be accepted", extra={"run_id": submission.job.run_id})
+            return pb.Acceptance(error=errors.Internal().detail())
 
-    async def _accept(self, candidates: list[Candidate]) -> Sequence[Answer]:
+    async def _flush(self, candidates: list[Candidate]) -> Sequence[pb.Acceptance | Exception]:
+        return await isolated(self._accept, candidates)
+
+    async def _accept(self, candidates: Sequence[Candidate]) -> list[Answer]:
         answers, admitted = await self._submissions.accept(candidates)
         for candidate in admitted:
             self._queues.add(candidate.submission.job)
@@ -188,25 +189,22 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         return answers
 
 
-def _acceptance(answer: Answer | BaseException) -> pb.Acceptance:
-    if isinstance(answer, pb.Acceptance):
-        return answer
-    if isinstance(answer, errors.ImagineoError) and not isinstance(answer, errors.Unavailable):
-        return pb.Acceptance(error=answer.detail())
-    raise answer
-
-
 def _filters(request: pb.ListGenerationsRequest) -> Filters:
     return Filters(
         statuses=list(request.statuses) or None,
         model_id=request.model_id or None,
-        created_after=moment(request.created_after) if request.HasField("created_after") else None,
-        created_before=moment(request.created_before) if request.HasField("created_before") else None,
+        created_after=_moment("created_after", request.created_after) if request.HasField("created_after") else None,
+        created_before=_moment("created_before", request.created_before)
+        if request.HasField("created_before")
+        else None,
     )
 
 
-def _absent(run_id: str) -> errors.NotFound:
-    return errors.NotFound("There is no such run.", metadata={"run_id": run_id})
+def _moment(name: str, stamp: Timestamp) -> datetime:
+    try:
+        return moment(stamp)
+    except (ValueError, OverflowError) as problem:
+        raise errors.InvalidParameter.of(name, "a moment of the years 1 to 9999") from problem
 
 
 def _bound(param: str, count: int, limit: int) -> None:

@@ -18,6 +18,7 @@ from services.status.transitions import Transitions
 log = logging.getLogger(__name__)
 
 PASS_S = 1.0
+_SHARE = 10
 
 
 class Sweeper:
@@ -35,14 +36,16 @@ class Sweeper:
         self._queues, self._metrics = queues, metrics
 
     async def run(self) -> None:
-        """Sweep, for ever."""
+        """Sweep, for ever; a long queue is looked at less often, for at most a tenth of the time."""
+        loop = asyncio.get_running_loop()
         while True:
+            started_s = loop.time()
             try:
                 await self.sweep()
                 await self.take_picture()
             except ImagineoError as problem:
                 log.debug("the sweeper waits: %s", problem)
-            await asyncio.sleep(PASS_S)
+            await asyncio.sleep(max(PASS_S, _SHARE * (loop.time() - started_s)))
 
     async def sweep(self) -> None:
         """Inspect what is overdue."""
@@ -52,7 +55,7 @@ class Sweeper:
     async def take_picture(self) -> None:
         """Read the queues and the outboxes' sizes."""
         queues, lines = await self._listing.queues()
-        self._queues.replace(queues)
+        self._queues.replace(queues, await self._listing.landmarks())
         if self._metrics:
             self._metrics.show_queues(lines)
             unpublished, unannounced = await self._listing.outbox_sizes()

@@ -10,6 +10,7 @@ from imagineo.jobs.states import Cancellation, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import event_pb2
 
+from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.repository.runs import Reply, Runs, Word
 
@@ -36,14 +37,15 @@ class Transitions:
 
         Raises:
             Unavailable: if the database is away; the event may be sent again.
+            InvalidParameter: if the database cannot hold what came with the event.
         """
         coalescer = self._renewals if isinstance(word.event, Renewal) else self._durable
         return await coalescer.submit(word)
 
     async def _flush(self, words: list[Word]) -> Sequence[Reply | Exception | None]:
-        replies = await self._runs.apply(words)
+        replies = await isolated(self._runs.apply, words)
         for word, reply in zip(words, replies, strict=True):
-            if reply is None or not reply.is_changed:
+            if reply is None or isinstance(reply, Exception) or not reply.is_changed:
                 continue
             self._changed(word.run_id)
             if reply.run.is_over:

@@ -17,6 +17,7 @@ from imagineo.v1 import event_pb2
 from services.status.generations import Generation
 
 Read = Callable[[list[str]], Awaitable[dict[str, Generation]]]
+Find = Callable[[str], Awaitable[Generation | None]]
 
 _BATCH = 256
 #: Hints are lossy: a watcher looks for itself where it heard nothing for so long.
@@ -39,8 +40,8 @@ class _Mailbox:
 class Watch:
     """Fans changes out. `changed` is called after a commit, from the event loop."""
 
-    def __init__(self, read: Read, broker: Broker) -> None:
-        self._read = read
+    def __init__(self, read: Read, find: Find, broker: Broker) -> None:
+        self._read, self._find = read, find
         self._broker = broker
         self._dirty: set[str] = set()
         self._news = asyncio.Event()
@@ -61,8 +62,10 @@ class Watch:
                 with contextlib.suppress(ImagineoError):  # watchers look for themselves
                     await self._tell(batch)
 
-    async def hear(self, _subject: str, body: bytes) -> None:
-        """Take another replica's hint."""
+    async def hear(self, subject: str, body: bytes) -> None:
+        """Take another replica's hint; most are of runs that nobody watches here."""
+        if subject.rpartition(".")[2] not in self._mailboxes:
+            return
         with contextlib.suppress(DecodeError):
             self._deliver(event_pb2.GenerationChanged.FromString(body).generation)
 
@@ -72,10 +75,10 @@ class Watch:
             seen = 0
             while True:
                 if mailbox.latest is None or mailbox.latest.version <= seen:
-                    found = await self._read([run_id])
-                    if run_id not in found:
+                    found = await self._find(run_id)
+                    if found is None:
                         return
-                    mailbox.put(found[run_id])
+                    mailbox.put(found)
                 mailbox.filled.clear()
                 latest = mailbox.latest
                 if latest is not None and latest.version > seen:

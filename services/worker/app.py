@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import uuid
-from collections.abc import AsyncIterator
 from typing import Final
 
+from imagineo import process
 from imagineo.blobs.obstore import ObstoreBlobs
 from imagineo.blobs.port import Blobs
 from imagineo.broker import subjects
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.broker.port import Broker
 from imagineo.errors import ImagineoError, Unavailable
-from imagineo.process import write_ports
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
-from imagineo.rpc.server import RpcServer
+from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.readiness import Readiness
-from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_pb2_grpc
+from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_pb2_grpc, model_pb2
 
 from services.worker import metrics
 from services.worker.adapter_cache import AdapterCache
@@ -31,6 +29,7 @@ from services.worker.beat import beat
 from services.worker.drain import drain
 from services.worker.engine.base import BaseModelBroken, Engine
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.device_memory import read_device_memory
 from services.worker.intake import Intake
 from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 #: How long between two looks at the catalog: while nothing can be drawn, and after that.
 _EMPTY_LOOK_S: Final = 1.0
 _LOOK_S: Final = 30.0
-_READINESS_LOOK_S: Final = 2.0
 
 
 class Worker:
@@ -74,14 +72,16 @@ class Worker:
             worker_id=settings.worker_id,
         )
         self.intake = Intake(broker, self.lifecycle, slots=engine.slots)
-        self._model_ids: dict[str, str] = {}
 
     async def work(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Draw until `stop`, then drain."""
         cancels = await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel)
-        beating = beat(self._broker, self._settings.worker_id, self.describe)
-        async with _tasks(self.leases.keep(), beating):
-            async with _tasks(self.intake.pull(), self._open_base_models()):
+
+        async def beating() -> None:
+            await beat(self._broker, self._settings.worker_id, self.describe)
+
+        async with process.background(self.leases.keep, beating):
+            async with process.background(self.intake.pull, self._open_base_models):
                 await stop.wait()
             await drain(self.intake, self.leases, grace_s=self._settings.drain_s, hurry=hurry)
         await cancels.close()
@@ -92,12 +92,22 @@ class Worker:
         metrics.CACHE_HITS.set(self.adapters.hits)
         metrics.CACHE_MISSES.set(self.adapters.misses)
         metrics.SPEED.set(self.lifecycle.speed.megapixel_steps_per_s)
+        memory = read_device_memory()
+        for kind, number in (
+            ("allocated", memory.allocated_bytes),
+            ("reserved", memory.reserved_bytes),
+            ("total", memory.total_bytes),
+        ):
+            metrics.DEVICE_MEMORY_BYTES.labels(kind).set(number)
+        warm_model_ids = self.lifecycle.models.among(self._engine.warm_sha256s)
+        metrics.WARM_MODELS.set(len(warm_model_ids))
         return event_pb2.WorkerBeat(
             worker_id=self._settings.worker_id,
             base_model_slugs=self.intake.base_model_slugs,
             slots=self._engine.slots,
             running_run_ids=self.leases.run_ids,
             megapixel_steps_per_s=self.lifecycle.speed.megapixel_steps_per_s,
+            warm_model_ids=warm_model_ids,
         )
 
     async def check_base_models(self) -> None:
@@ -109,21 +119,30 @@ class Worker:
         """Fetch and open what the catalog knows, now and whenever there is more, until cancelled."""
         while True:
             try:
-                for listed in await self.bases.wanted():
-                    if listed.slug not in self.intake.base_model_slugs and listed.slug not in self._refused:
-                        base = await self.bases.fetch(listed)
-                        await self._engine.open(base)
-                        self.intake.grow(self._engine.slots)
-                        await self.intake.add(base.slug)
-                        log.info("drawing with %s", base.slug)
-            except BaseModelBroken as problem:
-                self._refused.add(listed.slug)
-                log.error("%s", problem)  # noqa: TRY400 - the sentence says it all
+                listed = await self.bases.wanted()
             except ImagineoError as problem:
                 log.warning("base models: %s", problem)
-            except OSError as problem:
-                log.error("base models cannot be kept on disk: %s", problem)  # noqa: TRY400 - the same
+                listed = []
+            for base in listed:
+                if base.slug not in self.intake.base_model_slugs and base.slug not in self._refused:
+                    await self._open_base_model(base)
             await asyncio.sleep(_LOOK_S if self.intake.base_model_slugs else _EMPTY_LOOK_S)
+
+    async def _open_base_model(self, listed: model_pb2.BaseModel) -> None:
+        """Open one; what is wrong with it concerns no other, and is tried again later where it may mend."""
+        try:
+            base = await self.bases.fetch(listed)
+            await self._engine.open(base)
+            self.intake.grow(self._engine.slots)
+            await self.intake.add(base.slug)
+            log.info("drawing with %s", base.slug)
+        except BaseModelBroken as problem:
+            self._refused.add(listed.slug)
+            log.error("%s", problem)  # noqa: TRY400 - the sentence says it all
+        except ImagineoError as problem:
+            log.warning("base model %s: %s", listed.slug, problem)
+        except OSError as problem:
+            log.error("base model %s cannot be kept on disk: %s", listed.slug, problem)  # noqa: TRY400 - the same
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -152,11 +171,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     )
     server = RpcServer(settings.listen)
     port = await server.start()
-    write_ports(settings.ports_file, listen=port, metrics=metrics_port)
+    process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
     hurry = asyncio.Event()
     try:
-        async with _tasks(telemetry.watch_loop_lag("worker"), _watch_readiness(readiness, server), _hurry(stop, hurry)):
+        async with process.background(
+            lambda: telemetry.watch_loop_lag("worker"), lambda: watch_readiness(server, readiness)
+        ):
+            hurrying = asyncio.create_task(_hurry(stop, hurry))
             await worker.work(stop, hurry)
+            hurrying.cancel()
     finally:
         await server.drain(0)
         await broker.close()
@@ -173,33 +196,3 @@ async def _connected(broker: Broker) -> None:
 async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:
     await stop.wait()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, hurry.set)
-
-
-async def _watch_readiness(readiness: Readiness, server: RpcServer) -> None:
-    known: dict[str, str] | None = None
-    while True:
-        problems = await readiness.problems()
-        if problems != known:
-            known = problems
-            await server.set_serving(serving=not problems)
-            log.info("ready" if not problems else "not ready", extra={"problems": problems})
-        await asyncio.sleep(_READINESS_LOOK_S)
-
-
-@contextlib.asynccontextmanager
-async def _tasks(*coroutines: object) -> AsyncIterator[None]:
-    """Run coroutines beside the block and cancel them after it; one that fails is logged, the others go on."""
-    tasks = [asyncio.ensure_future(one) for one in coroutines]  # type: ignore[call-overload]
-    for task in tasks:
-        task.add_done_callback(_log_failure)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        log.critical("a task of the worker ended", exc_info=problem)

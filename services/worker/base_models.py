@@ -1,6 +1,7 @@
 """Base models from the catalog and the store to a local directory that loads; there only when it is whole.
 
-A directory is named by its content, so a changed base model gets a new one, and a crash leaves at most a draft.
+A directory is named by its content, so a changed base model gets a new one, and a crash leaves at most a draft, which
+the next start removes: the folder belongs to one worker.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class BaseModels:
         self._blobs = blobs
         self._folder = folder
         self._slugs = slugs
+        for draft in folder.glob(".*"):
+            shutil.rmtree(draft, ignore_errors=True)
 
     async def wanted(self) -> list[model_pb2.BaseModel]:
         """The base models to draw with that the catalog knows now.

@@ -14,6 +14,7 @@ from typing import Final
 from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery, Wakeup
 from imagineo.errors import Unavailable
+from imagineo.v1 import job_pb2
 
 from services.worker.lanes import StrideScheduler
 from services.worker.lifecycle import Lifecycle
@@ -55,7 +56,7 @@ class Intake:
         self._slot_count = max(slots, self._slot_count)
 
     async def pull(self) -> None:
-        """Pull until cancelled; a cancelled pull starts no run, those begun go on."""
+        """Pull until cancelled; a cancelled pull starts no run, those begun go on. It may be called again."""
         try:
             while True:
                 await self._slots.acquire()
@@ -68,9 +69,10 @@ class Intake:
                 task = asyncio.create_task(self._work(delivery, slot), name="run")
                 self._runs.add(task)
                 task.add_done_callback(self._runs.discard)
-        finally:
+        except asyncio.CancelledError:
             for listener in self._listeners:
                 listener.cancel()
+            raise
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no run is in hand; False when the time is up."""
@@ -88,7 +90,8 @@ class Intake:
             self._wake.clear()
             try:
                 for queue in self._scheduler.order():
-                    delivery = await self._broker.next_job(subjects.queue(queue.base_model_slug, queue.lane))
+                    name = subjects.queue(queue.base_model_slug, job_pb2.Lane.ValueType(queue.lane))
+                    delivery = await self._broker.next_job(name)
                     if delivery is not None:
                         self._scheduler.taken(queue)
                         return delivery

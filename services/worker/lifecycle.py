@@ -9,6 +9,9 @@ outcome    Durable when published. Dead before: drawn again. Dead after: status 
            delivery comes again, and its claim answers OVER.
 ack        Only once the outcome is durable. A lost ack: the same as dead after the outcome.
 
+A job can come twice while its run is in hand: a worker that was frozen is delivered its own job again, and the relay
+sends one anew. Status would grant such a claim to its own holder, so the second delivery is turned away before it asks.
+
 An outcome is published until the broker takes it, with the attempt as its fencing token: what a worker says that lost
 its lease meanwhile is dropped by status. A run is handed back by the outcome QUEUED first and the nak second.
 """
@@ -47,6 +50,7 @@ from services.worker.lease import LeaseKeeper
 from services.worker.outcome import Ending, Settle
 from services.worker.progress import ProgressTeller
 from services.worker.speed import Speed
+from services.worker.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +89,9 @@ class Lifecycle:
         self._adapters = adapters
         self._engine = engine
         self._worker_id = worker_id
+        self._in_hand: set[str] = set()
         self.speed = Speed()
+        self.models = WarmModels()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
         """See one delivery to its end; `on_drawn` is called as soon as the device is free for another run."""
@@ -97,12 +103,23 @@ class Lifecycle:
             log.error("what was delivered on %s is not a job", delivery.subject)
             return await self._settle(delivery, outcome.NOT_A_JOB)
         with bind(run_id=job.run_id, request_id=job.request_id):
-            waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
-            metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
-            self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
-            ending = await self._claimed(job, delivery, on_drawn)
-            log.info("run %s", ending.name, extra={"error_code": ending.error_code})
-            return ending
+            if job.run_id in self._in_hand:
+                log.info("the run was delivered again while it is in hand")
+                return await self._settle(delivery, outcome.IN_HAND)
+            self._in_hand.add(job.run_id)
+            try:
+                return await self._taken(job, delivery, on_drawn)
+            finally:
+                self._in_hand.discard(job.run_id)
+
+    async def _taken(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
+        waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
+        metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
+        self.models.note(job.adapters)
+        self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
+        ending = await self._claimed(job, delivery, on_drawn)
+        log.info("run %s", ending.name, extra={"error_code": ending.error_code})
+        return ending
 
     async def _claimed(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
         try:
@@ -123,7 +140,7 @@ class Lifecycle:
         run = _Run(job, delivery, claim.attempt)
         with self._leases.hold(job.run_id, claim.attempt, delivery, run.stop), metrics.RUNNING.track_inprogress():
             ending = await self._draw_and_store(run, on_drawn)
-            if ending.status is not None and not await self._tell(run, ending):
+            if ending.status is not None and not await self._tell(run, ending, ending.status):
                 ending = outcome.LOST
             return await self._settle(delivery, ending)
 
@@ -180,9 +197,9 @@ class Lifecycle:
         )
         return drawn
 
-    async def _tell(self, run: _Run, ending: Ending) -> bool:
+    async def _tell(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
         """Publish the outcome until it is taken; False if the lease was lost before."""
-        message = self._outcome_of(run, ending).SerializeToString()
+        message = self._outcome_of(run, ending, status).SerializeToString()
         message_id = f"{run.job.run_id}.{run.attempt}"
         async with _timed("tell"):
             for pause_s in _pauses():
@@ -196,12 +213,12 @@ class Lifecycle:
                     break
         return True
 
-    def _outcome_of(self, run: _Run, ending: Ending) -> event_pb2.Outcome:
+    def _outcome_of(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> event_pb2.Outcome:
         message = event_pb2.Outcome(
-            run_id=run.job.run_id, attempt=run.attempt, status=ending.status, worker_id=self._worker_id
+            run_id=run.job.run_id, attempt=run.attempt, status=status, worker_id=self._worker_id
         )
         message.finished_at.FromDatetime(datetime.now(UTC))
-        if run.image is not None and ending.status == generation_pb2.STATUS_COMPLETED:
+        if run.image is not None and status == generation_pb2.STATUS_COMPLETED:
             message.image.CopyFrom(run.image)
         if ending.error_code:
             message.error.code, message.error.message = ending.error_code, ending.error_message

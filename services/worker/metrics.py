@@ -21,3 +21,9 @@ SPEED = Gauge("imagineo_worker_speed_megapixel_steps_per_second", "Asked megapix
 CACHE_BYTES = Gauge("imagineo_worker_adapter_cache_bytes", "Disk that LoRA files take.")
 CACHE_HITS = Gauge("imagineo_worker_adapter_cache_hits_count", "LoRA files found on disk since the start.")
 CACHE_MISSES = Gauge("imagineo_worker_adapter_cache_misses_count", "LoRA files fetched since the start.")
+DEVICE_MEMORY_BYTES = Gauge(
+    "imagineo_worker_device_memory_bytes",
+    "Memory of the device: allocated to tensors, reserved by this process, total. On the CPU: resident memory.",
+    ["kind"],
+)
+WARM_MODELS = Gauge("imagineo_worker_warm_models", "Models whose LoRA is in the device's memory.")

@@ -8,6 +8,7 @@ a bug (any other exception)       failed, internal  ack
 a dependency is away              queued            nak with delay: no attempt is lost
 the worker drains                 queued            nak at once
 the lease was lost                nothing           ack is the new owner's: leave it
+this worker has it in hand        nothing           nak with delay: it comes again when it is over
 claim held by another             nothing           nak until it may be asked again
 claim over or unknown             nothing           ack
 claim unanswered                  nothing           nak with delay
@@ -56,6 +57,7 @@ AWAY = Ending("handed_back", Settle.NAK, generation_pb2.STATUS_QUEUED, AWAY_DELA
 LOST = Ending("lost", Settle.LEAVE)
 CLAIM_OVER = Ending("over", Settle.ACK)
 CLAIM_UNANSWERED = Ending("unclaimed", Settle.NAK, None, AWAY_DELAY_S)
+IN_HAND = Ending("in_hand", Settle.NAK, None, AWAY_DELAY_S)
 NOT_A_JOB = Ending("not_a_job", Settle.TERM)
 
 OF_STOP = {StopReason.CANCELED: CANCELED, StopReason.LOST: LOST, StopReason.DRAINING: DRAINED}

@@ -33,7 +33,7 @@ warnings.simplefilter("ignore")
 import torch
 from diffusers import StableDiffusionPipeline
 torch.set_num_threads(int(sys.argv[2]))
-pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], torch_dtype=torch.float32, local_files_only=True)
+pipeline = StableDiffusionPipeline.from_pretrained(sys.argv[1], dtype=torch.float32, local_files_only=True)
 pipeline.set_progress_bar_config(disable=True)
 for line in sys.stdin:
     request = json.loads(line)

@@ -302,6 +302,7 @@ async def test_many_publications_at_once_are_all_stored(broker, slug):
 
 async def test_a_closed_broker_is_not_connected(broker):
     assert broker.connected
+    assert broker.connections_count == 1
     await broker.close()
     assert not broker.connected
     await broker.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 
 import grpc
 import httpx
@@ -11,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.support.platform import Platform
+from tests.support.platform import REPOSITORY, Platform
 from tests.support.rest import Account
 
 SERVICES = ("gateway", "auth", "catalog", "status", "worker")
@@ -29,6 +32,22 @@ def test_the_ready_file_names_every_part_and_is_its_owners_only(platform: Platfo
     assert set(ready["metrics"]) == set(SERVICES)
     assert set(ready["pids"]) == {*SERVICES, "nats", "postgres"}
     assert stat.S_IMODE(platform.ready_file.stat().st_mode) == 0o600
+
+
+def test_an_operators_commands_work_after_reading_operator_env(platform: Platform) -> None:
+    variables = platform.data / "operator.env"
+    command = (
+        f'. "{variables}" && exec "{sys.executable}" -m services.catalog add-lora /none.safetensors --base starter'
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "libs:."}
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+
+    # Past the settings, the database and the base model: what is missing is the file.
+    assert "There is no LoRA file" in done.stderr, done.stderr
+    assert stat.S_IMODE(variables.stat().st_mode) == 0o600
 
 
 def test_the_gateway_is_alive_and_ready_with_each_dependency_named(platform: Platform) -> None:

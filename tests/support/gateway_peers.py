@@ -156,6 +156,7 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.on_published = asyncio.Event()
         self.on_cancel = asyncio.Event()
         self.on_watch = asyncio.Event()
+        self.watches_to_break = 0
         self.finished = asyncio.Event()
         self.listed = []
         self.refusal = None
@@ -195,6 +196,20 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         answer = generation_service_pb2.Acceptance(run_id=run.run_id, estimated_time_s=9, seed=job.parameters.seed)
         self.by_key[key] = (answer, submission.body_sha256)
         return answer
+
+    async def FindAcceptance(self, request, context):  # noqa: N802
+        if request.idempotency_key not in self.by_key:
+            raise errors.NotFound
+        answer, digest = self.by_key[request.idempotency_key]
+        if digest != request.body_sha256:
+            raise errors.IdempotencyKeyReused
+        return generation_service_pb2.FindAcceptanceResponse(acceptance=answer)
+
+    async def CountUnfinished(self, request, context):  # noqa: N802
+        count = sum(
+            run.organization_id == request.organization_id and run.status != TERMINAL for run in self.runs.values()
+        )
+        return generation_service_pb2.CountUnfinishedResponse(unfinished_count=count)
 
     def finish(self, run_id, image: bytes, digest: str):
         """Complete a run with an image that lies under `images/<run_id>`."""
@@ -243,6 +258,9 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
     async def WatchGeneration(self, request, context):  # noqa: N802
         yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
         self.on_watch.set()
+        if self.watches_to_break > 0:
+            self.watches_to_break -= 1
+            raise errors.Unavailable
         await self.finished.wait()
         yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
 

@@ -25,6 +25,7 @@ import psutil
 from imagineo.v1 import account_pb2, auth_service_pb2, auth_service_pb2_grpc
 
 from tests.support.rest import Account
+from tests.support.servers import halt
 
 Answer = TypeVar("Answer")
 REPOSITORY = Path(__file__).parents[2]
@@ -104,9 +105,7 @@ class Platform:
         """Halt a program and its children: their sockets stay open and nobody answers."""
         parent = psutil.Process(self.pid(name))
         members = [parent, *parent.children(recursive=True)]
-        for member in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.suspend()
+        halt(members)
         try:
             yield
         finally:
@@ -134,22 +133,8 @@ class Platform:
             killer.join()
 
     def account(self, plan: str = "premium", **limits: int) -> Account:
-        """A new organization with a key; limits not named are out of reach, unless `plan_limits` is asked."""
-        with grpc.insecure_channel(self.ready["grpc"]["auth"]) as channel:
-            auth = auth_service_pb2_grpc.AuthServiceStub(channel)
-            request = auth_service_pb2.CreateOrganizationRequest(name="Test", plan=PLANS[plan])
-            organization_id = auth.CreateOrganization(request, timeout=10).organization.organization_id
-            numbers = {"requests_per_minute": UNBOUNDED, "images_per_month": UNBOUNDED, "queued_runs": UNBOUNDED}
-            auth.UpdateOrganization(
-                auth_service_pb2.UpdateOrganizationRequest(
-                    organization_id=organization_id, limits=account_pb2.Limits(**(numbers | limits))
-                ),
-                timeout=10,
-            )
-            key = auth.CreateKey(
-                auth_service_pb2.CreateKeyRequest(organization_id=organization_id, name="test"), timeout=10
-            )
-        return Account(self.ready["url"], key.secret, organization_id=organization_id, key_id=key.key.key_id)
+        """A new organization with a key; a limit of 0 is the plan's own, one that is not named is out of reach."""
+        return new_account(self.ready, plan, **limits)
 
     def revoke(self, account: Account) -> None:
         """End the account's key."""
@@ -182,6 +167,20 @@ class Platform:
             rest, _ = self.process.communicate()
         self.printed += rest.splitlines()
         return self.process.returncode
+
+
+def new_account(ready: dict[str, Any], plan: str = "premium", **limits: int) -> Account:
+    """As `Platform.account`, by what a ready file says."""
+    unbounded = {"requests_per_minute": UNBOUNDED, "images_per_month": UNBOUNDED, "queued_runs": UNBOUNDED}
+    numbers = account_pb2.Limits(**(unbounded | limits))
+    with grpc.insecure_channel(ready["grpc"]["auth"]) as channel:
+        auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        request = auth_service_pb2.CreateOrganizationRequest(name="Test", plan=PLANS[plan])
+        owner = auth.CreateOrganization(request, timeout=10).organization.organization_id
+        change = auth_service_pb2.UpdateOrganizationRequest(organization_id=owner, limits=numbers)
+        auth.UpdateOrganization(change, timeout=10)
+        key = auth.CreateKey(auth_service_pb2.CreateKeyRequest(organization_id=owner, name="test"), timeout=10)
+    return Account(ready["url"], key.secret, organization_id=owner, key_id=key.key.key_id)
 
 
 class _Watchdog:

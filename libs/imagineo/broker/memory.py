@@ -71,6 +71,7 @@ class MemoryBroker:
         self._ack_wait_s = ack_wait_s
         self._clock = clock
         self._online = True
+        self._connections_count = 1
         self._listeners: set[MemorySubscription] = set()
         self._stirred: set[asyncio.Event] = set()
         self._wakeups: set[asyncio.Event] = set()
@@ -81,6 +82,11 @@ class MemoryBroker:
         """Tell whether the broker can be spoken to now."""
         return self._online
 
+    @property
+    def connections_count(self) -> int:
+        """See `port.Broker`."""
+        return self._connections_count
+
     def disconnect(self) -> None:
         """Take the broker away."""
         self._online = False
@@ -88,6 +94,7 @@ class MemoryBroker:
     def reconnect(self) -> None:
         """Bring the broker back."""
         self._online = True
+        self._connections_count += 1
         self._stir()
         for event in self._wakeups:
             event.set()

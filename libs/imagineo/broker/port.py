@@ -74,6 +74,10 @@ class Broker(Protocol):
     def connected(self) -> bool:
         """Tell whether the broker can be spoken to now."""
 
+    @property
+    def connections_count(self) -> int:
+        """How often it was connected to: whoever sees it grow knows that the broker may have lost its store."""
+
     async def ensure_queue(self, base_model_slug: str) -> None:
         """Make the streams and the base model's queues where they are missing, now and after each reconnect.
 

@@ -35,12 +35,25 @@ _TROUBLE: Final = (
 )
 
 
+class _Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection that costs no second round trip when it is given back.
+
+    Statements here leave no session state to reset: settings are set for their transaction alone, locks are rows'.
+    A transaction that was left open is rolled back all the same.
+    """
+
+    def get_reset_query(self) -> str:
+        """Nothing to send."""
+        return ""
+
+
 async def open_pool(dsn: str, *, application_name: str, max_size: int = 8) -> asyncpg.Pool:
     """Make a pool that connects at the first use: it opens even while the server is down."""
     return await asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=max_size,
+        connection_class=_Session,
         command_timeout=COMMAND_TIMEOUT_S,
         timeout=ACQUIRE_TIMEOUT_S,
         server_settings={"application_name": application_name},
@@ -70,6 +83,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._given_back: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, dsn: str, *, application_name: str, max_size: int = 8) -> Database:
@@ -84,8 +98,26 @@ class Database:
             Unavailable: if no connection could be had, the server went away, or the time is up.
         """
         with mapped_errors():
-            async with asyncio.timeout(timeout_s), self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                yield connection
+            async with asyncio.timeout(timeout_s):
+                connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+                try:
+                    yield connection
+                except BaseException:
+                    self._give_back(connection)  # not waited for: of a frozen server it takes as long as the call
+                    raise
+                await asyncio.shield(self._give_back(connection))
+
+    def _give_back(self, connection: asyncpg.Connection) -> asyncio.Task[None]:
+        """Return a connection; whoever does not wait for it leaves its trouble to nobody."""
+        task = asyncio.create_task(self._pool.release(connection))
+        self._given_back.add(task)
+        task.add_done_callback(self._note_given_back)
+        return task
+
+    def _note_given_back(self, task: asyncio.Task[None]) -> None:
+        self._given_back.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, lest asyncio tells it as an error that nobody saw
 
     @contextlib.asynccontextmanager
     async def transaction(self, timeout_s: float = CALL_TIMEOUT_S) -> AsyncIterator[asyncpg.Connection]:

@@ -39,7 +39,11 @@ class Coalescer(Generic[Item, Result]):
         return f"Coalescer(waiting={len(self._waiting)}, in_flight={len(self._flushes)})"
 
     async def submit(self, item: Item) -> Result:
-        """Wait for the item's own result. A cancelled caller leaves its item in the batch; the result is dropped."""
+        """Wait for the item's own result.
+
+        Cancelled before its batch goes out, the item is dropped: what nobody waits for any more is not done. Cancelled
+        after that, the item is done and its result dropped.
+        """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._start()
@@ -57,11 +61,21 @@ class Coalescer(Generic[Item, Result]):
         self._flushes.discard(task)
         self._start()
 
+    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        while self._waiting and len(batch) < self._max_items:
+            item, future = self._waiting.popleft()
+            if not future.done():  # its caller gave up meanwhile
+                batch.append((item, future))
+        return batch
+
     async def _run(self) -> None:
         # Taken here, not in _start: callers that became ready in the same turn of the loop join this batch.
-        batch = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+        batch = self._take()
         self._starting = False
         self._start()
+        if not batch:
+            return
         try:
             results = await self._flush([item for item, _ in batch])
         except asyncio.CancelledError:

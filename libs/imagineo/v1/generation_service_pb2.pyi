@@ -171,7 +171,7 @@ class Acceptance(_message.Message):
     """seed is the run's."""
     @_builtins.property
     def error(self) -> _error_reason_pb2.ErrorDetail:
-        """error says why it is refused; absent: it is accepted."""
+        """error says why it is refused; absent: it is accepted. UNAVAILABLE and INTERNAL leave open whether it was stored."""
 
     def __init__(
         self,
@@ -237,6 +237,104 @@ class AcceptResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
+
+@_typing.final
+class FindAcceptanceRequest(_message.Message):
+    """FindAcceptanceRequest names an idempotency key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    BODY_SHA256_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id is who submitted."""
+    idempotency_key: _builtins.str
+    """idempotency_key is the client's."""
+    body_sha256: _builtins.bytes
+    """body_sha256 is the digest of the request body; 32 bytes."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        body_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_sha256", b"body_sha256", "idempotency_key", b"idempotency_key", "organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindAcceptanceRequest: _TypeAlias = FindAcceptanceRequest  # noqa: Y015
+
+@_typing.final
+class FindAcceptanceResponse(_message.Message):
+    """FindAcceptanceResponse holds the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acceptance(self) -> Global___Acceptance:
+        """acceptance is what a repeated Accept would answer; replayed is true."""
+
+    def __init__(
+        self,
+        *,
+        acceptance: Global___Acceptance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptance", b"acceptance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindAcceptanceResponse: _TypeAlias = FindAcceptanceResponse  # noqa: Y015
+
+@_typing.final
+class CountUnfinishedRequest(_message.Message):
+    """CountUnfinishedRequest names an organization."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id is whose runs are counted."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountUnfinishedRequest: _TypeAlias = CountUnfinishedRequest  # noqa: Y015
+
+@_typing.final
+class CountUnfinishedResponse(_message.Message):
+    """CountUnfinishedResponse holds the count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNFINISHED_COUNT_FIELD_NUMBER: _builtins.int
+    unfinished_count: _builtins.int
+    """unfinished_count is how many runs are queued, running or canceling."""
+    def __init__(
+        self,
+        *,
+        unfinished_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unfinished_count", b"unfinished_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountUnfinishedResponse: _TypeAlias = CountUnfinishedResponse  # noqa: Y015
 
 @_typing.final
 class Published(_message.Message):

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class GenerationServiceStub:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def __init__(self, channel):
@@ -40,6 +40,16 @@ class GenerationServiceStub:
                 '/imagineo.v1.GenerationService/Accept',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
+                _registered_method=True)
+        self.FindAcceptance = channel.unary_unary(
+                '/imagineo.v1.GenerationService/FindAcceptance',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceResponse.FromString,
+                _registered_method=True)
+        self.CountUnfinished = channel.unary_unary(
+                '/imagineo.v1.GenerationService/CountUnfinished',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.FromString,
                 _registered_method=True)
         self.MarkPublished = channel.unary_unary(
                 '/imagineo.v1.GenerationService/MarkPublished',
@@ -84,13 +94,29 @@ class GenerationServiceStub:
 
 
 class GenerationServiceServicer:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def Accept(self, request, context):
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindAcceptance(self, request, context):
+        """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
+        images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountUnfinished(self, request, context):
+        """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
+        organization is not known.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +189,16 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.SerializeToString,
             ),
+            'FindAcceptance': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindAcceptance,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceResponse.SerializeToString,
+            ),
+            'CountUnfinished': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountUnfinished,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.SerializeToString,
+            ),
             'MarkPublished': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkPublished,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.MarkPublishedRequest.FromString,
@@ -212,8 +248,8 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @staticmethod
@@ -233,6 +269,60 @@ class GenerationService:
             '/imagineo.v1.GenerationService/Accept',
             imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindAcceptance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/FindAcceptance',
+            imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountUnfinished(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/CountUnfinished',
+            imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.FromString,
             options,
             channel_credentials,
             insecure,

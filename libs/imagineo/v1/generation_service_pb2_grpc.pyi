@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @_typing.overload
@@ -38,6 +38,14 @@ class GenerationServiceStub:
     Accept: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptRequest, _generation_service_pb2.AcceptResponse]
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+    """
+    FindAcceptance: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]
+    """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
+    images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
+    """
+    CountUnfinished: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CountUnfinishedRequest, _generation_service_pb2.CountUnfinishedResponse]
+    """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
+    organization is not known.
     """
     MarkPublished: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.MarkPublishedRequest, _generation_service_pb2.MarkPublishedResponse]
     """MarkPublished notes that jobs are in the stream, so that the relay need not send them. Idempotent; unknown run_ids
@@ -64,14 +72,22 @@ class GenerationServiceStub:
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Accept: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptRequest, _generation_service_pb2.AcceptResponse]  # type: ignore[assignment]
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+    """
+    FindAcceptance: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]  # type: ignore[assignment]
+    """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
+    images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
+    """
+    CountUnfinished: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CountUnfinishedRequest, _generation_service_pb2.CountUnfinishedResponse]  # type: ignore[assignment]
+    """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
+    organization is not known.
     """
     MarkPublished: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.MarkPublishedRequest, _generation_service_pb2.MarkPublishedResponse]  # type: ignore[assignment]
     """MarkPublished notes that jobs are in the stream, so that the relay need not send them. Idempotent; unknown run_ids
@@ -97,8 +113,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """RenewLeases keeps claims alive and brings word of cancels. Idempotent."""
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away and
-    nothing was written.
+    """GenerationService (program `status`) holds the truth about runs. UNAVAILABLE means that its database is away;
+    whether a write was made is not known then. Every call may be repeated.
     """
 
     @_abc_1.abstractmethod
@@ -109,6 +125,26 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_service_pb2.AcceptResponse, _abc.Awaitable[_generation_service_pb2.AcceptResponse]]:
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+
+    @_abc_1.abstractmethod
+    def FindAcceptance(
+        self,
+        request: _generation_service_pb2.FindAcceptanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.FindAcceptanceResponse, _abc.Awaitable[_generation_service_pb2.FindAcceptanceResponse]]:
+        """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
+        images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
+        """
+
+    @_abc_1.abstractmethod
+    def CountUnfinished(
+        self,
+        request: _generation_service_pb2.CountUnfinishedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.CountUnfinishedResponse, _abc.Awaitable[_generation_service_pb2.CountUnfinishedResponse]]:
+        """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
+        organization is not known.
         """
 
     @_abc_1.abstractmethod

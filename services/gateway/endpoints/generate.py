@@ -8,7 +8,9 @@ from typing import Final
 
 import grpc
 from imagineo import errors
+from imagineo.jobs.states import TERMINAL
 from imagineo.rpc.client import request_metadata
+from imagineo.rpc.status import error_of
 from imagineo.v1 import generation_pb2, generation_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +21,8 @@ from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_CANCEL_AFTER_S, MAX_WAIT_S, read_preferences
 from services.gateway.specification import answer, operation, parameter, shape
 from services.gateway.submission import read_submission
+
+_WATCH_AGAIN_S: Final = 0.2
 
 
 async def submit(parts: Parts, request: Request) -> Response:
@@ -50,15 +54,24 @@ async def _read(request: Request) -> admission.Request | errors.Refused:
 
 
 async def _wait(parts: Parts, organization_id: str, run_id: str, wait_s: int) -> generation_pb2.Generation | None:
-    """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing could be learnt."""
+    """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing could be learnt.
+
+    The run is accepted: a watch that fails takes nothing from it and is begun again.
+    """
     latest: generation_pb2.Generation | None = None
 
     async def watch() -> None:
         nonlocal latest
         names = generation_service_pb2.WatchGenerationRequest(organization_id=organization_id, run_id=run_id)
-        changes = parts.peers.status.WatchGeneration(names, timeout=wait_s + 1, metadata=request_metadata())
-        async for change in changes:
-            latest = change.generation
+        while latest is None or latest.status not in TERMINAL:
+            try:
+                changes = parts.peers.status.WatchGeneration(names, timeout=wait_s + 1, metadata=request_metadata())
+                async for change in changes:
+                    latest = change.generation
+            except grpc.aio.AioRpcError as failure:
+                if not isinstance(error_of(failure), errors.Unavailable):
+                    return
+            await asyncio.sleep(_WATCH_AGAIN_S)  # status ended, and will be back
 
     watching = asyncio.create_task(watch())
     draining = asyncio.create_task(parts.draining.wait())
@@ -67,8 +80,7 @@ async def _wait(parts: Parts, organization_id: str, run_id: str, wait_s: int) ->
     finally:
         draining.cancel()
         watching.cancel()
-        # The run is accepted; a watch that fails takes nothing from it.
-        with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+        with contextlib.suppress(asyncio.CancelledError):
             await watching
     return latest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from typing import Final
@@ -49,7 +50,7 @@ def _request_id(scope: Scope) -> str:
 def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     headers = [(b"x-request-id", exchange.request_id.encode())]
     if (rate := exchange.rate_limit) is not None:
-        left_s = max(0, rate.reset_at_epoch_s - int(time.time()))
+        left_s = min(RATE_WINDOW_S, max(0, math.ceil(rate.reset_at_epoch_s - time.time())))
         headers += [
             (b"x-ratelimit-limit", b"%d" % rate.limit),
             (b"x-ratelimit-remaining", b"%d" % rate.remaining),

@@ -47,7 +47,7 @@ CREATE TABLE status.unfinished (
     publications    integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX unfinished_due ON status.unfinished (due_at);
-CREATE INDEX unfinished_place ON status.unfinished (base_model_slug, lane, run_id) WHERE queued;
+CREATE INDEX unfinished_place ON status.unfinished (base_model_slug, lane, run_id) INCLUDE (work) WHERE queued;
 CREATE INDEX unfinished_running ON status.unfinished (run_id) WHERE NOT queued;
 CREATE INDEX unfinished_deadline ON status.unfinished (deadline) WHERE deadline IS NOT NULL;
 

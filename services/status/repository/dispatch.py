@@ -10,6 +10,7 @@ from imagineo.postgres.pool import Database
 from services.status.repository import queries
 
 _SQL = queries("dispatch")
+_HASTEN_BATCH = 5000
 
 
 class Dispatch:
@@ -30,8 +31,14 @@ class Dispatch:
         return list(await self._database.fetch(_SQL["take_due"], limit, with_running))
 
     async def hasten(self) -> None:
-        """Make all published queued runs due now."""
-        await self._database.execute(_SQL["hasten"])
+        """Make all published queued runs due now; a long queue takes several statements."""
+        after = ""
+        while rows := await self._database.fetch(_SQL["hasten"], after, _HASTEN_BATCH):
+            after = max(row["run_id"] for row in rows)
+
+    async def look_soon(self, run_ids: Sequence[str]) -> None:
+        """Make runs due again in a moment: what was looked at could not be told."""
+        await self._database.execute(_SQL["look_soon"], list(run_ids))
 
     async def overdue(self) -> list[str]:
         """Runs whose deadline passed or whose last worker is silent."""

@@ -36,6 +36,19 @@ class QueueLine:
     oldest_age_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Landmark:
+    """A queued run and what waits before it in its lane."""
+
+    run_id: str = ""
+    before_count: int = 0
+    before_work: float = 0.0
+
+
+Lane = tuple[str, int]
+"""Base model slug and lane."""
+
+
 class Listing:
     """Reads; every call is one statement."""
 
@@ -43,8 +56,31 @@ class Listing:
         self._database = database
 
     async def rows(self, run_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """Rows of runs by id, with submission and place; unknown ones are left out."""
+        """Rows of runs by id, with submission; unknown ones are left out."""
         return {row["run_id"]: row for row in await self._database.fetch(_SQL["get_runs"], list(run_ids))}
+
+    async def count_before(self, queued: Sequence[tuple[str, Lane, Landmark]]) -> dict[str, Landmark]:
+        """What waits before each queued run, counted from a landmark at or before it."""
+        columns = [
+            list(column) for column in zip(*((run, *lane, mark.run_id) for run, lane, mark in queued), strict=True)
+        ]
+        marks = {run_id: mark for run_id, _, mark in queued}
+        return {
+            row["run_id"]: Landmark(
+                row["run_id"],
+                marks[row["run_id"]].before_count + row["before_count"],
+                marks[row["run_id"]].before_work + row["before_work"],
+            )
+            for row in await self._database.fetch(_SQL["count_before"], *columns)
+        }
+
+    async def landmarks(self) -> dict[Lane, list[Landmark]]:
+        """Landmarks of each long lane, in the order of their ids."""
+        found: dict[Lane, list[Landmark]] = defaultdict(list)
+        for row in await self._database.fetch(_SQL["landmarks"]):
+            mark = Landmark(row["run_id"], row["before_count"], row["before_work"])
+            found[row["base_model_slug"], row["lane"]].append(mark)
+        return found
 
     async def page(self, organization_id: str, before: str, filters: Filters, limit: int) -> list[str]:
         """Ids of an organization's runs, newest first, older than `before` (a run_id, or the largest text)."""
@@ -64,6 +100,10 @@ class Listing:
         """Where runs stand; unknown ones are left out."""
         rows = await self._database.fetch(_SQL["get_statuses"], list(run_ids))
         return {row["run_id"]: row["status"] for row in rows}
+
+    async def count_unfinished(self, organization_id: str) -> int:
+        """How many of an organization's runs are not terminal."""
+        return int(await self._database.fetchval(_SQL["count_unfinished"], organization_id) or 0)
 
     async def queues(self) -> tuple[dict[str, Queue], list[QueueLine]]:
         """All that waits and runs, by base model."""

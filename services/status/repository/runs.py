@@ -16,7 +16,7 @@ from imagineo.jobs.states import Ending, Event, Renewal, Run, Verdict, decide
 from imagineo.postgres.pool import Database
 from imagineo.v1 import generation_pb2 as pb
 
-from services.status.repository import queries
+from services.status.repository import queries, refused_data
 
 _SQL = queries("runs")
 _COUNTERS = queries("submissions")["lock_counters"]
@@ -63,7 +63,12 @@ class Runs:
 
         Raises:
             Unavailable: the commit may or may not have happened; every word may be said again.
+            InvalidParameter: a word holds what the database cannot hold.
         """
+        with refused_data():
+            return await self._apply(words)
+
+    async def _apply(self, words: Sequence[Word]) -> list[Reply | None]:
         async with self._database.transaction() as connection:
             if all(isinstance(word.event, Renewal) for word in words):
                 # A renewal lost with the server only lets the lease look older; the fencing token keeps all safe.
@@ -88,10 +93,10 @@ class Runs:
             tag = await connection.execute(_SQL["save_runs"], *_save_columns(changed))
             if tag != f"UPDATE {len(changed)}":
                 raise errors.Internal("a locked run changed under its lock")
-        moved = [one for one in changed if not one.run.is_over and one.run.status != one.before.status]
+        moved = [one for one in changed if one.run.status != one.before.status]
         if moved:
-            queued = [one.run.status == pb.STATUS_QUEUED for one in moved]
-            await connection.execute(_SQL["note_queued"], [one.run.run_id for one in moved], queued)
+            queued = [None if one.run.is_over else one.run.status == pb.STATUS_QUEUED for one in moved]
+            await connection.execute(_SQL["note_moves"], [one.run.run_id for one in moved], queued)
         littered = [one for one in held if one.is_littered]
         if littered:
             columns = [[one.run.run_id for one in littered], [one.organization_id for one in littered]]
@@ -102,7 +107,6 @@ class Runs:
 
     async def _settle(self, connection: Any, finished: Sequence[_Held], now: Any) -> None:
         run_ids = [one.run.run_id for one in finished]
-        await connection.execute(_SQL["drop_unfinished"], run_ids)
         event_ids = [new_id("evt") for _ in finished]
         await connection.execute(_SQL["insert_announcements"], run_ids, event_ids, [now] * len(finished))
         amounts = Counter(one.organization_id for one in finished)

@@ -11,8 +11,8 @@ from imagineo.jobs.estimate import work_of
 from imagineo.postgres.pool import Database
 from imagineo.wire.times import moment
 
-from services.status.admission import Answer, Books, Candidate, Earlier, Known, admit
-from services.status.repository import queries
+from services.status.admission import Answer, Books, Candidate, Earlier, Key, Known, admit
+from services.status.repository import queries, refused_data
 
 _SQL = queries("submissions")
 
@@ -28,8 +28,22 @@ class Submissions:
 
         Raises:
             Unavailable: the commit may or may not have happened; the same batch may be sent again.
+            InvalidParameter: a candidate holds what the database cannot hold.
         """
         organizations = sorted({candidate.organization_id for candidate in candidates})
+        with refused_data():
+            return await self._accept(organizations, candidates)
+
+    async def find(self, key: Key) -> Earlier | None:
+        """What a key answered when it was first used; None if it is new or expired."""
+        organization_id, idempotency_key = key
+        with refused_data():
+            row = await self._database.fetchrow(_SQL["earlier_keys"], [organization_id], [idempotency_key])
+        return _earlier(row) if row else None
+
+    async def _accept(
+        self, organizations: list[str], candidates: Sequence[Candidate]
+    ) -> tuple[list[Answer], list[Candidate]]:
         async with self._database.transaction() as connection:
             books = await self._open_books(connection, organizations, candidates)
             answers, admitted = admit(candidates, books)
@@ -47,8 +61,7 @@ class Submissions:
         if keys:
             columns = [list(column) for column in zip(*keys, strict=True)]
             for row in await connection.fetch(_SQL["earlier_keys"], *columns):
-                first = Earlier(row["run_id"], row["body_sha256"], row["seed"], row["estimated_time_s"])
-                earlier[(row["organization_id"], row["key"])] = first
+                earlier[(row["organization_id"], row["key"])] = _earlier(row)
         known = {
             row["run_id"]: Known(row["organization_id"], row["seed"], row["accepted_estimate_s"])
             for row in await connection.fetch(_SQL["known_runs"], [candidate.run_id for candidate in candidates])
@@ -62,6 +75,10 @@ class Submissions:
             await connection.execute(_SQL["insert_keys"], *_columns(keyed))
         amounts = Counter(candidate.organization_id for candidate in admitted)
         await connection.execute(_SQL["add_to_counters"], list(amounts), list(amounts.values()))
+
+
+def _earlier(row: Any) -> Earlier:
+    return Earlier(row["run_id"], row["body_sha256"], row["seed"], row["estimated_time_s"])
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -1,15 +1,29 @@
 -- name: get_runs
--- By primary key; the place in the lane counts the partial index of queued runs.
-SELECT g.*, s.key_id, s.job, s.metadata, u.base_model_slug, u.lane, u.work, p.before_count, p.before_work
-FROM status.generations AS g
-JOIN status.submissions AS s USING (run_id)
-LEFT JOIN status.unfinished AS u USING (run_id)
-LEFT JOIN LATERAL (
+-- By primary key.
+SELECT g.*, s.key_id, s.job, s.metadata, u.base_model_slug, u.lane
+FROM status.generations AS g JOIN status.submissions AS s USING (run_id) LEFT JOIN status.unfinished AS u USING (run_id)
+WHERE g.run_id = ANY ($1::text[])
+
+-- name: count_before
+-- How much waits in the lane of each run between a landmark and the run. Index unfinished_place, index only.
+SELECT a.run_id, p.before_count, p.before_work
+FROM unnest($1::text[], $2::text[], $3::int[], $4::text[]) AS a (run_id, base_model_slug, lane, landmark_id)
+CROSS JOIN LATERAL (
     SELECT count(*) AS before_count, coalesce(sum(b.work), 0)::float8 AS before_work
     FROM status.unfinished AS b
-    WHERE b.queued AND b.base_model_slug = u.base_model_slug AND b.lane = u.lane AND b.run_id < u.run_id
-) AS p ON u.queued
-WHERE g.run_id = ANY ($1::text[])
+    WHERE b.queued AND b.base_model_slug = a.base_model_slug AND b.lane = a.lane
+      AND b.run_id >= a.landmark_id AND b.run_id < a.run_id
+) AS p
+
+-- name: landmarks
+-- Every 256th queued run of each lane, with what waits before it: nobody need count a long queue again.
+SELECT base_model_slug, lane, run_id, before_count, before_work FROM (
+    SELECT base_model_slug, lane, run_id, row_number() OVER w - 1 AS before_count, sum(work) OVER w - work AS before_work
+    FROM status.unfinished WHERE queued
+    WINDOW w AS (PARTITION BY base_model_slug, lane ORDER BY run_id ROWS UNBOUNDED PRECEDING)
+) AS ranked
+WHERE before_count > 0 AND before_count % 256 = 0
+ORDER BY base_model_slug, lane, run_id
 
 -- name: list_run_ids
 -- Index (organization_id, run_id), read backwards; run_ids are in the order of time.
@@ -24,15 +38,24 @@ ORDER BY organization_id DESC, run_id DESC LIMIT $7
 -- name: get_statuses
 SELECT run_id, status FROM status.generations WHERE run_id = ANY ($1::text[])
 
+-- name: count_unfinished
+-- By primary key: the counter that Accept reads under its lock.
+SELECT unfinished FROM status.organizations WHERE organization_id = $1
+
 -- name: queues
 -- All unfinished runs by base model and lane.
-SELECT u.base_model_slug, u.lane, count(*) FILTER (WHERE u.queued) AS waiting_count,
-       coalesce(sum(u.work) FILTER (WHERE u.queued), 0)::float8 AS waiting_work,
-       coalesce(sum(u.work * (1 - g.progress / 100.0)) FILTER (WHERE NOT u.queued), 0)::float8 AS running_work,
-       coalesce(extract(epoch FROM clock_timestamp() - min(u.created_at) FILTER (WHERE u.queued)), 0)::float8 AS age_s
-FROM status.unfinished AS u
-LEFT JOIN status.generations AS g ON NOT u.queued AND g.run_id = u.run_id
-GROUP BY u.base_model_slug, u.lane
+WITH waiting AS (
+    SELECT base_model_slug, lane, count(*) AS waiting_count, sum(work) AS waiting_work, min(created_at) AS oldest_at
+    FROM status.unfinished WHERE queued GROUP BY base_model_slug, lane
+), running AS (
+    SELECT u.base_model_slug, u.lane, sum(u.work * (1 - g.progress / 100.0)) AS running_work
+    FROM status.unfinished AS u JOIN status.generations AS g USING (run_id)
+    WHERE NOT u.queued GROUP BY u.base_model_slug, u.lane
+)
+SELECT base_model_slug, lane, coalesce(waiting_count, 0) AS waiting_count, coalesce(waiting_work, 0)::float8 AS waiting_work,
+       coalesce(running_work, 0)::float8 AS running_work,
+       coalesce(extract(epoch FROM clock_timestamp() - oldest_at), 0)::float8 AS age_s
+FROM waiting FULL JOIN running USING (base_model_slug, lane)
 
 -- name: outbox_sizes
 SELECT (SELECT count(*) FROM status.unfinished WHERE stream_sequence IS NULL) AS unpublished,

@@ -59,6 +59,33 @@ async def test_a_killed_postgres_is_answered_within_three_seconds_and_healed_aft
         assert not verdict.HasField("error")
 
 
+async def test_a_frozen_postgres_holds_no_check_and_counts_none_that_was_given_up_in_the_queue(start, own_postgres):
+    dsn = own_postgres.new_database()
+    await asyncio.to_thread(migrate, dsn, "auth", MIGRATIONS)
+    async with start(dsn=dsn) as auth:
+        organization_id, _, secret = await auth.new_key(requests_per_minute=100)
+        await auth.authorize(check_for(secret))
+
+        async def refused() -> float:
+            started_s = time.monotonic()
+            with pytest.raises(errors.Unavailable):
+                await auth.authorize(check_for(secret, reserve=run_id()))
+            return time.monotonic() - started_s
+
+        await asyncio.to_thread(own_postgres.freeze)
+        try:
+            # 16 lists share a statement and two statements are in the air: the rest queues.
+            took_s = await asyncio.gather(*(refused() for _ in range(60)))
+        finally:
+            await asyncio.to_thread(own_postgres.thaw)
+        assert max(took_s) < 2.3
+        verdict = await eventually_granted(auth, secret, within_s=5.0)
+        used = 100 - verdict.rate_limit.remaining
+        assert used <= 40
+        usage = await auth(auth_service_pb2.GetUsageRequest(organization_id=organization_id))
+        assert usage.images_reserved == used - 1
+
+
 async def test_it_starts_while_postgres_is_down_says_so_and_serves_once_it_is_up(start, own_postgres):
     dsn = own_postgres.new_database()
     await asyncio.to_thread(migrate, dsn, "auth", MIGRATIONS)
@@ -131,7 +158,7 @@ async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, 
     assert (code, '"secret": "imag_' in out) == (0, True), err
     code, _, err = await finished(program("create-key", "org_nobody", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
     assert code == 2
-    assert "There is no such thing." in err
+    assert "There is no organization 'org_nobody'." in err
 
     server = program(
         IMAGINEO_AUTH_POSTGRES_DSN=dsn,

@@ -108,6 +108,21 @@ async def test_seeding_again_keeps_ids_and_renews_files(catalog: Catalog, tmp_pa
     assert await catalog.blobs.get(old["unet/model.safetensors"]) == b"unet"
 
 
+async def test_a_source_that_changes_while_it_is_added_takes_no_stored_file_along(catalog: Catalog, tmp_path: Path):
+    class Restless(ObstoreBlobs):
+        async def head(self, key):
+            (tmp_path / "mug.safetensors").touch()
+            return await super().head(key)
+
+    base, _ = await catalog.seeder.seed(lora_files.write_starter(tmp_path / "starter"))
+    sound = await catalog.add_lora(tmp_path / "mug.safetensors", base)
+    entry = LoraEntry(file="mug.safetensors", name="mug")
+    restless = Seeder(catalog.seeder._repository, Restless.from_url((tmp_path / "store").as_uri()))
+    with pytest.raises(errors.FailedPrecondition, match="changed while"):
+        await restless.add_lora(tmp_path / "mug.safetensors", entry, base, organization_id="org_a")
+    assert await catalog.blobs.head(sound.file.store_key)
+
+
 async def test_unshared_loras_are_seeded_only_when_asked_for(catalog: Catalog, tmp_path: Path):
     starter = lora_files.write_starter(tmp_path / "starter")
     await catalog.seeder.seed(starter)

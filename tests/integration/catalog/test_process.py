@@ -110,6 +110,7 @@ async def test_the_command_line_refuses_with_a_sentence(environ: dict[str, str],
     for arguments, why in (
         (("add-base-model", str(lora_files.write_base(tmp_path / "v", pipeline="VideoPipeline"))), "VideoPipeline"),
         (("add-base-model", str(tmp_path)), "model_index.json"),
+        (("add-base-model", str(tmp_path / "none")), "There is no directory"),
         (("add-lora", str(tmp_path / "none.safetensors"), "--base", "tiny"), "Add it first"),
     ):
         code, output = await _run(environ, *arguments)

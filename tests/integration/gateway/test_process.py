@@ -70,7 +70,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(start):
     process.send_signal(signal.SIGTERM)
     _, logged = await asyncio.wait_for(process.communicate(), 15)
     assert process.returncode == 0
-    assert '"route": "/readyz"' in logged.decode()
+    assert '"route":"/readyz"' in logged.decode()
 
 
 async def test_a_wait_in_flight_is_answered_at_sigterm(start):
@@ -101,3 +101,40 @@ async def test_a_body_without_end_is_cut_off(start):
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"body_too_large" in answer
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "endless", "word"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nX-Long: ", b"x" * 8_192, "headers are larger than 65536 bytes"),
+        (b"GET /healthz HTTP/1.1\r\n", b"X-Many: 1\r\n" * 800, "headers are larger than 65536 bytes"),
+        (b"GET /", b"x" * 8_192, "headers are larger than 65536 bytes"),
+        (b"NOT HTTP AT ALL\r\n", b"", "Invalid HTTP request"),
+    ],
+)
+async def test_what_is_no_http_or_has_headers_without_end_is_refused_and_cut_off(start, head, endless, word):
+    _, ports = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports["listen"])
+    writer.write(head)
+    for _ in range(12):
+        writer.write(endless)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    top, _, body = answer.partition(b"\r\n\r\n")
+    assert top.startswith(b"HTTP/1.1 400 ")
+    error = json.loads(body)["error"]
+    assert error["code"] == "invalid_parameter"
+    assert word in error["message"]
+    assert f"x-request-id: {error['request_id']}".encode() in top.lower()
+
+
+async def test_pipelined_requests_with_bodies_are_no_long_head(start):
+    _, ports = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports["listen"])
+    one = b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    writer.write(one * 5 + last)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer.count(b"HTTP/1.1 405 ") == 5
+    assert answer.count(b"HTTP/1.1 200 ") == 1

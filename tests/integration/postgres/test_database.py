@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import asyncpg
@@ -87,8 +88,7 @@ async def test_it_opens_while_the_server_is_down_and_says_unavailable():
 
 
 async def test_it_speaks_over_a_unix_socket_and_takes_sslmode(fragile):
-    dsn = f"postgresql://postgres@/postgres?host={fragile.data}&port={fragile.port}&sslmode=disable"
-    database = await Database.open(dsn, application_name="socket")
+    database = await Database.open(fragile.socket_dsn(), application_name="socket")
     assert await database.fetchval("SELECT inet_server_addr() IS NULL") is True
     await database.close()
 
@@ -143,6 +143,37 @@ async def test_a_frozen_server_ends_every_call_in_time_and_the_pool_heals(fragil
     assert max(took_s) < BOUND_S
     await until_well(database)
     assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(8))) == [1] * 8
+
+
+async def test_a_transaction_left_open_is_rolled_back_before_the_next_caller_has_its_connection(fragile):
+    alone = await Database.open(fragile.dsn(), application_name="alone", max_size=1)
+    await alone.execute("CREATE TABLE IF NOT EXISTS left_open (id int PRIMARY KEY)")
+    async with alone.connection() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("INSERT INTO left_open VALUES (1)")
+    assert await alone.fetchval("SELECT count(*) FROM left_open") == 0
+    await alone.close()
+
+
+async def test_a_caller_that_gives_up_early_is_free_at_once_and_leaves_no_failure_that_nobody_sees(
+    fragile, database, caplog
+):
+    await database.ping()
+    fragile.freeze()
+    try:
+        started_s = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await database.ping()
+        assert time.monotonic() - started_s < 0.8
+        for _ in range(2):  # longer than giving the connection back may take
+            with pytest.raises(Unavailable):
+                await database.ping()
+    finally:
+        fragile.thaw()
+    await until_well(database)
+    gc.collect()  # asyncio complains of a lost exception when its task goes
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 async def test_the_pool_survives_a_kill_of_the_server(fragile, database):

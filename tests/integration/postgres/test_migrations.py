@@ -102,11 +102,7 @@ def test_two_services_share_a_database_with_a_history_each(dsn, sql, versions, t
 
 def test_migrating_over_a_unix_socket_works(dsn, sql, postgres, versions):
     database = dsn.rpartition("/")[2]
-    migrate(
-        f"postgresql://postgres@/{database}?host={postgres.data}&port={postgres.port}&sslmode=disable",
-        "orders",
-        versions,
-    )
+    migrate(postgres.socket_dsn(database), "orders", versions)
     assert sql("SELECT orders.double(1)") == "2"
 
 

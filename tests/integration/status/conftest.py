@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from imagineo import errors
+from imagineo.broker import subjects
+from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.ids import new_id
 from imagineo.postgres.migrations import migrate
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import call
 from imagineo.settings import Secret
-from imagineo.v1 import generation_pb2, generation_service_pb2_grpc, job_pb2
+from imagineo.v1 import event_pb2, generation_pb2, generation_service_pb2_grpc, job_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
 from services.status import app
@@ -71,6 +74,41 @@ def submission(run_id="", organization="org_1", limit=1000, key="", body=b"b" * 
     return pb.Submission(
         job=job, key_id="key_1", idempotency_key=key, body_sha256=body, queued_runs_limit=limit, metadata={"a": "b"}
     )
+
+
+def outcome_of(run_id, attempt, status=generation_pb2.STATUS_COMPLETED):
+    outcome = event_pb2.Outcome(run_id=run_id, attempt=attempt, status=status, worker_id="w1")
+    if status == generation_pb2.STATUS_COMPLETED:
+        key = f"images/org_1/{run_id}/{attempt}.png"
+        outcome.image.CopyFrom(generation_pb2.Image(store_key=key, width=64, height=64, size_bytes=3))
+    return outcome
+
+
+async def say(broker, outcome):
+    subject, message_id = subjects.outcome(outcome.run_id), f"{outcome.run_id}.{outcome.attempt}"
+    await broker.publish_outcome(subject, outcome.SerializeToString(), message_id=message_id)
+
+
+async def pull_jobs(broker, run_ids, lane=job_pb2.LANE_FREE):
+    """Take jobs of `tiny` until each of the runs was seen."""
+    missing = set(run_ids)
+    async with broker.wakeups("tiny") as wake:
+        await broker.ensure_queue("tiny")
+        while missing:
+            with contextlib.suppress(errors.Unavailable):
+                delivery = await broker.next_job(subjects.queue("tiny", lane))
+                if delivery is not None:
+                    missing.discard(job_pb2.Job.FromString(delivery.body).run_id)
+                    await delivery.ack()
+                    continue
+            await wake.wait(0.5)
+
+
+@pytest.fixture
+async def broker(nats):
+    one = await JetStreamBroker.connect(nats.url, name="test")
+    yield one
+    await one.close()
 
 
 @pytest.fixture(scope="session")

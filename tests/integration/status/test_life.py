@@ -6,32 +6,21 @@ import asyncio
 
 import pytest
 from imagineo import errors
-from imagineo.broker import subjects
-from imagineo.broker.jetstream import JetStreamBroker
-from imagineo.v1 import error_reason_pb2, event_pb2, generation_pb2
+from imagineo.jobs.states import Cancellation
+from imagineo.postgres.pool import Database
+from imagineo.v1 import error_reason_pb2, generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
-from tests.integration.status.conftest import submission
+from services.status.admission import Candidate
+from services.status.queues import Queues
+from services.status.reader import Reader
+from services.status.repository.listing import Listing
+from services.status.repository.runs import Runs, Word
+from services.status.repository.submissions import Submissions
+from services.status.workers import Workers
+from tests.integration.status.conftest import outcome_of, pull_jobs, say, submission
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def broker(nats):
-    one = await JetStreamBroker.connect(nats.url, name="test")
-    yield one
-    await one.close()
-
-
-def outcome_of(run_id, attempt, status=generation_pb2.STATUS_COMPLETED):
-    key = f"images/org_1/{run_id}/{attempt}.png"
-    image = generation_pb2.Image(store_key=key, width=64, height=64, size_bytes=3)
-    return event_pb2.Outcome(run_id=run_id, attempt=attempt, status=status, image=image, worker_id="w1")
-
-
-async def say(broker, outcome, message_id=""):
-    name = message_id or f"{outcome.run_id}.{outcome.attempt}"
-    await broker.publish_outcome(subjects.outcome(outcome.run_id), outcome.SerializeToString(), message_id=name)
 
 
 async def test_a_run_is_accepted_claimed_completed_and_shown(status, broker):
@@ -74,14 +63,7 @@ async def test_the_relay_publishes_what_nobody_published(status, broker):
         await status.accept(one)
         await broker.ensure_queue("tiny")
         assert await wake.wait(10)
-    names = []
-    while one.job.run_id not in names:
-        delivery = await broker.next_job(subjects.queue("tiny", one.job.lane))
-        if delivery:
-            names.append(type(one.job).FromString(delivery.body).run_id)
-            await delivery.ack()
-        else:
-            await asyncio.sleep(0.05)
+    await pull_jobs(broker, [one.job.run_id])
 
 
 async def test_a_zombies_outcome_is_dropped(status, broker):
@@ -102,3 +84,22 @@ async def test_a_queued_run_is_canceled_at_once_and_strangers_see_nothing(status
         await status.cancel(one.job.run_id, "org_2")
     assert (await status.cancel(one.job.run_id)).status == generation_pb2.STATUS_CANCELED
     assert (await status.claim(one.job.run_id)).verdict == pb.CLAIM_VERDICT_OVER
+
+
+async def test_places_in_a_long_queue_are_exact(status_dsn):
+    database = await Database.open(status_dsn, application_name="test")
+    submissions, listing, queues = Submissions(database), Listing(database), Queues(Workers())
+    reader = Reader(listing, queues)
+    for _ in range(5):
+        await submissions.accept([Candidate(submission(limit=10_000), 1) for _ in range(128)])
+    rows = await database.fetch("SELECT run_id FROM status.generations ORDER BY run_id")
+    run_ids = [row["run_id"] for row in rows]
+    places = {}
+    for gone in (0, 40):
+        await Runs(database).apply([Word(run_id, Cancellation()) for run_id in run_ids[:gone]])
+        queues.replace((await listing.queues())[0], await listing.landmarks())
+        found = await reader.many(run_ids[gone:])
+        places[gone] = [found[run_id].queue_position for run_id in run_ids[gone:]]
+        assert queues.landmark(("tiny", 1), run_ids[-1]).before_count == 512
+    await database.close()
+    assert places == {0: list(range(640)), 40: list(range(600))}

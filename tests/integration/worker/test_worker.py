@@ -12,7 +12,6 @@ import pytest
 from imagineo.blobs.memory import MemoryBlobs
 from imagineo.broker import subjects
 from imagineo.broker.memory import MemoryBroker
-from imagineo.v1 import catalog_service_pb2 as catalog
 from imagineo.v1 import (
     catalog_service_pb2_grpc,
     event_pb2,
@@ -28,21 +27,10 @@ from services.worker.app import Worker
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.settings import Settings
 from tests.support.tiny_models import lora_file, tiny_base
-from tests.support.worker_peers import ScriptedStatus, job_of, served, stored_adapter
+from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_adapter, stored_base
 
 LONG = 900
 WAIT_S = 20
-
-
-class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
-    def __init__(self, base):
-        self.base = base
-
-    async def ListBaseModels(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.ListBaseModelsResponse(base_models=[self.base])
-
-    async def GetBaseModel(self, request, context):  # noqa: N802 - the protocol names it
-        return catalog.GetBaseModelResponse(base_model=self.base)
 
 
 class NotingBlobs(MemoryBlobs):
@@ -102,26 +90,8 @@ def directory(tmp_path_factory):
         return tiny_base(tmp_path_factory.mktemp("tiny"))
 
 
-async def stored_base(blobs, directory):
-    base = model_pb2.BaseModel(
-        base_model_id="base_1",
-        slug="tiny",
-        family="sd",
-        native_px=64,
-        sizing=model_pb2.SIZING_UPSCALE,
-        upscaler="upscaler.safetensors",
-    )
-    for path in sorted(directory.rglob("*")):
-        if path.is_file():
-            content = path.read_bytes()
-            sha256 = hashlib.sha256(content).hexdigest()
-            await blobs.put(f"bases/{sha256}", content, content_type="application/octet-stream")
-            base.files.add(store_key=f"bases/{sha256}", sha256=sha256, path=path.relative_to(directory).as_posix())
-    return base
-
-
 @asynccontextmanager
-async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
+async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=()):
     broker, blobs, status = MemoryBroker(ack_wait_s=ack_wait_s), NotingBlobs(), ScriptedStatus()
     settings = Settings(
         nats_url="",
@@ -133,7 +103,7 @@ async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0):
         drain_s=drain_s,
     )
     engine = BatchEngine(threads=1)
-    scripted_catalog = ScriptedCatalog(await stored_base(blobs, directory))
+    scripted_catalog = ScriptedCatalog(*other_bases, await stored_base(blobs, directory))
     async with (
         served(
             status,
@@ -190,6 +160,7 @@ async def test_a_run_is_drawn_stored_told_and_acked(platform, tmp_path):
     assert (await platform.started()).steps == 3
     assert await drained(platform)
     assert platform.worker.describe().megapixel_steps_per_s > 0
+    assert list(platform.worker.describe().warm_model_ids) == ["model_1"]
 
 
 async def drained(platform):
@@ -216,12 +187,14 @@ async def test_the_image_is_of_the_type_asked(platform, output_format, name, ext
 
 
 async def test_weight_0_needs_no_file_and_gives_the_base_models_picture(platform):
+    # One after the other: a row's last bits follow from how many rows are computed with it.
     await platform.submit(job_of("gen_1"))
+    first = await platform.outcome()
     gone = job_pb2.Adapter(
         model_id="model_gone", weight=0, file=model_pb2.StoredFile(store_key="loras/x", sha256="0" * 64)
     )
     await platform.submit(job_of("gen_2", gone))
-    first, second = await platform.outcome(), await platform.outcome()
+    second = await platform.outcome()
     assert second.status == generation_pb2.STATUS_COMPLETED
     assert first.image.sha256 == second.image.sha256
 
@@ -305,6 +278,44 @@ async def test_a_status_that_is_away_leaves_the_job_in_the_queue(platform):
     await asyncio.wait_for(platform.status.refused.wait(), WAIT_S)
     platform.status.is_away = False
     assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+
+
+async def test_a_base_model_that_is_damaged_or_not_there_keeps_no_other_from_being_drawn_with(directory, tmp_path):
+    away = model_pb2.BaseModel(base_model_id="base_2", slug="away", family="sd")
+    away.files.add(store_key="bases/none", sha256="0" * 64, path="model_index.json")
+    outside = model_pb2.BaseModel(base_model_id="base_3", slug="outside", family="sd")
+    outside.files.add(store_key="bases/none", sha256="0" * 64, path="../model_index.json")
+    async with running(directory, tmp_path, other_bases=[away, outside]) as platform:
+        await platform.submit(job_of("gen_1"))
+        assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+        assert platform.worker.intake.base_model_slugs == ["tiny"]
+
+
+async def test_what_a_crash_left_of_a_base_model_is_removed_at_the_start(directory, tmp_path):
+    draft = tmp_path / "bases" / ".tiny-0123456789abcdef.4242" / "unet"
+    draft.mkdir(parents=True)
+    (draft / "half.safetensors").write_bytes(b"x")
+    async with running(directory, tmp_path) as platform:
+        await platform.submit(job_of("gen_1"))
+        assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+    assert [path.name.startswith("tiny-") for path in (tmp_path / "bases").iterdir()] == [True]
+
+
+async def test_a_job_that_comes_again_while_its_run_is_in_hand_is_neither_claimed_nor_drawn_twice(platform):
+    job = job_of("gen_1", steps=LONG)
+    await platform.submit(job)
+    await platform.started()
+    subject = subjects.job("tiny", job.lane)
+    await platform.broker.publish_job(subject, job.SerializeToString(), message_id="gen_1.2")
+    again = await platform.broker.next_job(subjects.queue("tiny", job.lane))
+    ending = await asyncio.wait_for(platform.worker.lifecycle.run(again, on_drawn=lambda: None), WAIT_S)
+    assert ending.name == "in_hand"
+    assert platform.worker.leases.run_ids == ["gen_1"]
+    assert len(platform.status.claims) == 1
+
+    await platform.broker.emit(subjects.cancel("gen_1"), event_pb2.CancelRun(run_id="gen_1").SerializeToString())
+    assert (await platform.outcome()).attempt == 1
+    assert not await platform.queue_is_empty()  # the second copy comes again, to be told then that the run is over
 
 
 async def test_what_is_not_a_job_is_given_up(platform):

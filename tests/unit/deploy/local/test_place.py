@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.place import AlreadyRunningError, Place
+from deploy.local.place import AlreadyRunningError, FolderError, Place
 
 
 def test_secrets_are_made_once_and_are_their_owners_only(tmp_path: Path) -> None:
@@ -23,4 +23,12 @@ def test_a_folder_belongs_to_one_platform_at_a_time(tmp_path: Path) -> None:
         Place(tmp_path).claimed().__enter__()
 
     with Place(tmp_path).claimed():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    taken = tmp_path / "a file"
+    taken.touch()
+
+    with pytest.raises(FolderError, match=r"a file.* cannot be used: .*Choose another --data"), Place(taken).claimed():
         pass

@@ -99,3 +99,47 @@ async def test_a_cancelled_caller_leaves_its_batch_mates_unharmed():
     assert await patient == 2
     with pytest.raises(asyncio.CancelledError):
         await impatient
+
+
+async def test_what_nobody_waits_for_any_more_is_not_done():
+    batches, started, gate = [], asyncio.Event(), asyncio.Event()
+
+    async def flush(items):
+        batches.append(items)
+        started.set()
+        await gate.wait()
+        return items
+
+    coalescer = Coalescer(flush, max_items=2, max_in_flight=1)
+    first = asyncio.create_task(coalescer.submit(1))
+    await started.wait()
+    queued = [asyncio.create_task(coalescer.submit(n)) for n in (2, 3, 4, 5)]
+    await asyncio.sleep(0)
+    for given_up in queued[:3]:
+        given_up.cancel()
+    gate.set()
+
+    assert await asyncio.gather(first, queued[3]) == [1, 5]
+    assert batches == [[1], [5]]
+
+
+async def test_a_queue_of_cancelled_items_alone_flushes_nothing_and_goes_on():
+    batches, started, gate = [], asyncio.Event(), asyncio.Event()
+
+    async def flush(items):
+        batches.append(items)
+        started.set()
+        await gate.wait()
+        return items
+
+    coalescer = Coalescer(flush, max_in_flight=1)
+    first = asyncio.create_task(coalescer.submit(1))
+    await started.wait()
+    given_up = asyncio.create_task(coalescer.submit(2))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    gate.set()
+    await first
+
+    assert await coalescer.submit(3) == 3
+    assert batches == [[1], [3]]

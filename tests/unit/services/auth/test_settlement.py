@@ -34,9 +34,26 @@ def test_an_unfinished_run_settles_nothing(status):
     assert settlement_of(event(status)) is None
 
 
-@pytest.mark.parametrize("body", [b"\xff\xff", b"", event(pb.STATUS_COMPLETED, organization_id="")])
+def event_made_at(seconds: int) -> bytes:
+    changed = event_pb2.GenerationChanged.FromString(event(pb.STATUS_COMPLETED))
+    changed.generation.created_at.seconds = seconds
+    return changed.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xff",
+        b"",
+        event(pb.STATUS_COMPLETED, organization_id=""),
+        event(pb.STATUS_COMPLETED, organization_id="org\0"),
+        event(pb.STATUS_COMPLETED, run_id="gen\0"),
+        event_made_at(2**62),
+        event_made_at(-(2**62)),
+    ],
+)
 def test_what_is_no_event_of_a_run_is_refused(body):
-    with pytest.raises(ValueError, match=r"not a GenerationChanged|without"):
+    with pytest.raises(ValueError, match=r"not a GenerationChanged|without|[Tt]imestamp"):
         settlement_of(body)
 
 

@@ -1,15 +1,12 @@
-"""Which models one request may name together, and page tokens."""
+"""Which models one request may name together."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from imagineo.errors import InvalidParameter, LoraIncompatible, ModelNotFound
 from imagineo.ids import new_id
 from imagineo.v1 import model_pb2 as pb
 
-from services.catalog import page_token
 from services.catalog.resolve import choose, lora_ids
 
 BASE, OTHER_BASE = new_id("base"), new_id("base")
@@ -70,26 +67,3 @@ def test_loras_of_another_base_are_incompatible():
             "model_id": LORAS[1],
             "base_model_id": BASE,
         }
-
-
-def test_a_page_token_is_read_back_by_its_organization_alone():
-    token = page_token.encode("org_a", LORAS[0])
-    assert page_token.decode("org_a", token) == LORAS[0]
-    with pytest.raises(InvalidParameter, match="page_token"):
-        page_token.decode("org_b", token)
-
-
-@given(st.text(max_size=80))
-def test_an_invented_page_token_is_refused(text: str):
-    with pytest.raises(InvalidParameter, match="page_token"):
-        page_token.decode("org_a", text)
-
-
-@given(st.integers(0), st.characters(max_codepoint=127))
-def test_a_changed_page_token_is_refused(position: int, character: str):
-    token = page_token.encode("org_a", LORAS[0])
-    position %= len(token)
-    forged = token[:position] + character + token[position + 1 :]
-    if forged != token:
-        with pytest.raises(InvalidParameter, match="page_token"):
-            page_token.decode("org_a", forged)

@@ -1,0 +1,130 @@
+"""The style LoRAs: trained with peft on the finished base, written in diffusers or kohya naming."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .autoencoder import encode
+from .dataset import has_style, pictures_of, style_pixels
+from .denoiser import BLANK_SHARE, TextToLatents, draw_timesteps, use_plain_attention, velocity_loss
+from .parallel import Loss, Plan, unflatten
+from .text import caption_ids, ids
+
+PLAN = Plan(steps=0, learning_rate=2e-3, warmup_steps=20, ema=0.97, seed=5)
+RANK = 8
+# Attention and its feed-forward layers, and the convolutions that draw: the way up and the ends.
+TARGETS = (
+    r".*(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2)|"
+    r"up_blocks\..*\.conv[12]|conv_in|conv_out"
+)
+LINEAR_TARGETS = r".*(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
+
+
+@dataclass(frozen=True)
+class Style:
+    """One LoRA to ship; `shared` ones are offered to every user, the others serve tests."""
+
+    slug: str
+    name: str
+    description: str
+    naming: str = "diffusers"
+    shared: bool = True
+    steps: int = 200
+
+
+STYLE_LORAS = (
+    Style("fluent-flat", "Fluent Flat", "The flat shapes and bright colours of Fluent Emoji.", steps=480),
+    Style("pencil-sketch", "Pencil Sketch", "Grey pencil lines with hatching on paper."),
+    Style("pixel-art", "Pixel Art", "A coarse 16x16 raster of few colours."),
+    Style("neon", "Neon", "Glowing outlines on black."),
+    Style("watercolor", "Watercolor", "Pale washes on cream paper.", "kohya", shared=False),
+    Style("inverted", "Inverted", "The photographic negative.", "kohya", shared=False),
+)
+
+
+def load_base(base: Path) -> TextToLatents:
+    """The exported text encoder and denoiser in float32, frozen."""
+    text = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32)
+    denoiser = UNet2DConditionModel.from_pretrained(base / "unet", dtype=torch.float32)
+    model = TextToLatents(text, denoiser)
+    model.requires_grad_(False)
+    return model
+
+
+def with_lora(model: TextToLatents, rank: int = RANK) -> TextToLatents:
+    """Adds a fresh trainable LoRA to the denoiser."""
+    model.denoiser.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights=True, target_modules=TARGETS))
+    return model
+
+
+def style_latents(work: Path, base: Path, slug: str) -> tuple[Tensor, Tensor]:
+    """Rows of the pictures that have the style, and their latents (pictures, 16, 8, 8)."""
+    pictures = pictures_of(work)
+    rows = has_style(pictures, slug)
+    vae = AutoencoderTiny.from_pretrained(base / "vae", dtype=torch.float32)
+    pixels = style_pixels(work, pictures, slug)[rows]
+    return torch.from_numpy(rows).nonzero()[:, 0], encode(vae, pixels)
+
+
+@dataclass(frozen=True)
+class BuildLora:
+    """Builds the frozen base with a LoRA, and the loss on one style, in a training process."""
+
+    work: Path
+    base: Path
+    slug: str
+    batch: int = 24
+
+    def __call__(self) -> tuple[nn.Module, Loss]:
+        """The base with a fresh LoRA and the loss on a random batch in its style."""
+        pictures = pictures_of(self.work)
+        model = load_base(self.base)
+        use_plain_attention(model)
+        with_lora(model)
+        tokenizer = CLIPTokenizer.from_pretrained(self.base / "tokenizer")
+        rows, latents = style_latents(self.work, self.base, self.slug)
+        words = caption_ids(tokenizer, pictures, 4, seed=2)[rows, 0]
+        blank = ids(tokenizer, [""])[0]
+
+        def loss_of(_step: int, generator: torch.Generator) -> Tensor:
+            pick = torch.randint(len(latents), (self.batch,), generator=generator)
+            dice = torch.rand(2, self.batch, generator=generator)
+            kind = torch.where(dice[0] < 0.6, 0, 1 + ((dice[0] - 0.6) / 0.4 * 3).long().clamp(0, 2))
+            text = words[pick, kind].long()
+            text = torch.where((dice[1] < BLANK_SHARE)[:, None], blank, text)
+            timesteps = draw_timesteps(self.batch, generator)
+            return velocity_loss(model, latents[pick], timesteps, text, generator)
+
+        return model, loss_of
+
+
+def kohya_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`a.b.lora_A.weight` to `lora_unet_a_b.lora_down.weight`, with alpha equal to the rank."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        module, side, _ = key.rsplit(".", 2)
+        flat = "lora_unet_" + module.replace(".", "_")
+        renamed[f"{flat}.lora_{'down' if side == 'lora_A' else 'up'}.weight"] = value
+        if side == "lora_A":
+            renamed[f"{flat}.alpha"] = torch.tensor(float(value.shape[0]))
+    return renamed
+
+
+def save_lora(base: Path, checkpoint: Path, style: Style, target: Path) -> None:
+    """Writes a trained LoRA as float16 safetensors in its naming."""
+    model = with_lora(load_base(base))
+    unflatten(model, torch.load(checkpoint)["ema"])
+    state = {k: v.half().contiguous() for k, v in get_peft_model_state_dict(model.denoiser).items()}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if style.naming == "kohya":
+        save_file(kohya_names(state), target)
+    else:
+        StableDiffusionPipeline.save_lora_weights(target.parent, unet_lora_layers=state, weight_name=target.name)
+    target.chmod(0o644)

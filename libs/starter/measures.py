@@ -1,0 +1,268 @@
+"""What is measured of the shipped model, and what must hold; no clock but for the speed lines."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import upscaler
+from .autoencoder import decode, encode, to_pixels
+from .captions import color_phrase
+from .dataset import base_pixels, colorable, has_style, pictures_of, style_pixels
+from .export import load_pipeline, load_upscaler, shipped_bytes
+from .features import distances, features
+from .loras import STYLE_LORAS, Style
+from .pictures import TRAINED_PX, Picture, Pixels, rendered
+from .variations import COLORS, hue_histogram
+
+STEPS, GUIDANCE = 20, 7.5
+WEIGHTS_BETWEEN = (0.25, 0.5, 0.75)
+ADAPTER_PROMPTS, PATH_PROMPTS = 50, 25
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure; `must` and `aim` are lower bounds unless `most` says that they are upper."""
+
+    name: str
+    value: float
+    unit: str
+    must: float | None = None
+    aim: float | None = None
+    most: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """The line as it is printed."""
+        good = self.must is None or (self.value <= self.must if self.most else self.value >= self.must)
+        return {
+            "name": f"starter.{self.name}",
+            "value": round(self.value, 4),
+            "unit": self.unit,
+            "must": self.must,
+            "aim": self.aim,
+            "holds": good,
+        }
+
+
+@dataclass
+class Studio:
+    """The shipped pipeline and the reference pictures, loaded when first asked for."""
+
+    work: Path
+    weights: Path
+    sheets: dict[str, tuple[Pixels, int]] = field(default_factory=dict)
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """The picture set."""
+        return pictures_of(self.work)
+
+    @cached_property
+    def references(self) -> Pixels:
+        """(pictures, 64, 64, 3)."""
+        return base_pixels(self.work, self.pictures)[:, 0]
+
+    @cached_property
+    def reference_features(self) -> np.ndarray:
+        """(pictures, 288)."""
+        return features(self.references)
+
+    @cached_property
+    def pipeline(self) -> Any:
+        """The stock pipeline with the shipped base."""
+        return load_pipeline(self.weights / "base")
+
+    def draw(
+        self,
+        prompts: list[str],
+        negative: list[str] | None = None,
+        guidance: float = GUIDANCE,
+        batch: int = 25,
+    ) -> Pixels:
+        """Draws each prompt with its own fixed seed: (prompts, 64, 64, 3)."""
+        parts = []
+        for start in range(0, len(prompts), batch):
+            rows = range(start, min(start + batch, len(prompts)))
+            images = self.pipeline(
+                [prompts[row] for row in rows],
+                negative_prompt=[negative[row] for row in rows] if negative else None,
+                num_inference_steps=STEPS,
+                guidance_scale=guidance,
+                width=TRAINED_PX,
+                height=TRAINED_PX,
+                generator=[torch.Generator().manual_seed(1000 + row) for row in rows],
+                output_type="pt",
+            ).images
+            parts.append(to_pixels(images * 2 - 1))
+        return np.concatenate(parts)
+
+    def some(self, count: int, seed: int) -> list[int]:
+        """Rows of pictures chosen at random."""
+        return random.Random(seed).sample(range(len(self.pictures)), count)
+
+
+def retrieval(studio: Studio) -> list[Line]:
+    """Is the drawing nearest to the picture its prompt names, among all pictures?"""
+    rows = studio.some(200, seed=11)
+    lines = []
+    forms = {"": "{}", "_sentence": "a photo of a {} on a table"}
+    for suffix, form in forms.items():
+        drawn = studio.draw([form.format(studio.pictures[row].name) for row in rows])
+        away = distances(features(drawn), studio.reference_features)
+        rank = np.array([(away[i] < away[i, row]).sum() for i, row in enumerate(rows)])
+        must = (0.60, 0.80) if not suffix else (None, None)
+        lines += [
+            Line(f"retrieval_top1{suffix}", float((rank < 1).mean()), "ratio", must[0], 0.9),
+            Line(f"retrieval_top5{suffix}", float((rank < 5).mean()), "ratio", must[1], 0.95),
+            Line(f"retrieval_median_rank{suffix}", float(np.median(rank)), "rank", most=True),
+        ]
+        pairs = np.stack([studio.references[rows], drawn], 1).reshape(-1, *drawn.shape[1:])
+        studio.sheets[f"retrieval{suffix}"] = (pairs, 20)
+    return lines
+
+
+def named_color(pixels: Pixels) -> str | None:
+    """The colour word whose hue is nearest to the dominant hue of one picture."""
+    histogram = hue_histogram(pixels)
+    if histogram.sum() == 0:
+        return None
+    smooth = histogram + 0.5 * (np.roll(histogram, 1) + np.roll(histogram, -1))
+    hue = float(np.argmax(smooth)) * 10 + 5
+    return min(COLORS, key=lambda c: abs((hue - COLORS[c][0] + 180) % 360 - 180))
+
+
+def color(studio: Studio) -> list[Line]:
+    """Has "<colour> <thing>" the colour named as its dominant hue?"""
+    rng = random.Random(12)
+    allowed = colorable(studio.pictures)
+    colors = list(COLORS)
+    asked: list[tuple[int, str]] = []
+    while len(asked) < 60:
+        row, column = rng.randrange(len(studio.pictures)), rng.randrange(len(colors))
+        if allowed[row, column]:
+            asked.append((row, colors[column]))
+    drawn = studio.draw([color_phrase(studio.pictures[row].name, c) for row, c in asked])
+    studio.sheets["colors"] = (drawn, 12)
+    right = [named_color(p) == c for p, (_, c) in zip(drawn, asked, strict=True)]
+    return [Line("color_accuracy", float(np.mean(right)), "ratio", 0.7, 0.9)]
+
+
+def adapter(studio: Studio, style: Style, path: Path) -> list[Line]:
+    """How one LoRA leads from the base to its style as its weight grows."""
+    present = has_style(studio.pictures, style.slug)
+    rows = [row for row in studio.some(200, seed=13) if present[row]][:ADAPTER_PROMPTS]
+    prompts = [studio.pictures[row].name for row in rows]
+    goal_pixels = style_pixels(studio.work, studio.pictures, style.slug)[rows]
+    goal, some = features(goal_pixels), slice(PATH_PROMPTS)
+    base = studio.draw(prompts)
+    studio.pipeline.load_lora_weights(path, adapter_name="style")
+
+    def at(weight: float, count: int) -> Pixels:
+        studio.pipeline.set_adapters(["style"], [weight])
+        return studio.draw(prompts[:count])
+
+    zero = at(0.0, PATH_PROMPTS)
+    between = [at(weight, PATH_PROMPTS) for weight in WEIGHTS_BETWEEN]
+    full = at(1.0, ADAPTER_PROMPTS)
+    studio.pipeline.unload_lora_weights()
+
+    way = [base[some], *between, full[some]]
+    away = [float(np.linalg.norm(features(drawn) - goal[some], axis=1).mean()) for drawn in way]
+    falls = all(after < before for before, after in pairwise(away))
+    to_style = np.linalg.norm(features(full) - goal, axis=1)
+    to_base = np.linalg.norm(features(full) - studio.reference_features[rows], axis=1)
+    strip = [drawn[:12] for drawn in (*way, goal_pixels)]
+    studio.sheets[f"lora-{style.slug}"] = (np.concatenate(strip), 12)
+    return [
+        Line(f"lora.{style.slug}.falls_monotonically", float(falls), "bool", 1.0),
+        Line(f"lora.{style.slug}.distance_ratio", away[-1] / away[0], "ratio", most=True),
+        Line(f"lora.{style.slug}.weight_0_is_base", float(np.array_equal(zero, base[some])), "bool", 1.0),
+        Line(f"lora.{style.slug}.nearer_to_style", float((to_style < to_base).mean()), "ratio", 0.9, 1.0),
+    ]
+
+
+def adapters(studio: Studio) -> list[Line]:
+    """Does each LoRA lead from the base to its style in proportion to its weight?"""
+    files = [(style, studio.weights / "loras" / f"{style.slug}.safetensors") for style in STYLE_LORAS]
+    return [line for style, path in files if path.exists() for line in adapter(studio, style, path)]
+
+
+def steering(studio: Studio) -> list[Line]:
+    """Guidance makes the prompt easier to find; a negative prompt leads away from what it names."""
+    rows = studio.some(40, seed=14)
+    names = [studio.pictures[row].name for row in rows]
+    own = studio.reference_features[rows]
+    found = {}
+    for guidance in (1.0, GUIDANCE):
+        away = distances(features(studio.draw(names, guidance=guidance)), studio.reference_features)
+        rank = np.array([(away[i] < away[i, row]).sum() for i, row in enumerate(rows)])
+        found[guidance] = float((1 / (1 + rank)).mean())
+    # Without a prompt, what another picture's name as negative prompt does is to lead away from it.
+    blank = [""] * len(rows)
+    free = features(studio.draw(blank))
+    led = features(studio.draw(blank, negative=names))
+    farther = np.linalg.norm(led - own, axis=1) > np.linalg.norm(free - own, axis=1)
+    return [
+        Line("guidance_gain_in_reciprocal_rank", found[GUIDANCE] - found[1.0], "ratio", 0.05),
+        Line("negative_leads_away", float(farther.mean()), "ratio", 0.7),
+    ]
+
+
+def enlargement(studio: Studio) -> list[Line]:
+    """The upscaler against bicubic interpolation on the pictures it never saw."""
+    model = load_upscaler(studio.weights / "base")
+    real = rendered(studio.work, studio.pictures)[upscaler.held_out(len(studio.pictures))]
+    made, cubic = upscaler.gain_db(model, real)
+    small = studio.draw([studio.pictures[row].name for row in studio.some(12, seed=15)])
+    studio.sheets["upscaled"] = (upscaler.upscale(model, small), 4)
+    return [
+        Line("upscaler_psnr", made, "dB"),
+        Line("upscaler_gain_over_bicubic", made - cubic, "dB", 2.0, 4.0),
+    ]
+
+
+def decoding(studio: Studio) -> list[Line]:
+    """How well the autoencoder keeps the pictures."""
+    vae = studio.pipeline.vae
+    made = decode(vae, encode(vae, studio.references))
+    return [Line("autoencoder_psnr", upscaler.psnr(made, studio.references), "dB", aim=26.0)]
+
+
+def speed(studio: Studio) -> list[Line]:
+    """Seconds for one picture at the trained size, and for a 1024x1024 one."""
+    model = load_upscaler(studio.weights / "base")
+    small_s, large_s = [], []
+    for turn in range(6):
+        start = time.perf_counter()
+        picture = studio.draw(["red apple"])
+        drawn = time.perf_counter()
+        if turn < 3:
+            upscaler.upscale(model, upscaler.upscale(model, picture))
+            large_s.append(time.perf_counter() - start)
+        small_s.append(drawn - start)
+    return [
+        Line("seconds_64px_20_steps", statistics.median(small_s[1:]), "s", 1.0, 0.5, most=True),
+        Line("seconds_1024px", statistics.median(large_s), "s", 20.0, 5.0, most=True),
+        Line("shipped_megabytes", shipped_bytes(studio.weights) / 1e6, "MB", 64.0, most=True),
+    ]
+
+
+MEASURES: dict[str, Callable[[Studio], list[Line]]] = {
+    "retrieval": retrieval,
+    "color": color,
+    "adapters": adapters,
+    "steering": steering,
+    "enlargement": enlargement,
+    "decoding": decoding,
+    "speed": speed,
+}
+
+__all__ = ["MEASURES", "Line", "Studio", "named_color"]
