@@ -36,6 +36,8 @@ from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
 
 FAMILIES: Final = frozenset({"sd"})
 _TEXTS_KEPT: Final = 1024
+#: The fastest of these counts: what slows a step beyond it is the neighbours'.
+_PROFILE_TRIES: Final = 4
 
 
 class Model:
@@ -123,7 +125,9 @@ class Model:
         text = text_encoding.encode(self.pipeline, "")
         self.unbind()
         self._step_s(1, shape, text)
-        self.native_row_cap = knee(profile(lambda rows: min(self._step_s(rows, shape, text) for _ in range(2))))
+        self.native_row_cap = knee(
+            profile(lambda rows: min(self._step_s(rows, shape, text) for _ in range(_PROFILE_TRIES)))
+        )
 
     def row_cap(self, height: int, width: int) -> int:
         """The most rows worth stepping at once at a latent size: the native size's measure by area."""
