@@ -5,7 +5,7 @@ ImagineoError
 │   ├── InvalidParameter · InvalidJson · UnknownField · LoraIncompatible
 │   ├── MissingApiKey · InvalidApiKey · PermissionDenied
 │   ├── NotFound · ModelNotFound · MethodNotAllowed · BodyTooLarge · UnsupportedMediaType
-│   ├── RateLimited · QueueFull · QuotaExceeded
+│   ├── RateLimited · QueueFull · QuotaExceeded · TooManyStreams
 │   └── IdempotencyKeyReused · IdempotencyKeyInFlight · AlreadyExists · FailedPrecondition
 ├── Unavailable              a dependency is away; the same call may succeed later
 └── Internal                 a bug
@@ -204,6 +204,13 @@ class AlreadyExists(Refused):
 
 class FailedPrecondition(Refused):
     """The thing is not in a state that allows the call."""
+
+
+class TooManyStreams(Refused):
+    """The account has as many event streams open here as it may. Close one, or poll the generation."""
+
+    reason = pb.ERROR_REASON_TOO_MANY_STREAMS
+    retryable = True
 
 
 def _leaves(root: type[ImagineoError]) -> list[type[ImagineoError]]:

@@ -20,6 +20,12 @@ class Check:
     key_sha256: bytes
     permission: Permission | None
     reserve_run_id: str = ""
+    more_run_ids: tuple[str, ...] = ()
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """All runs that an image is asked for."""
+        return (self.reserve_run_id, *self.more_run_ids) if self.reserve_run_id else ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -65,8 +71,8 @@ def demands_of(checks: Sequence[Check], principals: Sequence[Principal | None]) 
             continue
         demand = demands.setdefault(principal.organization_id, Demand(principal.limits))
         demand.request_count += 1
-        if check.reserve_run_id and check.permission in principal.permissions:
-            demand.runs.append((check.reserve_run_id, demand.request_count))
+        if check.permission in principal.permissions:
+            demand.runs += [(run_id, demand.request_count) for run_id in check.run_ids]
     return demands
 
 
@@ -107,7 +113,7 @@ def _refusal(check: Check, principal: Principal, standing: Standing, place: int)
         )
     if check.permission is None or check.permission not in principal.permissions:
         return errors.PermissionDenied(metadata={"permission": check.permission or ""})
-    if check.reserve_run_id and check.reserve_run_id not in standing.held_run_ids:
+    if not standing.held_run_ids.issuperset(check.run_ids):
         now = datetime.fromtimestamp(admission.now_us / SECOND_US, UTC)
         return errors.QuotaExceeded(
             metadata={"limit": str(principal.limits.images_per_month)},

@@ -55,6 +55,8 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         for check in checks:
             if check.reserve_run_id and not is_id(check.reserve_run_id, "gen"):
                 raise errors.InvalidParameter.of("checks.reserve_run_id", "empty or the id of a run")
+            if not all(is_id(run_id, "gen") for run_id in check.more_run_ids):
+                raise errors.InvalidParameter.of("checks.more_run_ids", "ids of runs")
         verdicts: list[Verdict] = []
         if checks:
             async with within(BUDGET_S):

@@ -20,7 +20,9 @@ PERMISSION_OF: Final = {number: permission for permission, number in PERMISSIONS
 
 def check(message: service_pb.Check) -> Check:
     """Read a check; a permission that is not set stays None, which no key grants."""
-    return Check(message.key_sha256, PERMISSION_OF.get(message.permission), message.reserve_run_id)
+    return Check(
+        message.key_sha256, PERMISSION_OF.get(message.permission), message.reserve_run_id, tuple(message.more_run_ids)
+    )
 
 
 def verdict_message(verdict: Verdict) -> service_pb.Verdict:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagineo import errors
+from imagineo.deadline import within
 from imagineo.ids import new_id
 from imagineo.rpc.coalesce import Coalescer
-from imagineo.v1 import account_pb2, generation_service_pb2
+from imagineo.v1 import account_pb2, catalog_service_pb2, generation_pb2, generation_service_pb2, job_pb2
 from starlette.datastructures import Headers
 
 from services.gateway.authentication import Gatekeeper
@@ -52,6 +53,15 @@ class Accepted:
 
     run_id: str
     seed: int
+    estimated_time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a submit would draw, and how long it would take."""
+
+    parameters: generation_pb2.Parameters
+    resolved: catalog_service_pb2.ResolveResponse
     estimated_time_s: int
 
 
@@ -104,6 +114,74 @@ class Admission:
         exchange.run_id = acceptance.run_id
         return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
 
+    async def submit_together(
+        self, headers: Headers, exchange: Exchange, requests: Sequence[Request] | errors.Refused
+    ) -> list[str]:
+        """Accept several runs as one request, all or none; gives their ids.
+
+        Raises:
+            Refused, Unavailable: as `submit`; what was accepted before the refusal is canceled.
+        """
+        run_ids = [] if isinstance(requests, errors.Refused) else [new_id("gen") for _ in requests]
+        deadline_s = asyncio.get_running_loop().time() + BUDGET_S
+        try:
+            principal = await self._gatekeeper.admit(
+                headers,
+                exchange,
+                account_pb2.PERMISSION_GENERATIONS_WRITE,
+                reserve_run_id=run_ids[0] if run_ids else "",
+                more_run_ids=run_ids[1:],
+            )
+        except (errors.Unavailable, errors.QuotaExceeded):
+            self._release_all(run_ids)
+            raise
+        if isinstance(requests, errors.Refused):
+            raise requests
+        submissions = []
+        for index, (run_id, request) in enumerate(zip(run_ids, requests, strict=True)):
+            try:
+                submissions.append(await self._prepare(run_id, principal, request, exchange, deadline_s))
+            except BaseException:
+                self._release_all([*run_ids[:index], *run_ids[index + 1 :]])  # its own is released already
+                raise
+        await self._accept_together(principal.organization_id, submissions, deadline_s)
+        for submission in submissions:
+            await self._publisher.publish(submission.job)
+        return run_ids
+
+    async def _accept_together(
+        self, organization_id: str, submissions: Sequence[generation_service_pb2.Submission], deadline_s: float
+    ) -> None:
+        accepting = (self._accept_one(submission, deadline_s) for submission in submissions)
+        answers = await asyncio.gather(*accepting, return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if not failures:
+            return
+        for submission, answer in zip(submissions, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                self._retraction.withdraw(organization_id, submission.job.run_id)
+        raise failures[0]
+
+    def _release_all(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            self._retraction.release(run_id)
+
+    async def rehearse(self, headers: Headers, exchange: Exchange, request: Request) -> Rehearsed:
+        """Everything that comes before the acceptance, without a reservation; it counts one request.
+
+        Raises:
+            Refused: as `submit`, but for the limits on images and unfinished runs, which are not looked at.
+            Unavailable: within `BUDGET_S`.
+        """
+        run_id = new_id("gen")
+        async with within(BUDGET_S):
+            principal = await self._gatekeeper.admit(headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE)
+            parameters, resolved = await self._complete(principal, request.wanted)
+            job = self._job(run_id, principal, parameters, resolved, request.preferences, exchange)
+            asked = generation_service_pb2.EstimateRunRequest(job=job)
+            estimate = await self._peers.ask(self._peers.status.EstimateRun, asked)
+        return Rehearsed(parameters, resolved, estimate.estimated_time_s)
+
     async def _submit(
         self, run_id: str, headers: Headers, exchange: Exchange, request: Request | errors.Refused, deadline_s: float
     ) -> generation_service_pb2.Acceptance:
@@ -149,12 +227,8 @@ class Admission:
         """Everything between the reservation and the acceptance; whatever fails here gives the image back."""
         wanted, preferences = request.wanted, request.preferences
         try:
-            check_lora_ids(wanted)
             async with asyncio.timeout_at(deadline_s):
-                resolved = await self._resolver.resolve(
-                    principal.organization_id, wanted.model_id, tuple(lora.model_id for lora in wanted.loras)
-                )
-            parameters = complete(wanted, resolved, chosen_seed=secrets.randbits(_SEED_BITS))
+                parameters, resolved = await self._complete(principal, wanted)
         except TimeoutError as problem:
             self._retraction.release(run_id)
             raise errors.Unavailable from problem
@@ -162,20 +236,39 @@ class Admission:
             self._retraction.release(run_id)
             raise
         return generation_service_pb2.Submission(
-            job=make_job(
-                run_id,
-                principal,
-                parameters,
-                resolved,
-                accepted_at_s=self._now_s(),
-                cancel_after_s=preferences.cancel_after_s,
-                request_id=exchange.request_id,
-            ),
+            job=self._job(run_id, principal, parameters, resolved, preferences, exchange),
             key_id=principal.key_id,
             metadata=wanted.metadata,
             idempotency_key=preferences.idempotency_key,
             body_sha256=hashlib.sha256(request.body).digest(),
             queued_runs_limit=principal.limits.queued_runs,
+        )
+
+    async def _complete(
+        self, principal: account_pb2.Principal, wanted: Wanted
+    ) -> tuple[generation_pb2.Parameters, catalog_service_pb2.ResolveResponse]:
+        check_lora_ids(wanted)
+        extra_model_ids = tuple(lora.model_id for lora in wanted.loras)
+        resolved = await self._resolver.resolve(principal.organization_id, wanted.model_id, extra_model_ids)
+        return complete(wanted, resolved, chosen_seed=secrets.randbits(_SEED_BITS)), resolved
+
+    def _job(
+        self,
+        run_id: str,
+        principal: account_pb2.Principal,
+        parameters: generation_pb2.Parameters,
+        resolved: catalog_service_pb2.ResolveResponse,
+        preferences: Preferences,
+        exchange: Exchange,
+    ) -> job_pb2.Job:
+        return make_job(
+            run_id,
+            principal,
+            parameters,
+            resolved,
+            accepted_at_s=self._now_s(),
+            cancel_after_s=preferences.cancel_after_s,
+            request_id=exchange.request_id,
         )
 
     async def _accept_one(

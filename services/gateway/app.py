@@ -27,7 +27,9 @@ from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
 from services.gateway.dispatch import router
+from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
+from services.gateway.llms import summary
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
 from services.gateway.middleware.body_limit import BodyLimit
@@ -68,16 +70,20 @@ def wire(
         if not broker.connected:
             raise errors.Unavailable("not connected")
 
+    described = document(ROUTES, server_url=settings.public_url)
     return Parts(
         settings=settings,
         peers=peers,
         gatekeeper=gatekeeper,
         admission=admission,
+        following=Following(peers, max_streams_count=settings.max_streams_count),
+        retraction=retraction,
         blobs=blobs,
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
         readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
         draining=asyncio.Event(),
-        openapi=msgspec.json.encode(document(ROUTES, server_url=settings.public_url)),
+        openapi=msgspec.json.encode(described),
+        llms=summary(described).encode(),
     )
 
 
@@ -113,7 +119,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
             metrics=telemetry.serve(settings.metrics_listen),
         )
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        parts.draining.set()
+        parts.drain()
         server.should_exit = True
         await serving
         await background.drain(5.0)

@@ -51,15 +51,18 @@ class Gatekeeper:
         permission: account_pb2.Permission.ValueType,
         *,
         reserve_run_id: str = "",
+        more_run_ids: Sequence[str] = (),
     ) -> account_pb2.Principal:
-        """Let a request in, count it, and reserve one image where a run is named.
+        """Let a request in, count it, and reserve one image for each run that is named.
 
         Raises:
             MissingApiKey, InvalidApiKey, PermissionDenied, RateLimited, QuotaExceeded: as auth decides.
             Unavailable: if auth did not answer in time.
         """
         digest = keys.digest(presented_key(headers))
-        check = auth_service_pb2.Check(key_sha256=digest, permission=permission, reserve_run_id=reserve_run_id)
+        check = auth_service_pb2.Check(
+            key_sha256=digest, permission=permission, reserve_run_id=reserve_run_id, more_run_ids=more_run_ids
+        )
         async with within(CALL_TIMEOUT_S):
             verdict = await self._checks.submit(check)
         if verdict.HasField("rate_limit"):

@@ -34,6 +34,7 @@ HTTP_STATUS: Final[dict[pb.ErrorReason.ValueType, int]] = {
     pb.ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: 415,
     pb.ERROR_REASON_ALREADY_EXISTS: 409,
     pb.ERROR_REASON_FAILED_PRECONDITION: 409,
+    pb.ERROR_REASON_TOO_MANY_STREAMS: 429,
 }
 
 #: Seconds to wait where the service that refused did not say.
@@ -41,11 +42,14 @@ _RETRY_AFTER_S: Final[dict[pb.ErrorReason.ValueType, float]] = {
     pb.ERROR_REASON_RATE_LIMITED: 60,
     pb.ERROR_REASON_QUEUE_FULL: 5,
     pb.ERROR_REASON_QUOTA_EXCEEDED: 3_600,
+    pb.ERROR_REASON_TOO_MANY_STREAMS: 5,
     pb.ERROR_REASON_UNAVAILABLE: 2,
     pb.ERROR_REASON_IDEMPOTENCY_KEY_IN_FLIGHT: 1,
 }
 
 _CHALLENGE: Final = 'Bearer realm="imagineo"'
+
+_OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 #: Metadata that has a place of its own in the answer.
 _PLACED: Final = frozenset({"param", "allow"})
@@ -56,6 +60,24 @@ def render(problem: errors.ImagineoError, exchange: Exchange) -> Response:
     status = HTTP_STATUS[problem.reason]
     return Response(
         msgspec.json.encode({"error": _body(problem, exchange)}),
+        status_code=status,
+        headers=_headers(problem, status),
+        media_type="application/json",
+    )
+
+
+def render_openai(problem: errors.ImagineoError, exchange: Exchange) -> Response:
+    """The same refusal in the shape that OpenAI's clients read."""
+    status = HTTP_STATUS[problem.reason]
+    plain = _body(problem, exchange)
+    error = {
+        "message": plain["message"],
+        "type": _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
+        "param": plain.get("param"),
+        "code": plain["code"],
+    }
+    return Response(
+        msgspec.json.encode({"error": error}),
         status_code=status,
         headers=_headers(problem, status),
         media_type="application/json",

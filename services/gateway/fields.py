@@ -66,6 +66,13 @@ def side(step: int, low: int) -> Check:
     return check
 
 
+def truth(param: str, value: object) -> bool:
+    """Take true or false."""
+    if type(value) is not bool:
+        raise errors.InvalidParameter.of(param, "true or false")
+    return value
+
+
 def text(low: int, high: int) -> Check:
     """Take a string of so many characters (Unicode code points), without control characters but tab and line ends."""
     allowed = f"a string of {low} to {high} characters"

@@ -14,7 +14,9 @@ from starlette.responses import Response
 
 from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
+from services.gateway.following import Following
 from services.gateway.peers import Peers
+from services.gateway.retraction import Retraction
 from services.gateway.settings import GatewaySettings
 from services.gateway.signing import UrlSigner
 
@@ -27,18 +29,26 @@ class Parts:
     peers: Peers
     gatekeeper: Gatekeeper
     admission: Admission
+    following: Following
+    retraction: Retraction
     blobs: Blobs
     signer: UrlSigner
     readiness: Readiness
     draining: asyncio.Event
-    """Set at SIGTERM: readiness says no, and waits end at once."""
+    """Set at SIGTERM: readiness says no."""
     openapi: bytes
+    llms: bytes
 
     def public_url(self, request: Request) -> str:
         """What URLs in an answer begin with."""
         if self.settings.public_url:
             return self.settings.public_url.rstrip("/")
         return f"{request.url.scheme}://{request.headers.get('host', self.settings.listen)}"
+
+    def drain(self) -> None:
+        """Begin to end: readiness says no, and waits and streams end."""
+        self.draining.set()
+        self.following.end()
 
     def now_s(self) -> float:
         """Unix time in seconds."""

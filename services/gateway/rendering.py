@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from imagineo import errors
+from imagineo.jobs.estimate import work_of
 from imagineo.v1 import account_pb2, auth_service_pb2, generation_pb2, model_pb2
 
 from services.gateway.signing import UrlSigner
@@ -55,6 +58,38 @@ def submitted(run_id: str, seed: int, estimated_time_s: int, public_url: str) ->
         "estimated_time": estimated_time_s,
         "seed": seed,
         "urls": urls(public_url, run_id),
+    }
+
+
+def dry_run(
+    parameters: generation_pb2.Parameters,
+    loras: Sequence[model_pb2.Lora],
+    *,
+    estimated_time_s: int,
+    blocked_by: Sequence[errors.Refused],
+    shown_limits: dict[str, Any],
+) -> dict[str, Any]:
+    """The answer to a submit that was only tried."""
+    return {
+        "dry_run": True,
+        "would_be_accepted": not blocked_by,
+        "blocked_by": [{"code": problem.code, "message": problem.message} for problem in blocked_by],
+        "images": 1,
+        "megapixel_steps": round(work_of(parameters), 6),
+        "estimated_time": estimated_time_s,
+        "base_model_id": parameters.base_model_id,
+        "parameters": _parameters(parameters),
+        "loras": [
+            {
+                "model_id": use.model_id,
+                "name": lora.name,
+                "weight": use.weight,
+                "rank": lora.rank,
+                "trigger_words": list(lora.trigger_words),
+            }
+            for use, lora in zip(parameters.loras, loras, strict=True)
+        ],
+        "limits": shown_limits,
     }
 
 

@@ -52,7 +52,11 @@ class Retraction:
         If it was accepted after all it is canceled, because its client was told that it was not; unless
         `keep_if_accepted`: a client with an idempotency key comes back for it. If it was not, its image is released.
         """
-        self._background.start(self._retract(organization_id, run_id, keep_if_accepted))
+        self._background.start(self._retract(organization_id, run_id, keep_if_accepted, self._retract_delays_s))
+
+    def withdraw(self, organization_id: str, run_id: str) -> None:
+        """Cancel an accepted run that nobody waits for any more."""
+        self._background.start(self._retract(organization_id, run_id, False, self._release_delays_s))
 
     async def _release(self, run_id: str) -> None:
         for delay_s in self._release_delays_s:
@@ -69,9 +73,11 @@ class Retraction:
         await self._peers.ask(self._peers.auth.ReleaseReservations, request)
         return [None] * len(run_ids)
 
-    async def _retract(self, organization_id: str, run_id: str, keep_if_accepted: bool) -> None:
+    async def _retract(
+        self, organization_id: str, run_id: str, keep_if_accepted: bool, delays_s: Sequence[float]
+    ) -> None:
         names = {"organization_id": organization_id, "run_id": run_id}
-        for delay_s in self._retract_delays_s:
+        for delay_s in delays_s:
             await asyncio.sleep(delay_s)
             try:
                 if keep_if_accepted:

@@ -10,13 +10,27 @@ from imagineo.v1.account_pb2 import PERMISSION_MODELS_READ as MODELS
 from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
 
 from services.gateway.dispatch import Row
-from services.gateway.endpoints import base_models, generate, generations, health, images, limits, models, openapi
+from services.gateway.endpoints import (
+    base_models,
+    docs,
+    events,
+    generate,
+    generations,
+    health,
+    images,
+    limits,
+    models,
+    openai_images,
+    openapi,
+)
 
 # fmt: off
 ROUTES: Final = (
     Row("POST", "/v1/generate", generate.submit, generate.SUBMIT, WRITE, admits_itself=True),
+    Row("POST", "/v1/images/generations", openai_images.create, openai_images.CREATE, WRITE, admits_itself=True),
     Row("GET", "/v1/generations/{run_id}", generations.read, generations.READ, READ),
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
+    Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ),
     Row("GET", "/v1/generations", generations.list_all, generations.LIST, READ),
     Row("GET", "/v1/models", models.list_all, models.LIST, MODELS),
     Row("GET", "/v1/models/{model_id}", models.read, models.READ, MODELS),
@@ -26,5 +40,8 @@ ROUTES: Final = (
     Row("GET", "/healthz", health.alive, health.ALIVE),
     Row("GET", "/readyz", health.ready, health.READY),
     Row("GET", "/openapi.json", openapi.read, openapi.READ),
+    Row("GET", "/docs", docs.page, docs.PAGE),
+    Row("GET", "/docs/{name}", docs.viewer, docs.VIEWER),
+    Row("GET", "/llms.txt", docs.llms, docs.LLMS),
 )
 # fmt: on

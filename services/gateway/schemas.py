@@ -66,11 +66,56 @@ _SUBMISSION_FIELDS: Final[Json] = {
     "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
     "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
     "metadata": _METADATA,
+    "dry_run": {
+        "type": "boolean",
+        "default": False,
+        "description": "Check and price the request; store, reserve and queue nothing.",
+    },
 }
 
 _LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
 
+_PICTURE: Final[Json] = {
+    "url": {"type": "string", "format": "uri"},
+    "b64_json": {"type": "string", "contentEncoding": "base64"},
+    "run_id": _TEXT,
+    "seed": _WHOLE,
+}
+
 SCHEMAS: Final[dict[str, Json]] = {
+    "ImageRequest": closed(
+        {
+            "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
+            "model": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+            "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
+            "size": {"type": "string", "default": "auto", "description": "`auto` or `WxH`, such as `512x512`."},
+            "response_format": {"enum": ["url", "b64_json"], "default": "url"},
+            "output_format": _SUBMISSION_FIELDS["output_format"],
+            "quality": {"enum": ["auto", "standard"], "description": "Without effect; other values are refused."},
+            "style": {"enum": ["natural"], "description": "Without effect; other values are refused."},
+            "background": {"enum": ["auto", "opaque"], "description": "Without effect; images are opaque."},
+            "user": {"type": "string", "maxLength": 512, "description": "Kept in the runs' metadata."},
+            **{
+                name: _SUBMISSION_FIELDS[name]
+                for name in ("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler")
+            },
+        },
+        optional=(
+            *("n", "size", "response_format", "output_format", "quality", "style", "background", "user"),
+            *("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler"),
+        ),
+    ),
+    "ImageAnswer": closed(
+        {
+            "created": _WHOLE,
+            "data": {"type": "array", "items": closed(_PICTURE, optional=("url", "b64_json"))},
+            "output_format": _TEXT,
+            "size": _TEXT,
+        }
+    ),
+    "OpenaiError": closed(
+        {"error": closed({"message": _TEXT, "type": _TEXT, "param": nullable(_TEXT), "code": _TEXT})}
+    ),
     "Submission": closed(
         _SUBMISSION_FIELDS, optional=tuple(name for name in FIELDS if name not in ("positive_prompt", "model_id"))
     ),
@@ -82,6 +127,39 @@ SCHEMAS: Final[dict[str, Json]] = {
             "estimated_time": {"type": "integer", "description": "Whole seconds."},
             "seed": _WHOLE,
             "urls": _ref("Urls"),
+        }
+    ),
+    "DryRun": closed(
+        {
+            "dry_run": {"const": True},
+            "would_be_accepted": {"type": "boolean"},
+            "blocked_by": {
+                "type": "array",
+                "items": closed({"code": _ref("ErrorCode"), "message": _TEXT}),
+                "description": "The limits that would refuse it now, with the code and words of that refusal.",
+            },
+            "images": {"type": "integer", "description": "How many images of the month it takes."},
+            "megapixel_steps": {"type": "number", "description": "Work: width x height / 1,000,000 x steps."},
+            "estimated_time": {"type": "integer", "description": "Whole seconds from now."},
+            "base_model_id": _TEXT,
+            "parameters": {
+                "description": "A body for POST /v1/generate, defaults filled in and a seed chosen.",
+                **_ref("Submission"),
+            },
+            "loras": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "model_id": _TEXT,
+                        "name": _TEXT,
+                        "weight": {"type": "number"},
+                        "rank": _WHOLE,
+                        "trigger_words": {"type": "array", "items": _TEXT},
+                    }
+                ),
+                "description": "The LoRAs in the order in which they are applied; all of them fit the base model.",
+            },
+            "limits": _ref("Limits"),
         }
     ),
     "Generation": closed(

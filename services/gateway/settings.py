@@ -29,6 +29,8 @@ class GatewaySettings:
     """Signs image URLs; all gateways of one platform share it."""
     body_limit_bytes: int = 65_536
     image_url_ttl_s: int = 3_600
+    max_streams_count: int = 4_000
+    """Event streams open at once in one gateway; one account may hold half of them."""
     drain_s: int = 20
     """How long requests in flight may take to finish after SIGTERM."""
 
@@ -39,5 +41,7 @@ class GatewaySettings:
             raise ValueError("body_limit_bytes must be at least 1024")
         if self.image_url_ttl_s < 1:
             raise ValueError("image_url_ttl_s must be at least 1")
+        if self.max_streams_count < 1:
+            raise ValueError("max_streams_count must be at least 1")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must begin with http:// or https://")

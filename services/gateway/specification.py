@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from imagineo.errors import code_of
 
+from services.gateway import examples
 from services.gateway.errors import HTTP_STATUS
 from services.gateway.schemas import SCHEMAS
 
@@ -27,7 +28,7 @@ _DESCRIPTIONS: Final = {
     413: "The body is over the limit.",
     415: "The body's content type is not the route's.",
     422: "The Idempotency-Key came before with another body.",
-    429: "The account's requests, queue or images are used up.",
+    429: "The account's requests, queue, images or open streams are used up.",
     500: "A bug; the `request_id` finds the log line.",
     503: "A part of the platform is away; nothing was stored or charged.",
 }
@@ -59,7 +60,8 @@ HEADERS: Final[Mapping[str, Json]] = {
     "ETag": {"description": "The image's SHA-256 digest.", "schema": {"type": "string"}},
     "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
     "Content-Range": {"description": "Which bytes these are.", "schema": {"type": "string"}},
-    "Cache-Control": {"description": "How long the image may be kept.", "schema": {"type": "string"}},
+    "Content-Security-Policy": {"description": "What the page may load.", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "Whether and how long the answer may be kept.", "schema": {"type": "string"}},
 }
 
 
@@ -108,17 +110,35 @@ def operation(
     refuses: Sequence[int] = (),
     parameters: Sequence[Json] = (),
     body: Json | None = None,
+    example: Json | None = None,
+    path_values: Mapping[str, str] | None = None,
+    curl: str = "",
 ) -> Json:
-    """What one route says of itself; the refusals that every route has are added by `document`."""
+    """What one route says of itself; the refusals that every route has are added by `document`.
+
+    Args:
+        operation_id: unique.
+        summary: one sentence.
+        responses: the successes by status.
+        refuses: statuses of refusals that not every route has.
+        parameters: what `parameter` gives.
+        body: the schema of the request body; it needs an `example`.
+        example: a body to copy.
+        path_values: what stands for path parameters in the `curl` example.
+        curl: the whole example, where it cannot be made from the rest.
+    """
     described: Json = {
         "operationId": operation_id,
         "summary": summary,
         "parameters": list(parameters),
         "responses": {**{str(status): found for status, found in responses.items()}},
         "x-refuses": list(refuses),
+        "x-path-values": dict(path_values or {}),
+        "x-curl": curl,
     }
     if body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        content = {"application/json": {"schema": body, "example": example}}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
@@ -154,6 +174,11 @@ def _operation(row: Described) -> Json:
     described = dict(row.operation)
     statuses = {405, 500, *described.pop("x-refuses")}
     keyed = row.permission is not None
+    command = examples.curl(row.method, row.path, described, keyed=keyed)
+    described["description"] = examples.described(command)
+    described["x-codeSamples"] = [{"lang": "sh", "label": "curl", "source": command}]
+    for name in ("x-path-values", "x-curl"):
+        described.pop(name)
     if keyed:
         statuses |= {401, 403, 429, 503}
         described["security"] = [{"apiKey": []}, {"bearer": []}]

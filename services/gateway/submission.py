@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from imagineo import errors
 
-from services.gateway.fields import Check, choice, missing, number, pairs, side, text, unknown, whole
+from services.gateway.fields import Check, choice, missing, number, pairs, side, text, truth, unknown, whole
 
 MAX_SEED: Final = 2**53 - 1
 MAX_EXTRA_LORAS: Final = 5
@@ -51,6 +51,7 @@ class Wanted:
     scheduler: str | None = None
     output_format: str = "png"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
 
 
 _LORA_FIELDS: Final[dict[str, Check]] = {"model_id": _MODEL_ID, "weight": number(0, 2)}
@@ -65,7 +66,7 @@ def _loras(param: str, value: object) -> tuple[ExtraLora, ...]:
 def _lora(param: str, value: object) -> ExtraLora:
     if not isinstance(value, dict):
         raise errors.InvalidParameter.of(param, "an object {model_id, weight}")
-    values = _checked(value, _LORA_FIELDS, {"model_id": "a model's id"}, within=f"{param}.")
+    values = checked(value, _LORA_FIELDS, {"model_id": "a model's id"}, within=f"{param}.")
     return ExtraLora(**values)
 
 
@@ -83,6 +84,7 @@ FIELDS: Final[dict[str, Check]] = {
     "scheduler": text(1, 64),
     "output_format": choice(OUTPUT_FORMATS),
     "metadata": pairs(16, 64, 512),
+    "dry_run": truth,
 }
 
 _REQUIRED: Final = {
@@ -102,7 +104,7 @@ def read_submission(body: bytes) -> Wanted:
     document = decode(body)
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object.")
-    return Wanted(**_checked(document, FIELDS, _REQUIRED, within=""))
+    return Wanted(**checked(document, FIELDS, _REQUIRED, within=""))
 
 
 def decode(body: bytes) -> Any:
@@ -135,9 +137,15 @@ def _decode_leniently(body: bytes) -> Any:
         raise errors.InvalidJson("The body holds a number that is too long.") from problem
 
 
-def _checked(
+def checked(
     document: dict[str, Any], checks: Mapping[str, Check], required: Mapping[str, str], *, within: str
 ) -> dict[str, Any]:
+    """The values of a JSON object by a table of checks.
+
+    Raises:
+        UnknownField: for a field that the table does not have.
+        InvalidParameter: for a missing or wrong one.
+    """
     for name in document:
         if name not in checks:
             raise unknown(name, checks, within=within)

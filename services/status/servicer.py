@@ -88,6 +88,10 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         count = await self._listing.count_unfinished(request.organization_id)
         return pb.CountUnfinishedResponse(unfinished_count=count)
 
+    async def EstimateRun(self, request: pb.EstimateRunRequest, context: Any) -> pb.EstimateRunResponse:  # noqa: N802, ARG002
+        """Estimate as Accept does."""
+        return pb.EstimateRunResponse(estimated_time_s=self._queues.estimate_s(request.job))
+
     async def MarkPublished(self, request: pb.MarkPublishedRequest, context: Any) -> pb.MarkPublishedResponse:  # noqa: N802, ARG002
         """Note what the stream has."""
         _bound("published", len(request.published), 1000)

@@ -1,13 +1,19 @@
-"""`python -m tests.bench [submit] [end_to_end] [memory] [http_server]`: runs the named benchmarks, or all of them."""
+"""`python -m tests.bench [name …]`: runs the named benchmarks, or all of them."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import end_to_end, http_server, memory, submit
+from tests.bench import end_to_end, http_server, memory, streams, submit
 from tests.bench.report import Report
 
-BENCHMARKS = {"submit": submit.run, "end_to_end": end_to_end.run, "memory": memory.run, "http_server": http_server.run}
+BENCHMARKS = {
+    "submit": submit.run,
+    "end_to_end": end_to_end.run,
+    "memory": memory.run,
+    "http_server": http_server.run,
+    "streams": streams.run,
+}
 
 
 def main() -> None:

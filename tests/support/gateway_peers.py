@@ -65,6 +65,7 @@ OTHER_LORA = model_pb2.Lora(model_id="model_06bqz0000000000000000000b0", base_mo
 LORA.created_at.FromJsonString("2023-09-15T14:22:31Z")
 LIMITS = account_pb2.Limits(requests_per_minute=100, images_per_month=1000, queued_runs=20)
 TERMINAL = generation_pb2.STATUS_COMPLETED
+OVER = (TERMINAL, generation_pb2.STATUS_FAILED, generation_pb2.STATUS_CANCELED, generation_pb2.STATUS_EXPIRED)
 
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
@@ -74,6 +75,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         self.secret = keys.new_secret()
         self.refusal = None
         self.checks = []
+        self.images_used = 7
         self.batches = 0
         self.released = []
         self.on_release = asyncio.Event()
@@ -105,7 +107,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         organization = account_pb2.Organization(plan=account_pb2.PLAN_PREMIUM, limits=LIMITS)
         rate = account_pb2.RateLimit(limit=100, remaining=98, reset_at_epoch_s=int(time.time()) + 30)
         return auth_service_pb2.GetUsageResponse(
-            organization=organization, rate_limit=rate, images_used=7, images_reserved=3
+            organization=organization, rate_limit=rate, images_used=self.images_used, images_reserved=3
         )
 
 
@@ -157,8 +159,12 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.on_cancel = asyncio.Event()
         self.on_watch = asyncio.Event()
         self.watches_to_break = 0
-        self.finished = asyncio.Event()
+        self.watches_begun = 0
+        self.watches_open = 0
+        self.on_unwatched = asyncio.Event()
+        self.news = asyncio.Event()
         self.listed = []
+        self.estimated = []
         self.refusal = None
         self.open = asyncio.Event()
         self.open.set()
@@ -191,6 +197,7 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
             metadata=submission.metadata,
             estimated_time_s=9,
             queue_position=0,
+            version=1,
         )
         self.runs[run.run_id] = run
         answer = generation_service_pb2.Acceptance(run_id=run.run_id, estimated_time_s=9, seed=job.parameters.seed)
@@ -211,6 +218,10 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         )
         return generation_service_pb2.CountUnfinishedResponse(unfinished_count=count)
 
+    async def EstimateRun(self, request, context):  # noqa: N802
+        self.estimated.append(request.job)
+        return generation_service_pb2.EstimateRunResponse(estimated_time_s=11)
+
     def finish(self, run_id, image: bytes, digest: str):
         """Complete a run with an image that lies under `images/<run_id>`."""
         run = self.runs[run_id]
@@ -227,7 +238,19 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
             )
         )
         run.finished_at.GetCurrentTime()
-        self.finished.set()
+        self.change(run_id)
+
+    def change(self, run_id, **fields):
+        """Set fields of a run, as a new version that its watches see; with none, only tell them."""
+        run = self.runs[run_id]
+        run.MergeFrom(generation_pb2.Generation(**fields))
+        run.version += 1
+        self.tell()
+
+    def tell(self):
+        """Wake the watches."""
+        self.news.set()
+        self.news = asyncio.Event()
 
     def _find(self, request):
         run = self.runs.get(request.run_id)
@@ -246,6 +269,7 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
     async def CancelGeneration(self, request, context):  # noqa: N802
         run = self._find(request)
         run.status = generation_pb2.STATUS_CANCELED
+        self.change(request.run_id)
         self.on_cancel.set()
         return generation_service_pb2.CancelGenerationResponse(generation=run)
 
@@ -256,13 +280,26 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         return generation_service_pb2.ListGenerationsResponse(generations=self.runs.values(), next_page_token="two")
 
     async def WatchGeneration(self, request, context):  # noqa: N802
-        yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
-        self.on_watch.set()
-        if self.watches_to_break > 0:
-            self.watches_to_break -= 1
-            raise errors.Unavailable
-        await self.finished.wait()
-        yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
+        self.watches_begun += 1
+        self.watches_open += 1
+        seen = -1
+        try:
+            while seen < 0 or self._find(request).status not in OVER:
+                news, run = self.news, self._find(request)
+                if run.version > seen:
+                    seen = run.version
+                    yield generation_service_pb2.WatchGenerationResponse(generation=run)
+                    self.on_watch.set()
+                    if self.watches_to_break > 0:
+                        self.watches_to_break -= 1
+                        raise errors.Unavailable
+                if run.status not in OVER:
+                    await news.wait()
+            if self._find(request).version > seen:
+                yield generation_service_pb2.WatchGenerationResponse(generation=self._find(request))
+        finally:
+            self.watches_open -= 1
+            self.on_unwatched.set()
 
 
 @dataclasses.dataclass

@@ -80,7 +80,7 @@ class Platform:
                     break
         if not self.ready_file.exists():
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             raise RuntimeError("the platform did not start:\n" + "\n".join(self.printed))
 
     @property

@@ -153,6 +153,8 @@ class Server:
         self._process = None
         if self._reader is not None:
             self._reader.join(STOP_TIMEOUT_S)
+            if process.stdout is not None and not self._reader.is_alive():
+                process.stdout.close()
 
 
 class PostgresServer(Server):

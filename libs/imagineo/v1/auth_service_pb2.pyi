@@ -30,22 +30,30 @@ class Check(_message.Message):
     KEY_SHA256_FIELD_NUMBER: _builtins.int
     PERMISSION_FIELD_NUMBER: _builtins.int
     RESERVE_RUN_ID_FIELD_NUMBER: _builtins.int
+    MORE_RUN_IDS_FIELD_NUMBER: _builtins.int
     key_sha256: _builtins.bytes
     """key_sha256 is the SHA-256 digest of the whole API key, 32 bytes; the key itself stays in the gateway."""
     permission: _account_pb2.Permission.ValueType
     """permission is what the call needs."""
     reserve_run_id: _builtins.str
     """reserve_run_id asks for one image to be reserved for this run; empty: none."""
+    @_builtins.property
+    def more_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """more_run_ids ask for one image each beside it, for a request that makes several runs. Where the images do not suffice
+        for all, the check is refused, and the caller releases what may be held of them.
+        """
+
     def __init__(
         self,
         *,
         key_sha256: _builtins.bytes = ...,
         permission: _account_pb2.Permission.ValueType = ...,
         reserve_run_id: _builtins.str = ...,
+        more_run_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_sha256", b"key_sha256", "permission", b"permission", "reserve_run_id", b"reserve_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_sha256", b"key_sha256", "more_run_ids", b"more_run_ids", "permission", b"permission", "reserve_run_id", b"reserve_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

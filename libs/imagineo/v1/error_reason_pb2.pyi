@@ -75,6 +75,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The thing exists already. REST: 409 `already_exists`."""
     ERROR_REASON_FAILED_PRECONDITION: _ErrorReason.ValueType  # 21
     """The call needs a state that the thing is not in. REST: 409 `failed_precondition`."""
+    ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 22
+    """As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason names why a call was refused, for machines. A gRPC error carries it in the trailing metadata
@@ -131,6 +133,8 @@ ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 20
 """The thing exists already. REST: 409 `already_exists`."""
 ERROR_REASON_FAILED_PRECONDITION: ErrorReason.ValueType  # 21
 """The call needs a state that the thing is not in. REST: 409 `failed_precondition`."""
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 22
+"""As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

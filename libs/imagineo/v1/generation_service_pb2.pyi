@@ -337,6 +337,52 @@ class CountUnfinishedResponse(_message.Message):
 Global___CountUnfinishedResponse: _TypeAlias = CountUnfinishedResponse  # noqa: Y015
 
 @_typing.final
+class EstimateRunRequest(_message.Message):
+    """EstimateRunRequest describes a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """job is as it would be submitted; what counts are its lane, base model, size and steps."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateRunRequest: _TypeAlias = EstimateRunRequest  # noqa: Y015
+
+@_typing.final
+class EstimateRunResponse(_message.Message):
+    """EstimateRunResponse holds the estimate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ESTIMATED_TIME_S_FIELD_NUMBER: _builtins.int
+    estimated_time_s: _builtins.int
+    """estimated_time_s is how many seconds it should take from now."""
+    def __init__(
+        self,
+        *,
+        estimated_time_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_time_s", b"estimated_time_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateRunResponse: _TypeAlias = EstimateRunResponse  # noqa: Y015
+
+@_typing.final
 class Published(_message.Message):
     """Published is one job that the stream has acknowledged."""
 

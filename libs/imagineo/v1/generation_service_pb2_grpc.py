@@ -51,6 +51,11 @@ class GenerationServiceStub:
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.FromString,
                 _registered_method=True)
+        self.EstimateRun = channel.unary_unary(
+                '/imagineo.v1.GenerationService/EstimateRun',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.EstimateRunRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.EstimateRunResponse.FromString,
+                _registered_method=True)
         self.MarkPublished = channel.unary_unary(
                 '/imagineo.v1.GenerationService/MarkPublished',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.MarkPublishedRequest.SerializeToString,
@@ -117,6 +122,13 @@ class GenerationServiceServicer:
     def CountUnfinished(self, request, context):
         """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
         organization is not known.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateRun(self, request, context):
+        """EstimateRun says how long a run should take if it were accepted now, storing nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +210,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.CountUnfinished,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.SerializeToString,
+            ),
+            'EstimateRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateRun,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.EstimateRunRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.EstimateRunResponse.SerializeToString,
             ),
             'MarkPublished': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkPublished,
@@ -323,6 +340,33 @@ class GenerationService:
             '/imagineo.v1.GenerationService/CountUnfinished',
             imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.CountUnfinishedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/EstimateRun',
+            imagineo_dot_v1_dot_generation__service__pb2.EstimateRunRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.EstimateRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class GenerationServiceStub:
     """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
     organization is not known.
     """
+    EstimateRun: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateRunRequest, _generation_service_pb2.EstimateRunResponse]
+    """EstimateRun says how long a run should take if it were accepted now, storing nothing."""
     MarkPublished: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.MarkPublishedRequest, _generation_service_pb2.MarkPublishedResponse]
     """MarkPublished notes that jobs are in the stream, so that the relay need not send them. Idempotent; unknown run_ids
     are passed over.
@@ -89,6 +91,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
     organization is not known.
     """
+    EstimateRun: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.EstimateRunRequest, _generation_service_pb2.EstimateRunResponse]  # type: ignore[assignment]
+    """EstimateRun says how long a run should take if it were accepted now, storing nothing."""
     MarkPublished: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.MarkPublishedRequest, _generation_service_pb2.MarkPublishedResponse]  # type: ignore[assignment]
     """MarkPublished notes that jobs are in the stream, so that the relay need not send them. Idempotent; unknown run_ids
     are passed over.
@@ -146,6 +150,14 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         """CountUnfinished says how many of an organization's runs are not terminal, exactly as Accept counts them; 0 where the
         organization is not known.
         """
+
+    @_abc_1.abstractmethod
+    def EstimateRun(
+        self,
+        request: _generation_service_pb2.EstimateRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.EstimateRunResponse, _abc.Awaitable[_generation_service_pb2.EstimateRunResponse]]:
+        """EstimateRun says how long a run should take if it were accepted now, storing nothing."""
 
     @_abc_1.abstractmethod
     def MarkPublished(

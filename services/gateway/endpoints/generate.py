@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import Final
 
-import grpc
 from imagineo import errors
-from imagineo.jobs.states import TERMINAL
-from imagineo.rpc.client import request_metadata
-from imagineo.rpc.status import error_of
-from imagineo.v1 import generation_pb2, generation_service_pb2
+from imagineo.v1 import auth_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import admission, rendering
+from services.gateway.endpoints import limits
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_CANCEL_AFTER_S, MAX_WAIT_S, read_preferences
 from services.gateway.specification import answer, operation, parameter, shape
 from services.gateway.submission import read_submission
 
-_WATCH_AGAIN_S: Final = 0.2
-
 
 async def submit(parts: Parts, request: Request) -> Response:
     """Accept one run."""
     exchange = exchange_of(request.scope)
     asked = await _read(request)
+    if not isinstance(asked, errors.Refused) and asked.wanted.dry_run:
+        return await _rehearse(parts, request, asked)
     accepted = await parts.admission.submit(request.headers, exchange, asked)
     public_url = parts.public_url(request)
     wait_s = None if isinstance(asked, errors.Refused) else asked.preferences.wait_s
     if wait_s is not None:
-        run = await _wait(parts, principal_of(request.scope).organization_id, accepted.run_id, wait_s)
+        organization_id = principal_of(request.scope).organization_id
+        run = await parts.following.settled(organization_id, accepted.run_id, wait_s)
         if run is not None:
             shown = rendering.generation(run, public_url, parts.signer, parts.now_s())
             return json_response(shown, headers={"Preference-Applied": f"wait={wait_s}"})
     return json_response(rendering.submitted(accepted.run_id, accepted.seed, accepted.estimated_time_s, public_url))
+
+
+async def _rehearse(parts: Parts, request: Request, asked: admission.Request) -> Response:
+    """What would become of the run, with nothing stored, reserved or queued."""
+    rehearsed = await parts.admission.rehearse(request.headers, exchange_of(request.scope), asked)
+    usage, unfinished_count = await limits.use_of(parts, principal_of(request.scope).organization_id)
+    shown = rendering.dry_run(
+        rehearsed.parameters,
+        rehearsed.resolved.loras,
+        estimated_time_s=rehearsed.estimated_time_s,
+        blocked_by=blocks(usage, unfinished_count),
+        shown_limits=limits.shown(parts, usage, unfinished_count),
+    )
+    return json_response(shown)
+
+
+def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int) -> list[errors.Refused]:
+    """What would refuse one more run now, in the order in which a submit meets it."""
+    bounds = usage.organization.limits
+    found: list[errors.Refused] = []
+    if usage.images_used + usage.images_reserved >= bounds.images_per_month:
+        found.append(errors.QuotaExceeded())
+    if unfinished_count >= bounds.queued_runs:
+        found.append(errors.QueueFull())
+    return found
 
 
 async def _read(request: Request) -> admission.Request | errors.Refused:
@@ -53,45 +74,14 @@ async def _read(request: Request) -> admission.Request | errors.Refused:
         return refusal
 
 
-async def _wait(parts: Parts, organization_id: str, run_id: str, wait_s: int) -> generation_pb2.Generation | None:
-    """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing could be learnt.
-
-    The run is accepted: a watch that fails takes nothing from it and is begun again.
-    """
-    latest: generation_pb2.Generation | None = None
-
-    async def watch() -> None:
-        nonlocal latest
-        names = generation_service_pb2.WatchGenerationRequest(organization_id=organization_id, run_id=run_id)
-        while latest is None or latest.status not in TERMINAL:
-            try:
-                changes = parts.peers.status.WatchGeneration(names, timeout=wait_s + 1, metadata=request_metadata())
-                async for change in changes:
-                    latest = change.generation
-            except grpc.aio.AioRpcError as failure:
-                if not isinstance(error_of(failure), errors.Unavailable):
-                    return
-            await asyncio.sleep(_WATCH_AGAIN_S)  # status ended, and will be back
-
-    watching = asyncio.create_task(watch())
-    draining = asyncio.create_task(parts.draining.wait())
-    try:
-        await asyncio.wait({watching, draining}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        draining.cancel()
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-    return latest
-
-
 SUBMIT: Final = operation(
     "generate",
     "Queue one image.",
     {
         200: answer(
-            "Accepted: it will end in exactly one terminal status. With `Prefer: wait=N` the generation as it stands.",
-            {"anyOf": [shape("Submitted"), shape("Generation")]},
+            "Accepted: it will end in exactly one terminal status. With `Prefer: wait=N` the generation as it stands. "
+            "With `dry_run` what would become of it: nothing is stored, reserved or queued.",
+            {"anyOf": [shape("Submitted"), shape("Generation"), shape("DryRun")]},
             headers=["Preference-Applied"],
         )
     },
@@ -117,4 +107,13 @@ SUBMIT: Final = operation(
         ),
     ],
     body=shape("Submission"),
+    example={
+        "positive_prompt": "A blue ceramic coffee mug on a wooden table",
+        "negative_prompt": "blurry, low quality",
+        "model_id": "$MODEL_ID",
+        "lora_weight": 0.8,
+        "guidance": 7.5,
+        "width": 512,
+        "height": 512,
+    },
 )

@@ -44,7 +44,7 @@ async def list_all(parts: Parts, request: Request) -> Response:
 async def read(parts: Parts, request: Request) -> Response:
     """One run."""
     names = pb.GetGenerationRequest(
-        organization_id=principal_of(request.scope).organization_id, run_id=_run_id(request)
+        organization_id=principal_of(request.scope).organization_id, run_id=run_id_of(request)
     )
     found = await parts.peers.ask(parts.peers.status.GetGeneration, names)
     return json_response(rendering.generation(found.generation, parts.public_url(request), parts.signer, parts.now_s()))
@@ -53,13 +53,18 @@ async def read(parts: Parts, request: Request) -> Response:
 async def cancel(parts: Parts, request: Request) -> Response:
     """Stop one run; a terminal one is shown as it is."""
     names = pb.CancelGenerationRequest(
-        organization_id=principal_of(request.scope).organization_id, run_id=_run_id(request)
+        organization_id=principal_of(request.scope).organization_id, run_id=run_id_of(request)
     )
     found = await parts.peers.ask(parts.peers.status.CancelGeneration, names)
     return json_response(rendering.generation(found.generation, parts.public_url(request), parts.signer, parts.now_s()))
 
 
-def _run_id(request: Request) -> str:
+def run_id_of(request: Request) -> str:
+    """The run that the path names.
+
+    Raises:
+        NotFound: if it cannot be a run's id.
+    """
     run_id = str(request.path_params["run_id"])
     if not is_id(run_id, "gen"):
         raise errors.NotFound("There is no such generation.")

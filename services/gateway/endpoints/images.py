@@ -128,4 +128,5 @@ READ: Final = operation(
         parameter("If-None-Match", "header", "The ETag of a copy.", {"type": "string"}),
         parameter("If-Range", "header", "The ETag that the range is of.", {"type": "string"}),
     ],
+    curl='curl -sS --fail-with-body -o picture.png "$IMAGE_URL"  # as the generation says in image_url',
 )

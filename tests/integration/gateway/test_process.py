@@ -1,6 +1,7 @@
 """The gateway as a process: it starts while everything is away, takes no endless body, and drains at SIGTERM."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,34 @@ async def test_a_wait_in_flight_is_answered_at_sigterm(start):
         assert process.returncode == 0
 
 
+async def test_a_stream_is_told_to_come_back_at_sigterm(start):
+    async with platform() as peers:
+        addresses = {name: f"127.0.0.1:{port}" for name, port in peers.ports.items()}
+        run_id = (await peers.generate()).json()["run_id"]
+        process, ports = await start(**addresses)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports['listen']}", timeout=30) as client:
+            path, headers = f"/v1/generations/{run_id}/events", {"X-API-Key": peers.auth.secret}
+            async with client.stream("GET", path, headers=headers) as response:
+                lines = response.aiter_lines()
+                async for line in lines:
+                    if line.startswith("data: "):
+                        break
+                process.send_signal(signal.SIGTERM)
+                rest = [line async for line in lines]
+        assert "retry: 1000" in rest
+        await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 0
+
+
+async def _last_words(reader):
+    """What the server said before it closed; where it left bytes of ours unread, the kernel adds a reset."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := await asyncio.wait_for(reader.read(65_536), 10):
+            answer += piece
+    return answer
+
+
 async def test_a_body_without_end_is_cut_off(start):
     async with platform() as peers:
         _, ports = await start(auth=f"127.0.0.1:{peers.ports['auth']}")
@@ -97,7 +126,7 @@ async def test_a_body_without_end_is_cut_off(start):
             b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
             b"X-API-Key: " + peers.auth.secret.encode() + b"\r\n\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 20
         )
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await _last_words(reader)
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"body_too_large" in answer
         writer.close()
@@ -118,7 +147,7 @@ async def test_what_is_no_http_or_has_headers_without_end_is_refused_and_cut_off
     writer.write(head)
     for _ in range(12):
         writer.write(endless)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await _last_words(reader)
     writer.close()
     top, _, body = answer.partition(b"\r\n\r\n")
     assert top.startswith(b"HTTP/1.1 400 ")

@@ -119,7 +119,9 @@ async def test_a_bearer_key_is_taken(gateway):
 async def test_every_v1_route_asks_for_a_key(gateway, row):
     gateway.client.headers.pop("x-api-key")
     path = row.path.format(run_id=new_run_id(), model_id=LORA.model_id)
-    problem(await gateway.client.request(row.method, path), 401, "missing_api_key")
+    response = await gateway.client.request(row.method, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "missing_api_key")
+    assert response.headers["www-authenticate"] == 'Bearer realm="imagineo"'
 
 
 @pytest.mark.parametrize(
@@ -359,7 +361,7 @@ async def test_a_wait_that_runs_out_answers_the_run_as_it_stands(gateway):
 
 
 async def test_a_wait_ends_at_a_drain(gateway):
-    gateway.parts.draining.set()
+    gateway.parts.drain()
     response = await asyncio.wait_for(gateway.generate(headers={"Prefer": "wait=60"}), 10)
     assert response.status_code == 200
 
@@ -473,7 +475,7 @@ async def test_readiness_names_what_is_away(gateway):
 
 
 async def test_readiness_says_no_while_draining(gateway):
-    gateway.parts.draining.set()
+    gateway.parts.drain()
     assert (await gateway.client.get("/readyz")).status_code == 503
 
 
@@ -543,3 +545,51 @@ async def test_the_access_log_holds_no_secret(gateway, caplog):
     assert all(
         secret not in text for secret in ("secret garden", gateway.auth.secret, "signature", link.split("=")[-1])
     )
+
+
+async def test_a_dry_run_checks_prices_and_estimates_and_leaves_nothing_behind(gateway):
+    response = await gateway.generate(
+        dry_run=True, lora_weight=0.8, loras=[{"model_id": OTHER_LORA.model_id}], headers={"Idempotency-Key": "once"}
+    )
+    shown = response.json()
+    document = (await gateway.client.get("/openapi.json")).json()
+    schema = {"$ref": "#/components/schemas/DryRun", "components": document["components"]}
+    OAS31Validator(schema).validate(shown)
+    assert (response.status_code, shown["would_be_accepted"], shown["blocked_by"]) == (200, True, [])
+    assert (shown["images"], shown["megapixel_steps"], shown["estimated_time"]) == (1, 5.24288, 11)
+    assert [(lora["model_id"], lora["weight"], lora["rank"]) for lora in shown["loras"]] == [
+        (LORA.model_id, 0.8, 4),
+        (OTHER_LORA.model_id, 1.0, 8),
+    ]
+    again = read_submission(json.dumps(shown["parameters"]).encode())
+    assert (again.width, again.steps, again.scheduler, again.lora_weight) == (512, 20, "ddim", 0.8)
+    assert gateway.status.estimated[0].parameters.seed == again.seed
+    assert shown["limits"] == (await gateway.client.get("/v1/limits")).json()
+    assert [check.reserve_run_id for check in gateway.auth.checks] == ["", "", ""][: len(gateway.auth.checks)]
+    assert (gateway.status.runs, gateway.status.submissions, gateway.auth.released) == ({}, [], [])
+    assert (await gateway.generate(headers={"Idempotency-Key": "once"})).status_code == 200
+
+
+async def test_a_dry_run_names_the_limits_that_would_refuse_it(gateway):
+    gateway.auth.images_used = 997
+    for _ in range(20):
+        await gateway.generate()
+    shown = (await gateway.generate(dry_run=True)).json()
+    assert shown["would_be_accepted"] is False
+    assert [block["code"] for block in shown["blocked_by"]] == ["quota_exceeded", "queue_full"]
+    assert len(gateway.status.runs) == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"steps": 51}, 400, "invalid_parameter"),
+        ({"model_id": "model_nobody"}, 404, "model_not_found"),
+        ({"dry_run": "yes"}, 400, "invalid_parameter"),
+        ({"dry_run": 1}, 400, "invalid_parameter"),
+    ],
+)
+async def test_a_dry_run_is_refused_as_the_run_would_be(gateway, fields, status, code):
+    response = await gateway.generate(**{"dry_run": True} | fields)
+    problem(response, status, code)
+    assert [check.reserve_run_id for check in gateway.auth.checks] == [""]

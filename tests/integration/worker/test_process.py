@@ -18,7 +18,7 @@ from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
 from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_pb2, generation_service_pb2_grpc
 
-from tests.support.servers import free_port
+from tests.support.servers import free_port, nats_server
 from tests.support.tiny_models import tiny_base
 from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_base
 
@@ -67,6 +67,13 @@ class Stage:
 
     async def on_progress(self, subject, body):
         await self.progress.put(event_pb2.Progress.FromString(body))
+
+
+@pytest.fixture
+def nats():
+    """A broker of its own: jobs that other tests left in the shared one would be drawn here."""
+    with nats_server() as server:
+        yield server
 
 
 @asynccontextmanager

@@ -67,3 +67,14 @@ def test_a_run_without_a_place_in_the_month_is_told_when_the_month_ends():
 def test_the_next_month_of_december_is_january():
     assert next_month(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
     assert next_month(datetime(2026, 1, 31, tzinfo=UTC)) == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_a_request_of_several_runs_takes_one_place_and_needs_an_image_for_each():
+    a = principal("a", WRITE)
+    checks = [Check(b"a", WRITE, "gen_1", ("gen_2", "gen_3")), Check(b"a", WRITE, "gen_4")]
+    demand = demands_of(checks, [a, a])["org_a"]
+    assert (demand.request_count, demand.runs) == (2, [("gen_1", 1), ("gen_2", 1), ("gen_3", 1), ("gen_4", 2)])
+    enough = verdicts_of(checks, [a, a], {"org_a": standing(2, "gen_1", "gen_2", "gen_3", "gen_4")})
+    assert [verdict.error for verdict in enough] == [None, None]
+    short = verdicts_of(checks, [a, a], {"org_a": standing(2, "gen_1", "gen_2", "gen_4")})
+    assert [type(verdict.error) for verdict in short] == [errors.QuotaExceeded, type(None)]

@@ -7,12 +7,14 @@ import pytest
 from imagineo import errors
 from imagineo.settings import Secret
 from imagineo.v1 import error_reason_pb2 as pb
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.datastructures import Headers, QueryParams
 
 from services.gateway import query, ranges
 from services.gateway.errors import HTTP_STATUS, render
 from services.gateway.exchange import Exchange
+from services.gateway.llms import summary
 from services.gateway.preferences import read_preferences
 from services.gateway.routes import ROUTES
 from services.gateway.signing import UrlSigner
@@ -178,3 +180,26 @@ def test_the_document_lists_every_code_and_header():
         operation = found["paths"][row.path][row.method.lower()]
         assert ("security" in operation) == (row.permission is not None)
         assert row.permission is not None or not row.path.startswith("/v1")
+
+
+def test_every_operation_has_a_command_to_copy_and_every_body_an_example():
+    found = document(ROUTES)
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            command = operation["x-codeSamples"][0]["source"]
+            assert command in operation["description"], (method, path)
+            assert command.startswith("curl -sS --fail-with-body ")
+            assert "{" not in command.partition(" -d ")[0], command
+            assert ("$IMAGINEO_API_KEY" in command) == ("security" in operation)
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                validator = OAS31Validator({**content["schema"], "components": found["components"]})
+                validator.validate(content["example"])
+
+
+def test_the_summary_names_every_route():
+    text = summary(document(ROUTES, server_url="https://images.example.org"))
+    assert text.startswith("# Imagineo\n\n> ")
+    assert "Base URL: https://images.example.org." in text
+    for row in ROUTES:
+        assert f"\n### {row.method} {row.path}\n" in text
+    assert "{{" not in text

@@ -131,7 +131,6 @@ def test_a_missing_field_is_named(field):
     [
         ("guidence", "Unknown parameter 'guidence'. Did you mean 'guidance'?"),
         ("webhook_url", "Unknown parameter 'webhook_url'."),
-        ("dry_run", "Unknown parameter 'dry_run'."),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_known(name, message):

@@ -1,0 +1,43 @@
+"""Copy-paste examples for the document: one `curl` command for each operation, made from what the operation says. Pure.
+
+The commands read `IMAGINEO_URL` and `IMAGINEO_API_KEY` from the environment, and ids as `RUN_ID` and `MODEL_ID`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+#: What stands for a path's parameter where the operation names no value.
+_VARIABLES: Final = {"run_id": "$RUN_ID", "model_id": "$MODEL_ID"}
+
+
+def curl(method: str, path: str, operation: Mapping[str, Any], *, keyed: bool) -> str:
+    """One command for a shell; an operation that says `curl` itself is taken at its word."""
+    if own := operation.get("x-curl"):
+        return str(own)
+    values = {**_VARIABLES, **operation.get("x-path-values", {})}
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", value)
+    lines = [f'curl -sS --fail-with-body "$IMAGINEO_URL{path}"']
+    if method != "GET":
+        lines[0] += f" -X {method}"
+    if keyed:
+        lines.append('-H "X-API-Key: $IMAGINEO_API_KEY"')
+    if (example := _body(operation)) is not None:
+        lines.append('-H "Content-Type: application/json"')
+        # The body is in double quotes, so that the shell puts the ids in.
+        text = json.dumps(example).replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'-d "{text}"')
+    return " \\\n  ".join(lines)
+
+
+def described(command: str) -> str:
+    """The command as a piece of Markdown."""
+    return f"```sh\n{command}\n```"
+
+
+def _body(operation: Mapping[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    return content.get("application/json", {}).get("example")

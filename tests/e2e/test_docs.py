@@ -1,0 +1,43 @@
+"""The document's examples: each command, copied into a shell as it stands, works on the platform."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.platform import Platform
+from tests.support.rest import Account
+
+
+def test_every_command_of_the_document_works(platform: Platform, account: Account, tmp_path: Path) -> None:
+    drawn = account.draw()
+    places = {
+        "IMAGINEO_URL": account.url,
+        "IMAGINEO_API_KEY": account.key,
+        "MODEL_ID": account.lora(),
+        "RUN_ID": drawn["run_id"],
+        "IMAGE_URL": drawn["image_url"],
+    }
+    document = account.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            command = operation["x-codeSamples"][0]["source"]
+            ran = subprocess.run(
+                ["bash", "-c", command],
+                cwd=tmp_path,
+                env={"PATH": os.environ["PATH"], **places},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert ran.returncode == 0, (method, path, ran.stdout[-500:], ran.stderr)
+    assert len((tmp_path / "picture.png").read_bytes()) == drawn["image"]["bytes"]
+
+
+def test_the_page_of_the_document_is_there(account: Account) -> None:
+    page = account.get("/docs")
+
+    assert page.status_code == 200
+    assert '<rapi-doc spec-url="/openapi.json"' in page.text
+    assert len(account.get("/docs/rapidoc-min.js").content) > 500_000

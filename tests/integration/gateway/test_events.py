@@ -1,0 +1,198 @@
+"""The event streams over scripted peers: order, resumption, sharing, slow readers, ends."""
+
+import asyncio
+
+import pytest
+from imagineo.v1 import generation_pb2
+from openapi_schema_validator import OAS31Validator
+
+from services.gateway.endpoints import events
+from tests.support.event_streams import AsgiStream
+from tests.support.gateway_peers import new_run_id, platform
+
+RUNNING = generation_pb2.STATUS_RUNNING
+
+
+@pytest.fixture
+async def gateway():
+    async with platform(max_streams_count=8) as found:
+        yield found
+
+
+def follow(gateway, run_id, *, method="GET", **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    path = f"/v1/generations/{run_id}/events"
+    return AsgiStream(gateway.app, path, {"X-API-Key": gateway.auth.secret, **named}, method=method)
+
+
+async def submitted(gateway):
+    return (await gateway.generate()).json()["run_id"]
+
+
+def shown(found):
+    return [(event["event"], event["data"]["status"], event["data"]["progress"]) for event in found]
+
+
+async def test_a_stream_tells_the_snapshot_then_each_change_and_ends_after_the_terminal_one(gateway):
+    run_id = await submitted(gateway)
+    stream = follow(gateway, run_id)
+    found = await stream.events(1)
+    gateway.status.change(run_id, status=RUNNING)
+    found += await stream.events(1)
+    gateway.status.change(run_id, progress=40)
+    found += await stream.events(1)
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    found += await stream.events(1)
+
+    assert await stream.rest() == []
+    assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert (stream.headers["cache-control"], stream.headers["x-accel-buffering"]) == ("no-store", "no")
+    assert "content-length" not in stream.headers
+    assert shown(found) == [
+        ("snapshot", "queued", 0),
+        ("status", "running", 0),
+        ("progress", "running", 40),
+        ("status", "completed", 100),
+    ]
+    assert [event["id"] for event in found] == [f"{run_id}:{version}" for version in (1, 2, 3, 4)]
+    document = (await gateway.client.get("/openapi.json")).json()
+    validator = OAS31Validator({"$ref": "#/components/schemas/Generation", "components": document["components"]})
+    for event in found:
+        validator.validate(event["data"])
+
+
+async def test_a_client_that_comes_back_gets_only_what_is_newer(gateway):
+    run_id = await submitted(gateway)
+    gateway.status.change(run_id, status=RUNNING)
+    stream = follow(gateway, run_id, Last_Event_ID=f"{run_id}:2")
+    await asyncio.wait_for(gateway.status.on_watch.wait(), 5)
+    gateway.status.change(run_id, progress=70)
+    found = await stream.events(1)
+    assert [event["id"] for event in found] == [f"{run_id}:3"]
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    assert [event["id"] for event in await stream.rest()] == [f"{run_id}:4"]
+
+    missed = follow(gateway, run_id, Last_Event_ID=f"{run_id}:3")
+    assert [event.get("id") for event in await missed.rest()] == [None, f"{run_id}:4"]
+
+
+async def test_a_terminal_event_that_was_received_is_not_repeated(gateway):
+    run_id = await submitted(gateway)
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    stream = follow(gateway, run_id, Last_Event_ID=f"{run_id}:2")
+    assert await stream.rest() == []
+    assert stream.status == 204
+
+
+@pytest.mark.parametrize("last", ["x", "7", "gen_x:1", f"{new_run_id()}:1", "{own}:", "{own}:-1", "{own}:1:2", ":1"])
+async def test_an_event_id_of_elsewhere_is_refused_by_the_headers_name(gateway, last):
+    run_id = await submitted(gateway)
+    response = await gateway.client.get(
+        f"/v1/generations/{run_id}/events", headers={"Last-Event-ID": last.format(own=run_id)}
+    )
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "Last-Event-ID"
+    assert gateway.parts.following.watches_count == 0
+
+
+@pytest.mark.parametrize("run_id", ["x", "gen_%00", new_run_id()])
+async def test_an_unknown_run_has_no_stream(gateway, run_id):
+    response = await gateway.client.get(f"/v1/generations/{run_id}/events")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+    assert gateway.parts.following.watches_count == 0
+
+
+async def test_many_readers_of_a_run_share_one_watch_and_the_last_to_leave_ends_it(gateway):
+    run_id = await submitted(gateway)
+    streams = [follow(gateway, run_id) for _ in range(4)]
+    for stream in streams:
+        assert shown(await stream.events(1)) == [("snapshot", "queued", 0)]
+    assert (gateway.status.watches_begun, gateway.status.watches_open) == (1, 1)
+    for stream in streams[1:]:
+        await stream.leave()
+    gateway.status.change(run_id, status=RUNNING)
+    assert shown(await streams[0].events(1)) == [("status", "running", 0)]
+    assert gateway.status.watches_open == 1
+    await streams[0].leave()
+    await asyncio.wait_for(gateway.status.on_unwatched.wait(), 5)
+    assert (gateway.status.watches_open, gateway.parts.following.watches_count) == (0, 0)
+
+
+async def test_a_slow_reader_skips_what_is_past_and_holds_up_nobody(gateway):
+    run_id = await submitted(gateway)
+    slow, quick = follow(gateway, run_id), follow(gateway, run_id)
+    await slow.events(1)
+    await quick.events(1)
+    gateway.status.change(run_id, status=RUNNING)
+    await quick.events(1)
+    for progress in range(10, 100, 10):
+        gateway.status.change(run_id, progress=progress)
+        assert shown(await quick.events(1)) == [("progress", "running", progress)]
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    assert shown(await quick.rest()) == [("status", "completed", 100)]
+    found = await slow.rest()
+    assert len(found) <= 4  # two lay on the way when it stopped reading, and then the newest
+    assert found[-1]["data"]["status"] == "completed"
+
+
+async def test_a_quiet_stream_is_kept_alive(gateway, monkeypatch):
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.05)
+    stream = follow(gateway, await submitted(gateway))
+    await stream.events(1)
+    assert [await stream.next() for _ in range(2)] == [{"": "still here"}] * 2
+    await stream.leave()
+
+
+async def test_a_stream_outlasts_a_restart_of_status(gateway):
+    run_id = await submitted(gateway)
+    gateway.status.watches_to_break = 2
+    stream = follow(gateway, run_id)
+    found = await stream.events(1)
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    found += await stream.rest()
+    assert [event["id"] for event in found] == [f"{run_id}:1", f"{run_id}:2"]
+
+
+async def test_a_stream_of_a_run_that_is_erased_ends_and_the_next_is_not_found(gateway):
+    run_id = await submitted(gateway)
+    stream = follow(gateway, run_id)
+    await stream.events(1)
+    del gateway.status.runs[run_id]
+    gateway.status.tell()
+    assert await stream.rest() == []
+    assert (await gateway.client.get(f"/v1/generations/{run_id}/events")).status_code == 404
+
+
+async def test_streams_over_the_bound_are_refused_until_one_ends(gateway):
+    run_id = await submitted(gateway)
+    streams = [follow(gateway, run_id) for _ in range(4)]  # half of the gateway's eight: one account's share
+    for stream in streams:
+        await stream.events(1)
+    refused = await gateway.client.get(f"/v1/generations/{run_id}/events")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
+    assert refused.headers["retry-after"] == "5"
+    await streams.pop().leave()
+    again = follow(gateway, run_id)
+    await again.events(1)
+    for stream in (*streams, again):
+        await stream.leave()
+
+
+async def test_a_drain_ends_streams_with_word_when_to_come_back(gateway):
+    stream = follow(gateway, await submitted(gateway))
+    await stream.events(1)
+    gateway.parts.drain()
+    assert [block.get("retry") for block in await stream.rest()] == ["1000"]
+
+
+async def test_head_answers_without_a_stream(gateway):
+    stream = follow(gateway, await submitted(gateway), method="HEAD")
+    assert await stream.rest() == []
+    assert (stream.status, gateway.parts.following.watches_count) == (200, 0)
+
+
+async def test_a_status_that_is_away_means_503(gateway):
+    run_id = await submitted(gateway)
+    await gateway.servers["status"].drain(0)
+    response = await gateway.client.get(f"/v1/generations/{run_id}/events")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
