@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 #: After a failed publish the stream is left alone for so long, so that a frozen broker costs each second one wait.
 PAUSE_S: Final = 1.0
 
+#: Publications are noted together, well before the relay would look for them after 3 s.
+MARK_LINGER_S: Final = 0.1
+
 
 class Publisher:
     """Publishes jobs with acknowledgement, and tells `status` about it aside.
@@ -44,7 +47,7 @@ class Publisher:
         self._clock_s = clock_s
         self._paused_until_s = float("-inf")
         self._marks: Coalescer[generation_service_pb2.Published, None] = Coalescer(
-            self._mark_published, max_items=512, max_in_flight=1
+            self._mark_published, max_items=512, max_in_flight=1, linger_s=MARK_LINGER_S
         )
 
     async def publish(self, job: job_pb2.Job) -> bool:

@@ -1,4 +1,4 @@
-"""Turns many small concurrent calls into few large ones, without a timer.
+"""Turns many small concurrent calls into few large ones, without a timer where somebody waits.
 
 The first item starts a flush; what arrives while flushes are in the air waits for the next. An idle caller waits for
 nothing, a busy one shares the cost of a round trip with its neighbours.
@@ -25,10 +25,14 @@ class Coalescer(Generic[Item, Result]):
             raises fails the whole batch.
         max_items: bounds one batch.
         max_in_flight: bounds the flushes in the air at once.
+        linger_s: how long a flush waits for company before it takes its batch; for what nobody waits for.
     """
 
-    def __init__(self, flush: Flush[Item, Result], *, max_items: int = 128, max_in_flight: int = 2) -> None:
+    def __init__(
+        self, flush: Flush[Item, Result], *, max_items: int = 128, max_in_flight: int = 2, linger_s: float = 0.0
+    ) -> None:
         self._flush = flush
+        self._linger_s = linger_s
         self._max_items = max_items
         self._max_in_flight = max_in_flight
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
@@ -71,6 +75,8 @@ class Coalescer(Generic[Item, Result]):
 
     async def _run(self) -> None:
         # Taken here, not in _start: callers that became ready in the same turn of the loop join this batch.
+        if self._linger_s:
+            await asyncio.sleep(self._linger_s)
         batch = self._take()
         self._starting = False
         self._start()

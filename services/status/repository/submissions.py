@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,8 +72,6 @@ class Submissions:
         keyed = [_key_row(candidate) for candidate in admitted if candidate.key]
         if keyed:
             await connection.execute(_SQL["insert_keys"], *_columns(keyed))
-        amounts = Counter(candidate.organization_id for candidate in admitted)
-        await connection.execute(_SQL["add_to_counters"], list(amounts), list(amounts.values()))
 
 
 def _earlier(row: Any) -> Earlier:

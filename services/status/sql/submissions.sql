@@ -9,11 +9,6 @@ ON CONFLICT DO NOTHING
 SELECT organization_id, unfinished FROM status.organizations
 WHERE organization_id = ANY ($1::text[]) ORDER BY organization_id FOR UPDATE
 
--- name: add_to_counters
-UPDATE status.organizations AS o SET unfinished = o.unfinished + a.amount
-FROM unnest($1::text[], $2::bigint[]) AS a (organization_id, amount)
-WHERE o.organization_id = a.organization_id
-
 -- name: earlier_keys
 -- By primary key; the organization's counter lock orders this after every earlier acceptance.
 SELECT i.organization_id, i.key, i.run_id, i.body_sha256, i.seed, i.estimated_time_s
@@ -27,7 +22,7 @@ FROM status.generations AS g JOIN status.submissions AS s USING (run_id)
 WHERE g.run_id = ANY ($1::text[])
 
 -- name: insert_runs
--- All three rows of each new run in one statement.
+-- All three rows of each new run, and its organization's counter, in one statement. After lock_counters.
 WITH new AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::float8[], $7::timestamptz[], $8::int[],
@@ -44,6 +39,10 @@ WITH new AS (
 ), lasting AS (
     INSERT INTO status.submissions (run_id, key_id, seed, job, metadata)
     SELECT run_id, key_id, seed, job, metadata FROM new
+), counted AS (
+    UPDATE status.organizations AS o SET unfinished = o.unfinished + a.amount
+    FROM (SELECT organization_id, count(*) AS amount FROM new GROUP BY organization_id) AS a
+    WHERE o.organization_id = a.organization_id
 )
 INSERT INTO status.unfinished (run_id, base_model_slug, lane, work, created_at, deadline, due_at)
 SELECT run_id, base_model_slug, lane, work, now(), deadline, clock_timestamp() + interval '3 seconds' FROM new
