@@ -208,6 +208,8 @@ def platform(*options: str) -> Iterator[Platform]:
     finally:
         if running.process and running.process.poll() is None:
             running.stop()
+        if running.process and running.process.stdout:
+            running.process.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
