@@ -57,17 +57,25 @@ class ScriptedCatalog(catalog_service_pb2_grpc.CatalogServiceServicer):
 
 
 @asynccontextmanager
-async def served(servicer, register, name, *, port=0):
-    """Serve a scripted peer; gives the channel to it."""
+async def served_at(servicer, register, name, *, port=0):
+    """Serve a scripted peer; gives its port."""
     server = RpcServer(f"127.0.0.1:{port}")
     server.add(register, servicer, name)
-    port = await server.start()
-    channel = connect(f"127.0.0.1:{port}")
     try:
-        yield channel
+        yield await server.start()
     finally:
-        await channel.close(None)
         await server.drain(0)
+
+
+@asynccontextmanager
+async def served(servicer, register, name, *, port=0):
+    """Serve a scripted peer; gives the channel to it."""
+    async with served_at(servicer, register, name, port=port) as bound:
+        channel = connect(f"127.0.0.1:{bound}")
+        try:
+            yield channel
+        finally:
+            await channel.close(None)
 
 
 def job_of(run_id, *adapters, slug="tiny", lane=job_pb2.LANE_FREE, **parameters):

@@ -18,9 +18,9 @@ from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
 from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_pb2, generation_service_pb2_grpc
 
-from tests.support.servers import free_port, nats_server
+from tests.support.servers import nats_server
 from tests.support.tiny_models import tiny_base
-from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_base
+from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served_at, stored_base
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -86,17 +86,16 @@ async def staged(nats, tmp_path):
     grpcs = generation_service_pb2_grpc, catalog_service_pb2_grpc
     registers = grpcs[0].add_GenerationServiceServicer_to_server, grpcs[1].add_CatalogServiceServicer_to_server
     peers = ScriptedStatus(), ScriptedCatalog(await stored_base(blobs, directory))
-    ports = free_port(), free_port()
     async with (
-        served(peers[0], registers[0], "imagineo.v1.GenerationService", port=ports[0]),
-        served(peers[1], registers[1], "imagineo.v1.CatalogService", port=ports[1]),
+        served_at(peers[0], registers[0], "imagineo.v1.GenerationService") as status_port,
+        served_at(peers[1], registers[1], "imagineo.v1.CatalogService") as catalog_port,
     ):
         environment = os.environ | {
             "PYTHONPATH": "libs:.",
             "OMP_NUM_THREADS": "1",
             "IMAGINEO_NATS_URL": nats.url,
-            "IMAGINEO_WORKER_STATUS_ADDRESS": f"127.0.0.1:{ports[0]}",
-            "IMAGINEO_WORKER_CATALOG_ADDRESS": f"127.0.0.1:{ports[1]}",
+            "IMAGINEO_WORKER_STATUS_ADDRESS": f"127.0.0.1:{status_port}",
+            "IMAGINEO_WORKER_CATALOG_ADDRESS": f"127.0.0.1:{catalog_port}",
             "IMAGINEO_BLOBS_URL": f"file://{tmp_path}/store",
             "IMAGINEO_WORKER_CACHE_DIR": str(tmp_path / "cache"),
             "IMAGINEO_WORKER_PORTS_FILE": str(tmp_path / "ports.json"),
