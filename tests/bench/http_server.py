@@ -9,7 +9,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.bench.load import Plan, send
+from tests.bench.platform import wait_for_port
 from tests.bench.report import Report
 
 _PAIRS = 5
@@ -73,13 +73,7 @@ def _serving(command: list[str]) -> Iterator[str]:
         port = probe.getsockname()[1]
     process = subprocess.Popen([sys.executable, "-m", *command, "--port", str(port)])
     try:
-        deadline_s = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if time.monotonic() > deadline_s:
-                raise RuntimeError(f"{command[0]} did not start")
-            time.sleep(0.05)
+        wait_for_port(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGINT)

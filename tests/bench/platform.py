@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,3 +44,18 @@ def pss_mb(members: list[psutil.Process]) -> float:
 def cpu_s(members: list[psutil.Process]) -> float:
     """Processor seconds spent so far."""
     return float(sum(sum(member.cpu_times()[:2]) for member in members))
+
+
+def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+    """Wait until `process` listens on a loopback port.
+
+    Raises:
+        RuntimeError: if it ended or did not listen within 30 s.
+    """
+    deadline_s = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            raise RuntimeError(f"nothing listens on port {port}")
+        time.sleep(0.05)

@@ -12,14 +12,13 @@ import socket
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
 from tests.bench.load import Outcome, Plan, send
-from tests.bench.platform import cpu_s, platform, processes, unbounded_key
+from tests.bench.platform import cpu_s, platform, processes, unbounded_key, wait_for_port
 from tests.bench.report import Report
 
 _PAIRS = 5
@@ -79,13 +78,7 @@ def floor(ready: dict[str, Any]) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.bench.floor", str(port), ready["postgres_dsn"], ready["nats_url"]]
     process = subprocess.Popen(command)
     try:
-        deadline_s = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if time.monotonic() > deadline_s:
-                raise RuntimeError("the floor did not start")
-            time.sleep(0.05)
+        wait_for_port(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGINT)
