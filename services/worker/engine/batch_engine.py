@@ -26,8 +26,10 @@ from services.worker.engine.base import (
     Progress,
     StopReason,
     StopSignal,
+    UpscaleRequest,
 )
 from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.enlarging import enlarge
 from services.worker.engine.model import Model
 from services.worker.engine.pictures import PictureDesk
 from services.worker.engine.run import Run
@@ -76,6 +78,19 @@ class BatchEngine:
             return await self._draw(self._models[request.base_model_slug], request, stop, on_progress)
         except asyncio.CancelledError:
             # Whoever waited is gone; the run leaves at its next step.
+            stop.set(StopReason.LOST)
+            raise
+
+    async def upscale(
+        self, request: UpscaleRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        """Enlarge one picture."""
+        model = self._models[request.base_model_slug]
+        try:
+            return await enlarge(
+                self._pictures.thread, request, model.upscaler, self._device, stop=stop, on_progress=on_progress
+            )
+        except asyncio.CancelledError:
             stop.set(StopReason.LOST)
             raise
 

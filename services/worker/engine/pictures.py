@@ -52,7 +52,7 @@ class PictureDesk:
     """Decodes and enlarges."""
 
     def __init__(self, prepare: Callable[[], None]) -> None:
-        self._thread = DeviceThread(prepare)
+        self.thread = DeviceThread(prepare)
         self._waiting: collections.deque[_Latents] = collections.deque()
 
     async def draw(self, model: Model, latents: Tensor, asked: Size, stop: StopSignal) -> Picture:
@@ -65,12 +65,12 @@ class PictureDesk:
         mine = _Latents(model, latents, asked, stop)
         mine.answer.set_running_or_notify_cancel()
         self._waiting.append(mine)
-        await self._thread.run(self._serve)
+        await self.thread.run(self._serve)
         return await asyncio.wrap_future(mine.answer)
 
     async def close(self) -> None:
         """End the thread after the work that waits."""
-        await self._thread.close()
+        await self.thread.close()
 
     @torch.inference_mode()
     def _serve(self) -> None:

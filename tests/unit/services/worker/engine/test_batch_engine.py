@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from safetensors.torch import load, load_file, save_file
 
 from services.worker.engine import schedulers
@@ -25,8 +26,10 @@ from services.worker.engine.base import (
     SchedulerUnknown,
     StopReason,
     StopSignal,
+    UpscaleRequest,
 )
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.upscaler import Enlargement
 from tests.support.tiny_models import UNET_MODULES, lora_file, tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -270,4 +273,44 @@ async def test_a_base_that_upscales_reaches_the_exact_size(directory):
     assert pixels.std() > 0
     small = await draw(engine, request_of(width_px=64, height_px=64))
     assert_same(small.rgb, stock_rgb(directory, request_of(width_px=64, height_px=64)))
+    await engine.close()
+
+
+def source(width=150, height=140):
+    return Image.effect_noise((width, height), 60).convert("RGB")
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+async def test_a_picture_is_enlarged_tile_by_tile(engine, scale):
+    image, steps = source(), []
+    request = UpscaleRequest("gen_2", "tiny", image.width, image.height, image.tobytes(), scale)
+    result = await engine.upscale(request, stop=StopSignal(), on_progress=steps.append)
+    assert (result.width_px, result.height_px) == (150 * scale, 140 * scale)
+    assert [(one.step, one.steps) for one in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    enlargement = Enlargement(image, scale, engine._models["tiny"].upscaler, torch.device("cpu"))
+    while enlargement.step < enlargement.steps:
+        enlargement.advance()
+    assert result.rgb == enlargement.image().tobytes()
+
+
+async def test_an_enlarging_that_is_stopped_ends_at_the_next_tile(engine):
+    image, stop, steps = source(), StopSignal(), []
+
+    def on_progress(progress):
+        steps.append(progress.step)
+        stop.set(StopReason.CANCELED)
+
+    request = UpscaleRequest("gen_2", "tiny", image.width, image.height, image.tobytes(), 4)
+    with pytest.raises(DrawStopped):
+        await engine.upscale(request, stop=stop, on_progress=on_progress)
+    assert steps == [1]
+
+
+async def test_without_an_upscaler_a_picture_is_enlarged_by_lanczos(directory):
+    engine = BatchEngine(threads=1)
+    await engine.open(BaseModelFiles("tiny", directory, "sd", 64))
+    image = source()
+    request = UpscaleRequest("gen_2", "tiny", image.width, image.height, image.tobytes(), 2)
+    result = await engine.upscale(request, stop=StopSignal(), on_progress=lambda _: None)
+    assert result.rgb == image.resize((300, 280), Image.Resampling.LANCZOS).tobytes()
     await engine.close()
