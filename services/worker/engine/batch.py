@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from services.worker.engine import schedulers
-from services.worker.engine.families.sd import denoising
 from services.worker.engine.lora_layers import LoraRows, Place, RowLora
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
@@ -65,9 +64,10 @@ class Batch:
         self.row_count = len(arranged.rows)
         self._lora_rows = LoraRows(model.layers, arranged.loras)
         self._latents = torch.cat([run.latents for run in self.runs])
-        self._text = torch.cat([self.runs[index].text[half : half + 1] for index, half in arranged.rows])
+        self._conditions = _conditions(arranged)
         self._text_views = model.text_attention.views(
-            torch.cat([_projected(self.runs[index], half) for index, half in arranged.rows]), self._text.shape[1]
+            torch.cat([_projected(self.runs[index], half) for index, half in arranged.rows]),
+            self._conditions["text"].shape[1],
         )
         device = self._latents.device
         position = {row: place for place, row in enumerate(arranged.rows)}
@@ -78,8 +78,6 @@ class Batch:
         self._unconditional = torch.tensor(unconditional, device=device)
         guidance = torch.tensor([run.guidance for run in self.runs], device=device, dtype=self._latents.dtype)
         self._guidance = guidance.view(-1, 1, 1, 1)
-        embeddings = [run.guidance_embedding for run in self.runs if run.guidance_embedding is not None]
-        self._guidance_rows = torch.cat(embeddings)[self._run_of_row] if embeddings else None
         self._remembers = any(run.table is not None and run.table.remembers for run in self.runs)
         self._has_euler = any(run.table is not None and run.table.is_euler for run in self.runs)
         self._predicted = torch.cat(
@@ -94,23 +92,26 @@ class Batch:
         timesteps = table[:, schedulers.TIMESTEP]
         if any(run.table is None for run in self.runs):
             scaled = self._scaled_alone(scaled)
-        output = denoising.forward(
+        output = self._model.family.denoising.forward(
             self._model.pipeline,
             scaled.index_select(0, self._run_of_row),
             timesteps.index_select(0, self._run_of_row),
-            self._text,
-            self._guidance_rows,
+            self._conditions,
         )
-        guided = denoising.guide(
-            output.index_select(0, self._unconditional), output.index_select(0, self._conditional), self._guidance
-        )
-        self._commit(guided, table)
+        self._commit(self._guided(output), table)
 
     def scatter(self) -> None:
         """Give every run its rows back, before other batches are made of them."""
         for index, run in enumerate(self.runs):
             run.latents = self._latents[index : index + 1]
             run.predicted = self._predicted[index : index + 1]
+
+    def _guided(self, output: Tensor) -> Tensor:
+        """Both passes combined; a run without an unconditional pass gives its conditional one twice."""
+        unconditional = output.index_select(0, self._unconditional)
+        conditional = output.index_select(0, self._conditional)
+        # Source: Ho and Salimans 2022 (arXiv 2207.12598), equation 6, in the stock pipeline's order of operations.
+        return unconditional + self._guidance * (conditional - unconditional)
 
     def _coefficients(self) -> Tensor:
         rows = np.zeros((len(self.runs), schedulers.COLUMN_COUNT), np.float32)
@@ -125,7 +126,7 @@ class Batch:
     def _scaled_alone(self, scaled: Tensor) -> Tensor:
         scaled = scaled.clone()
         for index, run in enumerate(self.runs):
-            if run.table is None:
+            if run.table is None and hasattr(run.scheduler, "scale_model_input"):
                 latents = self._latents[index : index + 1]
                 scaled[index : index + 1] = run.scheduler.scale_model_input(latents, run.scheduler.timesteps[run.step])
         return scaled
@@ -162,11 +163,19 @@ def _project_texts(model: Model, runs: Sequence[Run]) -> None:
         return
     arranged = arrange(runs)
     model.bind(None, LoraRows(model.layers, arranged.loras), None)
-    text = torch.cat([arranged.runs[index].text[half : half + 1] for index, half in arranged.rows])
-    projected = model.text_attention.project(text)
+    projected = model.text_attention.project(_conditions(arranged)["text"])
     position = {row: place for place, row in enumerate(arranged.rows)}
     for index, run in enumerate(arranged.runs):
         run.text_projected = torch.cat([projected[position[index, half]][None] for half in range(run.rows)])
+
+
+def _conditions(arranged: Arrangement) -> dict[str, Tensor]:
+    """What steers each row, row by row."""
+    runs, rows = arranged.runs, arranged.rows
+    return {
+        name: torch.cat([runs[index].conditions[name][half : half + 1] for index, half in rows])
+        for name in runs[0].conditions
+    }
 
 
 def _projected(run: Run, half: int) -> Tensor:

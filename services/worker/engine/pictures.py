@@ -17,7 +17,6 @@ from torch import Tensor
 from services.worker.engine import memory
 from services.worker.engine.base import NotFinite, OutOfMemory, StopSignal
 from services.worker.engine.device_thread import DeviceThread
-from services.worker.engine.families.sd import decoding
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
 from services.worker.engine.upscaler import to_asked_size
@@ -106,8 +105,8 @@ class PictureDesk:
 
     def _decoded(self, together: list[_Latents]) -> list[tuple[Image.Image | None, float]]:
         started_s = time.perf_counter()
-        pipeline = together[0].model.pipeline
-        images = decoding.decode(pipeline, torch.cat([one.latents for one in together]))
+        model = together[0].model
+        images = model.family.decoding.decode(model.pipeline, torch.cat([one.latents for one in together]))
         share_s = (time.perf_counter() - started_s) / len(together)
         return [(image, share_s) for image in images]
 

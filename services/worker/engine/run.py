@@ -12,6 +12,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from services.worker.engine.base import Progress, StopSignal
+from services.worker.engine.families.port import Conditions
 from services.worker.engine.lora_layers import RowLora
 from services.worker.engine.schedulers import Table
 
@@ -25,14 +26,13 @@ class Run:
     generator: torch.Generator
     latents: Tensor
     """(1, channels, height, width) on the device."""
-    text: Tensor
-    """(1 or 2, tokens, width): the conditional row, then the unconditional one where guided."""
+    conditions: Conditions
+    """Each (1 or 2, …): the conditional row, then the unconditional one where guided."""
     guidance: float
     table: Table | None
     scheduler: Any = None
     """The run's own scheduler, where there is no table."""
     lora: RowLora | None = None
-    guidance_embedding: Tensor | None = None
     step: int = 0
     predicted: Tensor | None = None
     """The picture that the step before predicted, for schedulers that remember it."""
@@ -47,7 +47,7 @@ class Run:
     @property
     def rows(self) -> int:
         """How many rows of a batch it takes."""
-        return int(self.text.shape[0])
+        return int(self.conditions["text"].shape[0])
 
     @property
     def steps(self) -> int:

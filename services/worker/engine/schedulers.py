@@ -9,6 +9,7 @@ read off the diffusers class itself, by stepping it on unit vectors: no formula 
 from __future__ import annotations
 
 import collections
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -43,27 +44,29 @@ COLUMN_COUNT: Final = 10
 #: The length of the unit vectors: a power of two, large beside the noise that is drawn over them.
 _UNIT: Final = 2.0**20
 _TABLES_KEPT: Final = 256
+_PLAIN: Final[Mapping[str, Any]] = {}
 
 
-def build(name: str, base_config: Any) -> Any:
+def build(name: str, base_config: Any, classes: Mapping[str, Any] = CLASSES) -> Any:
     """Make a fresh scheduler of this name with the noise schedule of `base_config`.
 
     Raises:
         SchedulerUnknown: if there is none of this name.
     """
-    if name not in CLASSES:
-        raise SchedulerUnknown(f"There is no scheduler '{name}'; there are {', '.join(CLASSES)}.")
-    return CLASSES[name].from_config(base_config)
+    if name not in classes:
+        raise SchedulerUnknown(f"There is no scheduler '{name}'; there are {', '.join(classes)}.")
+    return classes[name].from_config(base_config)
 
 
-def set_steps(scheduler: Any, name: str, steps: int) -> None:
-    """Lay out the timesteps.
+def set_steps(scheduler: Any, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN) -> None:
+    """Lay out the timesteps; `schedule` is what the base model's family adds to the number of steps.
 
     Raises:
         SchedulerUnknown: if the scheduler does not take that many steps.
     """
+    known = inspect.signature(scheduler.set_timesteps).parameters
     try:
-        scheduler.set_timesteps(steps)
+        scheduler.set_timesteps(steps, **{key: value for key, value in schedule.items() if key in known})
     except ValueError as problem:
         raise SchedulerUnknown(f"The scheduler '{name}' does not take {steps} steps: {problem}") from problem
 
@@ -94,22 +97,39 @@ class Table:
         return bool(self.coefficients[:, M].any())
 
 
+def start_scale(scheduler: Any) -> float:
+    """What the noise that a run starts from is multiplied by; schedulers of flows do not say."""
+    return float(getattr(scheduler, "init_noise_sigma", 1.0))
+
+
 class Tables:
     """Tables of one base model, each made once."""
 
-    def __init__(self, base_config: Any) -> None:
+    def __init__(self, base_config: Any, classes: Mapping[str, Any] = CLASSES) -> None:
         self._config = base_config
-        self._made: collections.OrderedDict[tuple[str, int], Table | None] = collections.OrderedDict()
+        self._classes = classes
+        self._made: collections.OrderedDict[tuple[object, ...], Table | None] = collections.OrderedDict()
 
-    def of(self, name: str, steps: int) -> Table | None:
+    def build(self, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN) -> Any:
+        """A scheduler for one run alone, its timesteps laid out.
+
+        Raises:
+            SchedulerUnknown: if there is no such scheduler, or it does not take that many steps.
+        """
+        scheduler = build(name, self._config, self._classes)
+        set_steps(scheduler, name, steps, schedule)
+        return scheduler
+
+    def of(self, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN) -> Table | None:
         """The table, or None where the steps are not linear and the run needs a scheduler of its own.
 
         Raises:
             SchedulerUnknown: if there is no such scheduler, or it does not take that many steps.
         """
-        key = (name, steps)
+        key = (name, steps, *sorted(schedule.items()))
         if key not in self._made:
-            self._made[key] = tabulate(name, self._config, steps)
+            scheduler = self.build(name, steps, schedule)
+            self._made[key] = tabulated(scheduler)
             if len(self._made) > _TABLES_KEPT:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -122,18 +142,21 @@ def is_linear(config: Mapping[str, Any]) -> bool:
 
 
 def tabulate(name: str, base_config: Any, steps: int) -> Table | None:
-    """Read the coefficients off the scheduler's class."""
-    scheduler = build(name, base_config)
+    """The table of a scheduler by its name."""
+    return Tables(base_config).of(name, steps)
+
+
+def tabulated(scheduler: Any) -> Table | None:
+    """Read the coefficients off a scheduler that is laid out; None where its steps are not linear."""
     if not is_linear(scheduler.config):
         return None
-    set_steps(scheduler, name, steps)
     coefficients = np.zeros((len(scheduler.timesteps), COLUMN_COUNT), np.float64)
     draws = []
     for index, timestep in enumerate(scheduler.timesteps):
         row, draws_noise = _PROBES.get(type(scheduler), _probe)(scheduler, timestep, index)
         coefficients[index] = row
         draws.append(draws_noise)
-    return Table(coefficients.astype(np.float32), tuple(draws), float(scheduler.init_noise_sigma))
+    return Table(coefficients.astype(np.float32), tuple(draws), start_scale(scheduler))
 
 
 def _probe(scheduler: Any, timestep: Tensor, index: int) -> tuple[list[float], bool]:
