@@ -1,7 +1,7 @@
 """A base model on the device, made ready to draw many runs at once: its pipeline, LoRA layers, adapters and tables.
 
-The denoiser belongs to the step loop's thread, the text encoders to the text thread, the autoencoder and the upscaler to
-the thread of pictures; no module is shared between two.
+The denoiser belongs to the step loop's thread, the text encoders to the text thread, autoencoder and upscaler to the
+thread of pictures; no module is shared between two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from services.worker.engine import noise, schedulers
+from services.worker.engine import hand_back, noise, schedulers, sources
 from services.worker.engine.adapters import Adapter, AdapterStore, activate
 from services.worker.engine.attention import TextAttention
 from services.worker.engine.base import (
@@ -24,12 +24,14 @@ from services.worker.engine.base import (
     BaseModelFiles,
     DrawRequest,
     Progress,
+    SourceImage,
     StopSignal,
 )
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions, Family
 from services.worker.engine.knee import knee, profile
 from services.worker.engine.lora_layers import LoraRows, install
+from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
 from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
@@ -76,33 +78,55 @@ class Model:
         adapters: Sequence[Adapter],
         stop: StopSignal,
         on_progress: Callable[[Progress], None],
+        source: sources.Encoded | None = None,
     ) -> Run:
         """Make the run of a request: its text encoded, its noise drawn. On the text thread."""
         size = self.drawn_size(request)
         schedule = self.family.latents.schedule(self.pipeline, size, request.steps)
-        table = self.tables.of(request.scheduler, request.steps, schedule)
-        scheduler = None
-        if table is None:
-            scheduler = self.tables.build(request.scheduler, request.steps, schedule)
+        begin = None if request.source is None else sources.first_step(request.source, request.steps)
+        table = self.tables.of(request.scheduler, request.steps, schedule, begin)
+        scheduler = OwnScheduler(
+            lambda: self.tables.build(request.scheduler, request.steps, schedule, begin),
+            begin or 0,
+            is_sole=table is None,
+        )
         generator = noise.generator_of(request.seed)
         shape = self.family.latents.shape(self.pipeline, size)
-        start_scale = table.start_scale if table is not None else schedulers.start_scale(scheduler)
-        start = noise.start(shape, generator, self.device, self.dtype, start_scale)
+        kept = None
+        if source is None or request.source is None:
+            start_scale = table.start_scale if table is not None else scheduler.start_scale
+            latents = noise.start(shape, generator, self.device, self.dtype, start_scale)
+        else:
+            like = (shape, self.device, self.dtype)
+            latents, kept = sources.start(source, request.source, scheduler, generator, like)
         asked = Asked(request.positive_prompt, request.negative_prompt, request.guidance, size)
         rows = self.family.text_encoding.rows(
             self.pipeline, asked, lambda prompt: self._text(prompt, adapters, request.adapters)
         )
-        return Run(
+        run = Run(
             stop=stop,
             on_progress=on_progress,
             generator=generator,
-            latents=start,
+            latents=latents,
             conditions={name: torch.cat([row[name] for row in rows]) for name in rows[0]},
             guidance=request.guidance,
             table=table,
             scheduler=scheduler,
+            organization_id=request.organization_id,
+            deadline_s=request.deadline_s,
+            kept=kept,
             lora=activate(self.family.denoiser, adapters, request.adapters),
         )
+        if request.resume is not None:
+            hand_back.restore(run, request.resume)
+        return run
+
+    def encode(self, source: SourceImage, size: Size) -> sources.Encoded:
+        """A picture that a run starts from, on the device. On the thread of pictures."""
+        vae = self.pipeline.vae
+        pixels = sources.pixels(source, size).to(device=self.device, dtype=vae.dtype)
+        mask = sources.mask(source, size, self.family.latents.shape(self.pipeline, size))
+        return sources.Encoded(vae.encode(pixels).latent_dist, vae.config.scaling_factor, mask)
 
     def drawn_size(self, request: DrawRequest) -> Size:
         """The size that a request is drawn at."""
