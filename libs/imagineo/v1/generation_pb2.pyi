@@ -116,6 +116,34 @@ SOURCE_KIND_VARIATION: SourceKind.ValueType  # 2
 """Another picture like it: image-to-image."""
 Global___SourceKind: _TypeAlias = SourceKind  # noqa: Y015
 
+class _Likeness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LikenessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Likeness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIKENESS_UNSPECIFIED: _Likeness.ValueType  # 0
+    """Not known: the picture is not drawn, or the first one is gone."""
+    LIKENESS_MATCH: _Likeness.ValueType  # 1
+    """Every pixel is the same."""
+    LIKENESS_NEAR: _Likeness.ValueType  # 2
+    """Nobody would see the difference: the peak signal-to-noise ratio is 40 dB or more."""
+    LIKENESS_DIFFERS: _Likeness.ValueType  # 3
+    """It is another picture."""
+
+class Likeness(_Likeness, metaclass=_LikenessEnumTypeWrapper):
+    """Likeness says how near a picture drawn again is to the first."""
+
+LIKENESS_UNSPECIFIED: Likeness.ValueType  # 0
+"""Not known: the picture is not drawn, or the first one is gone."""
+LIKENESS_MATCH: Likeness.ValueType  # 1
+"""Every pixel is the same."""
+LIKENESS_NEAR: Likeness.ValueType  # 2
+"""Nobody would see the difference: the peak signal-to-noise ratio is 40 dB or more."""
+LIKENESS_DIFFERS: Likeness.ValueType  # 3
+"""It is another picture."""
+Global___Likeness: _TypeAlias = Likeness  # noqa: Y015
+
 @_typing.final
 class LoraUse(_message.Message):
     """LoraUse is one LoRA with its strength in one run."""
@@ -411,6 +439,7 @@ class Generation(_message.Message):
     BATCH_ID_FIELD_NUMBER: _builtins.int
     WEBHOOK_URL_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is `gen_…`."""
     organization_id: _builtins.str
@@ -475,6 +504,10 @@ class Generation(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """metadata is the client's own, handed back untouched."""
 
+    @_builtins.property
+    def replay(self) -> Global___Replay:
+        """replay is set where it draws an earlier run again."""
+
     def __init__(
         self,
         *,
@@ -501,16 +534,59 @@ class Generation(_message.Message):
         batch_id: _builtins.str = ...,
         webhook_url: _builtins.str = ...,
         step: _builtins.int = ...,
+        replay: Global___Replay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "finished_at", b"finished_at", "image", b"image", "parameters", b"parameters", "queue_position", b"queue_position", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "finished_at", b"finished_at", "image", b"image", "parameters", b"parameters", "queue_position", b"queue_position", "replay", b"replay", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "batch_id", b"batch_id", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "step", b"step", "version", b"version", "waiting_for", b"waiting_for", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "batch_id", b"batch_id", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "replay", b"replay", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "step", b"step", "version", b"version", "waiting_for", b"waiting_for", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
     _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_position) -> _WhichOneofReturnType__queue_position | None: ...
 
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """Replay is an earlier run drawn again, and how that went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_SHA256_FIELD_NUMBER: _builtins.int
+    LIKENESS_FIELD_NUMBER: _builtins.int
+    PSNR_DB_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """run_id is the earlier run."""
+    pixels_sha256: _builtins.str
+    """pixels_sha256 is the earlier run's, as in Provenance."""
+    likeness: Global___Likeness.ValueType
+    """likeness is how near this run's picture is to it; set once it is completed."""
+    psnr_db: _builtins.float
+    """psnr_db is the peak signal-to-noise ratio of the two; absent where they match or it is not known."""
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """image is the earlier run's, as it was when this run was accepted."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        image: Global___Image | None = ...,
+        pixels_sha256: _builtins.str = ...,
+        likeness: Global___Likeness.ValueType = ...,
+        psnr_db: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db", "image", b"image", "psnr_db", b"psnr_db"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db", "image", b"image", "likeness", b"likeness", "pixels_sha256", b"pixels_sha256", "psnr_db", b"psnr_db", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__psnr_db: _TypeAlias = _typing.Literal["psnr_db"]  # noqa: Y015
+    _WhichOneofArgType__psnr_db: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psnr_db) -> _WhichOneofReturnType__psnr_db | None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
 
 @_typing.final
 class LoraProvenance(_message.Message):
