@@ -243,6 +243,54 @@ class AcceptResponse(_message.Message):
 Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
 
 @_typing.final
+class AcceptTogetherRequest(_message.Message):
+    """AcceptTogetherRequest is a list of submissions that belong together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBMISSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]:
+        """submissions are 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        submissions: _abc.Iterable[Global___Submission] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTogetherRequest: _TypeAlias = AcceptTogetherRequest  # noqa: Y015
+
+@_typing.final
+class AcceptTogetherResponse(_message.Message):
+    """AcceptTogetherResponse holds the answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTANCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acceptances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Acceptance]:
+        """acceptances answer the submissions, one for one, in their order; none is an error, all or none are replayed."""
+
+    def __init__(
+        self,
+        *,
+        acceptances: _abc.Iterable[Global___Acceptance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptances", b"acceptances"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTogetherResponse: _TypeAlias = AcceptTogetherResponse  # noqa: Y015
+
+@_typing.final
 class FindAcceptanceRequest(_message.Message):
     """FindAcceptanceRequest names an idempotency key."""
 
