@@ -90,7 +90,10 @@ def wire(
 def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     """The ASGI app: the routes inside their layers."""
     app: ASGIApp = router(parts, ROUTES)
-    app = BodyLimit(app, parts.settings.body_limit_bytes)
+    limits_bytes = {
+        (row.method, row.path): row.body_limit_bytes(parts.settings) for row in ROUTES if row.body_limit_bytes
+    }
+    app = BodyLimit(app, parts.settings.body_limit_bytes, limits_bytes)
     app = ErrorAnswers(app)
     app = AccessLog(app, metrics)
     return RequestId(app)
