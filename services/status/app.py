@@ -19,12 +19,14 @@ from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import event_pb2, generation_service_pb2, generation_service_pb2_grpc
 
 from services.status.announcer import Announcer
+from services.status.eraser import Eraser
 from services.status.metrics import StatusMetrics
 from services.status.outcomes import Outcomes
 from services.status.progress import ProgressBook
 from services.status.queues import Queues
 from services.status.reader import Reader
 from services.status.relay import Relay
+from services.status.repository.deletion import Deletion
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.expiry import Expiry
 from services.status.repository.listing import Listing
@@ -61,9 +63,10 @@ async def running(
         queues = Queues(workers)
         reader = Reader(listing, queues)
         watch = Watch(reader.many, reader.find, broker)
-        announcer = Announcer(dispatch, reader.many, broker, metrics)
+        announcer = Announcer(dispatch, reader.even_deleted, broker, metrics)
         transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=announcer.wake)
         progress = ProgressBook(runs, watch.changed)
+        eraser = Eraser(Deletion(database), transitions, blobs)
 
         for subject, handler in (
             (subjects.EVERY_CHANGE, watch.hear),
@@ -73,7 +76,7 @@ async def running(
             stack.push_async_callback((await broker.subscribe(subject, handler)).close)
 
         servicer = GenerationServicer(
-            Submissions(database), dispatch, listing, transitions, reader, watch, queues, metrics
+            Submissions(database), dispatch, listing, transitions, reader, watch, queues, eraser, metrics
         )
         server = RpcServer(settings.listen, metrics=rpc_metrics)
         server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
@@ -89,6 +92,7 @@ async def running(
             Retention(Expiry(database), blobs, settings.retention_days).run,
             Relay(dispatch, broker, metrics).run,
             announcer.run,
+            eraser.run,
             progress.run,
             watch.run,
         )

@@ -35,7 +35,10 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         attempts=row["attempt"],
         metadata=json.loads(row["metadata"]),
         version=row["version"],
+        step=row["step"],
     )
+    if job.HasField("replay"):
+        generation.replay.CopyFrom(job.replay)
     if row["error_code"]:
         generation.error.code, generation.error.message = row["error_code"], row["error_message"]
     if row["outcome"] is not None:
@@ -43,6 +46,9 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         generation.lora_reports.extend(outcome.lora_reports)
         if row["status"] == generation_pb2.STATUS_COMPLETED:
             generation.image.CopyFrom(outcome.image)
+            generation.step = job.parameters.steps
+            if outcome.HasField("replay"):
+                generation.replay.CopyFrom(outcome.replay)
     _tell_waiting(generation, before, job, queues)
     return generation
 

@@ -13,11 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors, page_token
 from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
+from imagineo.v1 import generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
 from services.status.admission import Answer, Candidate, check, replay
+from services.status.eraser import Eraser
 from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.queues import Queues
@@ -58,11 +60,12 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         reader: Reader,
         watch: Watch,
         queues: Queues,
+        eraser: Eraser,
         metrics: StatusMetrics | None,
     ) -> None:
         self._submissions, self._dispatch, self._listing = submissions, dispatch, listing
         self._transitions, self._reader, self._watch = transitions, reader, watch
-        self._queues, self._metrics = queues, metrics
+        self._queues, self._eraser, self._metrics = queues, eraser, metrics
         self._acceptances: Coalescer[Candidate, pb.Acceptance] = Coalescer(self._flush)
 
     async def Accept(self, request: pb.AcceptRequest, context: Any) -> pb.AcceptResponse:  # noqa: N802, ARG002
@@ -134,6 +137,21 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         if "\0" in request.run_id or await self._transitions.apply(word) is None:
             raise absent(request.run_id)
         return pb.CancelGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
+
+    async def DeleteGeneration(self, request: pb.DeleteGenerationRequest, context: Any) -> pb.DeleteGenerationResponse:  # noqa: N802, ARG002
+        """Erase a run for good."""
+        if not await self._eraser.delete(request.organization_id, request.run_id):
+            raise absent(request.run_id)
+        self._watch.changed(request.run_id)
+        return pb.DeleteGenerationResponse()
+
+    async def GetProvenance(self, request: pb.GetProvenanceRequest, context: Any) -> pb.GetProvenanceResponse:  # noqa: N802, ARG002
+        """Say how a picture came about."""
+        generation = await self._reader.one(request.organization_id, request.run_id)
+        if generation.status != generation_pb2.STATUS_COMPLETED:
+            raise errors.FailedPrecondition("The generation is not completed.", metadata={"run_id": request.run_id})
+        provenance = await self._reader.provenance(request.run_id)
+        return pb.GetProvenanceResponse(generation=generation, provenance=provenance)
 
     async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
         """Say where runs stand."""

@@ -80,8 +80,8 @@ class Runs:
             await self._save(connection, list(held.values()), now)
         return replies
 
-    async def save_progress(self, latest: Sequence[tuple[str, int, int]]) -> list[str]:
-        """Store (run_id, attempt, progress) where it is news; gives the runs that changed. May be lost in a crash."""
+    async def save_progress(self, latest: Sequence[tuple[str, int, int, int]]) -> list[str]:
+        """Store (run_id, attempt, progress, step) that are news; gives the runs that changed. A crash may lose it."""
         columns = [list(column) for column in zip(*latest, strict=True)]
         async with self._database.transaction() as connection:
             await connection.execute("SET LOCAL synchronous_commit = off")

@@ -28,7 +28,7 @@ ORDER BY base_model_slug, lane, run_id
 -- name: list_run_ids
 -- Index (organization_id, run_id), read backwards; run_ids are in the order of time.
 SELECT run_id FROM status.generations
-WHERE organization_id = $1 AND run_id < $2
+WHERE organization_id = $1 AND run_id < $2 AND deleted_at IS NULL
   AND ($3::int[] IS NULL OR status = ANY ($3::int[]))
   AND ($4::text IS NULL OR model_id = $4)
   AND ($5::timestamptz IS NULL OR created_at > $5)

@@ -57,10 +57,11 @@ WHERE o.organization_id = a.organization_id
 -- name: save_progress
 -- Never waits: a locked row gets the next word. HOT.
 WITH latest AS (
-    SELECT g.run_id, a.progress FROM unnest($1::text[], $2::int[], $3::int[]) AS a (run_id, attempt, progress)
+    SELECT g.run_id, a.progress, a.step
+    FROM unnest($1::text[], $2::int[], $3::int[], $4::int[]) AS a (run_id, attempt, progress, step)
     JOIN status.generations AS g USING (run_id)
     WHERE g.attempt = a.attempt AND g.status = 2 AND g.progress < a.progress
     FOR NO KEY UPDATE OF g SKIP LOCKED
 )
-UPDATE status.generations AS g SET progress = latest.progress, version = g.version + 1
+UPDATE status.generations AS g SET progress = latest.progress, step = latest.step, version = g.version + 1
 FROM latest WHERE g.run_id = latest.run_id RETURNING g.run_id
