@@ -29,7 +29,7 @@ from imagineo.v1 import generation_pb2 as imagineo_dot_v1_dot_generation__pb2
 from imagineo.v1 import job_pb2 as imagineo_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$imagineo/v1/generation_service.proto\x12\x0bimagineo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eimagineo/v1/error_reason.proto\x1a\x1cimagineo/v1/generation.proto\x1a\x15imagineo/v1/job.proto\"\x83\x02\n\nSubmission\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.imagineo.v1.Job\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x37\n\x08metadata\x18\x03 \x03(\x0b\x32%.imagineo.v1.Submission.MetadataEntry\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x13\n\x0b\x62ody_sha256\x18\x05 \x01(\x0c\x12\x19\n\x11queued_runs_limit\x18\x06 \x01(\x03\x12\x13\n\x0bwebhook_url\x18\x07 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\nAcceptance\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x18\n\x10\x65stimated_time_s\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x03\"=\n\rAcceptRequest\x12,\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Submission\">\n\x0e\x41\x63\x63\x65ptResponse\x12,\n\x0b\x61\x63\x63\x65ptances\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Acceptance\"E\n\x15\x41\x63\x63\x65ptTogetherRequest\x12,\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Submission\"F\n\x16\x41\x63\x63\x65ptTogetherResponse\x12,\n\x0b\x61\x63\x63\x65ptances\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Acceptance\"^\n\x15\x46indAcceptanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x13\n\x0b\x62ody_sha256\x18\x03 \x01(\x0c\"E\n\x16\x46indAcceptanceResponse\x12+\n\nacceptance\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Acceptance\"1\n\x16\x43ountUnfinishedRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"3\n\x17\x43ountUnfinishedResponse\x12\x18\n\x10unfinished_count\x18\x01 \x01(\x03\"3\n\x12\x45stimateRunRequest\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.imagineo.v1.Job\"/\n\x13\x45stimateRunResponse\x12\x18\n\x10\x65stimated_time_s\x18\x01 \x01(\x05\"4\n\tPublished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0fstream_sequence\x18\x02 \x01(\x03\"A\n\x14MarkPublishedRequest\x12)\n\tpublished\x18\x01 \x03(\x0b\x32\x16.imagineo.v1.Published\"\x17\n\x15MarkPublishedResponse\"?\n\x14GetGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"D\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"\xf8\x01\n\x16ListGenerationsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.imagineo.v1.Status\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x31\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x16WatchGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"B\n\x17\x43\x61ncelGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"B\n\x17\x44\x65leteGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"?\n\x14GetProvenanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"q\n\x15GetProvenanceResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\x12+\n\nprovenance\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.Provenance\"%\n\x12GetStatusesRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"\x9d\x01\n\x13GetStatusesResponse\x12@\n\x08statuses\x18\x01 \x03(\x0b\x32..imagineo.v1.GetStatusesResponse.StatusesEntry\x1a\x44\n\rStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0e\x32\x13.imagineo.v1.Status:\x02\x38\x01\"F\n\x0c\x43laimRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\xa6\x01\n\rClaimResponse\x12*\n\x07verdict\x18\x01 \x01(\x0e\x32\x19.imagineo.v1.ClaimVerdict\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"(\n\x05Lease\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"K\n\x12RenewLeasesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\"\n\x06leases\x18\x02 \x03(\x0b\x32\x12.imagineo.v1.Lease\"B\n\x13RenewLeasesResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0e\x32\x19.imagineo.v1.LeaseVerdict*\x93\x01\n\x0c\x43laimVerdict\x12\x1d\n\x19\x43LAIM_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43LAIM_VERDICT_GRANTED\x10\x01\x12\x16\n\x12\x43LAIM_VERDICT_HELD\x10\x02\x12\x16\n\x12\x43LAIM_VERDICT_OVER\x10\x03\x12\x19\n\x15\x43LAIM_VERDICT_UNKNOWN\x10\x04*w\n\x0cLeaseVerdict\x12\x1d\n\x19LEASE_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_VERDICT_KEPT\x10\x01\x12\x18\n\x14LEASE_VERDICT_CANCEL\x10\x02\x12\x16\n\x12LEASE_VERDICT_LOST\x10\x03\x32\xa8\n\n\x11GenerationService\x12\x41\n\x06\x41\x63\x63\x65pt\x12\x1a.imagineo.v1.AcceptRequest\x1a\x1b.imagineo.v1.AcceptResponse\x12Y\n\x0e\x41\x63\x63\x65ptTogether\x12\".imagineo.v1.AcceptTogetherRequest\x1a#.imagineo.v1.AcceptTogetherResponse\x12Y\n\x0e\x46indAcceptance\x12\".imagineo.v1.FindAcceptanceRequest\x1a#.imagineo.v1.FindAcceptanceResponse\x12\\\n\x0f\x43ountUnfinished\x12#.imagineo.v1.CountUnfinishedRequest\x1a$.imagineo.v1.CountUnfinishedResponse\x12P\n\x0b\x45stimateRun\x12\x1f.imagineo.v1.EstimateRunRequest\x1a .imagineo.v1.EstimateRunResponse\x12V\n\rMarkPublished\x12!.imagineo.v1.MarkPublishedRequest\x1a\".imagineo.v1.MarkPublishedResponse\x12V\n\rGetGeneration\x12!.imagineo.v1.GetGenerationRequest\x1a\".imagineo.v1.GetGenerationResponse\x12\\\n\x0fListGenerations\x12#.imagineo.v1.ListGenerationsRequest\x1a$.imagineo.v1.ListGenerationsResponse\x12^\n\x0fWatchGeneration\x12#.imagineo.v1.WatchGenerationRequest\x1a$.imagineo.v1.WatchGenerationResponse0\x01\x12_\n\x10\x43\x61ncelGeneration\x12$.imagineo.v1.CancelGenerationRequest\x1a%.imagineo.v1.CancelGenerationResponse\x12_\n\x10\x44\x65leteGeneration\x12$.imagineo.v1.DeleteGenerationRequest\x1a%.imagineo.v1.DeleteGenerationResponse\x12V\n\rGetProvenance\x12!.imagineo.v1.GetProvenanceRequest\x1a\".imagineo.v1.GetProvenanceResponse\x12P\n\x0bGetStatuses\x12\x1f.imagineo.v1.GetStatusesRequest\x1a .imagineo.v1.GetStatusesResponse\x12>\n\x05\x43laim\x12\x19.imagineo.v1.ClaimRequest\x1a\x1a.imagineo.v1.ClaimResponse\x12P\n\x0bRenewLeases\x12\x1f.imagineo.v1.RenewLeasesRequest\x1a .imagineo.v1.RenewLeasesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$imagineo/v1/generation_service.proto\x12\x0bimagineo.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eimagineo/v1/error_reason.proto\x1a\x1cimagineo/v1/generation.proto\x1a\x15imagineo/v1/job.proto\"\x83\x02\n\nSubmission\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.imagineo.v1.Job\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x37\n\x08metadata\x18\x03 \x03(\x0b\x32%.imagineo.v1.Submission.MetadataEntry\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x13\n\x0b\x62ody_sha256\x18\x05 \x01(\x0c\x12\x19\n\x11queued_runs_limit\x18\x06 \x01(\x03\x12\x13\n\x0bwebhook_url\x18\x07 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x7f\n\nAcceptance\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x18\n\x10\x65stimated_time_s\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x03\"=\n\rAcceptRequest\x12,\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Submission\">\n\x0e\x41\x63\x63\x65ptResponse\x12,\n\x0b\x61\x63\x63\x65ptances\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Acceptance\"E\n\x15\x41\x63\x63\x65ptTogetherRequest\x12,\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Submission\"F\n\x16\x41\x63\x63\x65ptTogetherResponse\x12,\n\x0b\x61\x63\x63\x65ptances\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Acceptance\"^\n\x15\x46indAcceptanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x13\n\x0b\x62ody_sha256\x18\x03 \x01(\x0c\"E\n\x16\x46indAcceptanceResponse\x12+\n\nacceptance\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Acceptance\"1\n\x16\x43ountUnfinishedRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"3\n\x17\x43ountUnfinishedResponse\x12\x18\n\x10unfinished_count\x18\x01 \x01(\x03\"3\n\x12\x45stimateRunRequest\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.imagineo.v1.Job\"/\n\x13\x45stimateRunResponse\x12\x18\n\x10\x65stimated_time_s\x18\x01 \x01(\x05\"4\n\tPublished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0fstream_sequence\x18\x02 \x01(\x03\"A\n\x14MarkPublishedRequest\x12)\n\tpublished\x18\x01 \x03(\x0b\x32\x16.imagineo.v1.Published\"\x17\n\x15MarkPublishedResponse\"?\n\x14GetGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"D\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"\x8a\x02\n\x16ListGenerationsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.imagineo.v1.Status\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x31\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x62\x61tch_id\x18\x08 \x01(\t\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x16WatchGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"B\n\x17\x43\x61ncelGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\"B\n\x17\x44\x65leteGenerationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"?\n\x14GetProvenanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"q\n\x15GetProvenanceResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.imagineo.v1.Generation\x12+\n\nprovenance\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.Provenance\"%\n\x12GetStatusesRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"\x9d\x01\n\x13GetStatusesResponse\x12@\n\x08statuses\x18\x01 \x03(\x0b\x32..imagineo.v1.GetStatusesResponse.StatusesEntry\x1a\x44\n\rStatusesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0e\x32\x13.imagineo.v1.Status:\x02\x38\x01\"F\n\x0c\x43laimRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\xa6\x01\n\rClaimResponse\x12*\n\x07verdict\x18\x01 \x01(\x0e\x32\x19.imagineo.v1.ClaimVerdict\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"(\n\x05Lease\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"K\n\x12RenewLeasesRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\"\n\x06leases\x18\x02 \x03(\x0b\x32\x12.imagineo.v1.Lease\"B\n\x13RenewLeasesResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0e\x32\x19.imagineo.v1.LeaseVerdict*\x93\x01\n\x0c\x43laimVerdict\x12\x1d\n\x19\x43LAIM_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43LAIM_VERDICT_GRANTED\x10\x01\x12\x16\n\x12\x43LAIM_VERDICT_HELD\x10\x02\x12\x16\n\x12\x43LAIM_VERDICT_OVER\x10\x03\x12\x19\n\x15\x43LAIM_VERDICT_UNKNOWN\x10\x04*w\n\x0cLeaseVerdict\x12\x1d\n\x19LEASE_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12LEASE_VERDICT_KEPT\x10\x01\x12\x18\n\x14LEASE_VERDICT_CANCEL\x10\x02\x12\x16\n\x12LEASE_VERDICT_LOST\x10\x03\x32\xa8\n\n\x11GenerationService\x12\x41\n\x06\x41\x63\x63\x65pt\x12\x1a.imagineo.v1.AcceptRequest\x1a\x1b.imagineo.v1.AcceptResponse\x12Y\n\x0e\x41\x63\x63\x65ptTogether\x12\".imagineo.v1.AcceptTogetherRequest\x1a#.imagineo.v1.AcceptTogetherResponse\x12Y\n\x0e\x46indAcceptance\x12\".imagineo.v1.FindAcceptanceRequest\x1a#.imagineo.v1.FindAcceptanceResponse\x12\\\n\x0f\x43ountUnfinished\x12#.imagineo.v1.CountUnfinishedRequest\x1a$.imagineo.v1.CountUnfinishedResponse\x12P\n\x0b\x45stimateRun\x12\x1f.imagineo.v1.EstimateRunRequest\x1a .imagineo.v1.EstimateRunResponse\x12V\n\rMarkPublished\x12!.imagineo.v1.MarkPublishedRequest\x1a\".imagineo.v1.MarkPublishedResponse\x12V\n\rGetGeneration\x12!.imagineo.v1.GetGenerationRequest\x1a\".imagineo.v1.GetGenerationResponse\x12\\\n\x0fListGenerations\x12#.imagineo.v1.ListGenerationsRequest\x1a$.imagineo.v1.ListGenerationsResponse\x12^\n\x0fWatchGeneration\x12#.imagineo.v1.WatchGenerationRequest\x1a$.imagineo.v1.WatchGenerationResponse0\x01\x12_\n\x10\x43\x61ncelGeneration\x12$.imagineo.v1.CancelGenerationRequest\x1a%.imagineo.v1.CancelGenerationResponse\x12_\n\x10\x44\x65leteGeneration\x12$.imagineo.v1.DeleteGenerationRequest\x1a%.imagineo.v1.DeleteGenerationResponse\x12V\n\rGetProvenance\x12!.imagineo.v1.GetProvenanceRequest\x1a\".imagineo.v1.GetProvenanceResponse\x12P\n\x0bGetStatuses\x12\x1f.imagineo.v1.GetStatusesRequest\x1a .imagineo.v1.GetStatusesResponse\x12>\n\x05\x43laim\x12\x19.imagineo.v1.ClaimRequest\x1a\x1a.imagineo.v1.ClaimResponse\x12P\n\x0bRenewLeases\x12\x1f.imagineo.v1.RenewLeasesRequest\x1a .imagineo.v1.RenewLeasesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMISSION_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._loaded_options = None
   _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._serialized_options = b'8\001'
-  _globals['_CLAIMVERDICT']._serialized_start=3051
-  _globals['_CLAIMVERDICT']._serialized_end=3198
-  _globals['_LEASEVERDICT']._serialized_start=3200
-  _globals['_LEASEVERDICT']._serialized_end=3319
+  _globals['_CLAIMVERDICT']._serialized_start=3069
+  _globals['_CLAIMVERDICT']._serialized_end=3216
+  _globals['_LEASEVERDICT']._serialized_start=3218
+  _globals['_LEASEVERDICT']._serialized_end=3337
   _globals['_SUBMISSION']._serialized_start=204
   _globals['_SUBMISSION']._serialized_end=463
   _globals['_SUBMISSION_METADATAENTRY']._serialized_start=416
@@ -81,41 +81,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETGENERATIONRESPONSE']._serialized_start=1448
   _globals['_GETGENERATIONRESPONSE']._serialized_end=1516
   _globals['_LISTGENERATIONSREQUEST']._serialized_start=1519
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1767
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1769
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1865
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1867
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1932
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1934
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=2004
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2006
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2072
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=2074
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=2145
-  _globals['_DELETEGENERATIONREQUEST']._serialized_start=2147
-  _globals['_DELETEGENERATIONREQUEST']._serialized_end=2213
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=2215
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=2241
-  _globals['_GETPROVENANCEREQUEST']._serialized_start=2243
-  _globals['_GETPROVENANCEREQUEST']._serialized_end=2306
-  _globals['_GETPROVENANCERESPONSE']._serialized_start=2308
-  _globals['_GETPROVENANCERESPONSE']._serialized_end=2421
-  _globals['_GETSTATUSESREQUEST']._serialized_start=2423
-  _globals['_GETSTATUSESREQUEST']._serialized_end=2460
-  _globals['_GETSTATUSESRESPONSE']._serialized_start=2463
-  _globals['_GETSTATUSESRESPONSE']._serialized_end=2620
-  _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._serialized_start=2552
-  _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._serialized_end=2620
-  _globals['_CLAIMREQUEST']._serialized_start=2622
-  _globals['_CLAIMREQUEST']._serialized_end=2692
-  _globals['_CLAIMRESPONSE']._serialized_start=2695
-  _globals['_CLAIMRESPONSE']._serialized_end=2861
-  _globals['_LEASE']._serialized_start=2863
-  _globals['_LEASE']._serialized_end=2903
-  _globals['_RENEWLEASESREQUEST']._serialized_start=2905
-  _globals['_RENEWLEASESREQUEST']._serialized_end=2980
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=2982
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=3048
-  _globals['_GENERATIONSERVICE']._serialized_start=3322
-  _globals['_GENERATIONSERVICE']._serialized_end=4642
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1785
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1787
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1883
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1885
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1950
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1952
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=2022
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2024
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2090
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=2092
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=2163
+  _globals['_DELETEGENERATIONREQUEST']._serialized_start=2165
+  _globals['_DELETEGENERATIONREQUEST']._serialized_end=2231
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=2233
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=2259
+  _globals['_GETPROVENANCEREQUEST']._serialized_start=2261
+  _globals['_GETPROVENANCEREQUEST']._serialized_end=2324
+  _globals['_GETPROVENANCERESPONSE']._serialized_start=2326
+  _globals['_GETPROVENANCERESPONSE']._serialized_end=2439
+  _globals['_GETSTATUSESREQUEST']._serialized_start=2441
+  _globals['_GETSTATUSESREQUEST']._serialized_end=2478
+  _globals['_GETSTATUSESRESPONSE']._serialized_start=2481
+  _globals['_GETSTATUSESRESPONSE']._serialized_end=2638
+  _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._serialized_start=2570
+  _globals['_GETSTATUSESRESPONSE_STATUSESENTRY']._serialized_end=2638
+  _globals['_CLAIMREQUEST']._serialized_start=2640
+  _globals['_CLAIMREQUEST']._serialized_end=2710
+  _globals['_CLAIMRESPONSE']._serialized_start=2713
+  _globals['_CLAIMRESPONSE']._serialized_end=2879
+  _globals['_LEASE']._serialized_start=2881
+  _globals['_LEASE']._serialized_end=2921
+  _globals['_RENEWLEASESREQUEST']._serialized_start=2923
+  _globals['_RENEWLEASESREQUEST']._serialized_end=2998
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=3000
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=3066
+  _globals['_GENERATIONSERVICE']._serialized_start=3340
+  _globals['_GENERATIONSERVICE']._serialized_end=4660
 # @@protoc_insertion_point(module_scope)
