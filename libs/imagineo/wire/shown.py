@@ -27,6 +27,12 @@ FORMAT_WORDS: Final[dict[generation_pb2.OutputFormat.ValueType, str]] = {
     generation_pb2.OUTPUT_FORMAT_JPEG: "jpeg",
 }
 
+LIKENESS_WORDS: Final[dict[generation_pb2.Likeness.ValueType, str]] = {
+    generation_pb2.LIKENESS_MATCH: "match",
+    generation_pb2.LIKENESS_NEAR: "near",
+    generation_pb2.LIKENESS_DIFFERS: "differs",
+}
+
 
 def moment(stamp: Timestamp) -> str:
     """RFC 3339 in UTC, with milliseconds where there are any."""
@@ -49,6 +55,7 @@ def generation(run: generation_pb2.Generation, public_url: str, signer: UrlSigne
         "run_id": run.run_id,
         "status": STATUS_WORDS[run.status],
         "progress": run.progress,
+        "step": run.step,
         "image_url": image_url,
         "image_url_expires_at": image_url_expires_at,
         "seed": parameters.seed,
@@ -66,6 +73,7 @@ def generation(run: generation_pb2.Generation, public_url: str, signer: UrlSigne
         "error": {"code": run.error.code, "message": run.error.message} if run.HasField("error") else None,
         "image": _image(run.image) if run.HasField("image") else None,
         "source": None,
+        "replay": _replay(run.replay) if run.HasField("replay") else None,
         "batch_id": None,
         "metadata": dict(run.metadata),
         "urls": urls(public_url, run.run_id),
@@ -120,6 +128,14 @@ def body_of(parameters: generation_pb2.Parameters) -> dict[str, Any]:
         "seed": parameters.seed,
         "scheduler": parameters.scheduler,
         "output_format": FORMAT_WORDS[parameters.output_format],
+    }
+
+
+def _replay(replay: generation_pb2.Replay) -> dict[str, Any]:
+    return {
+        "run_id": replay.run_id,
+        "result": LIKENESS_WORDS.get(replay.likeness),
+        "psnr_db": round(replay.psnr_db, 2) if replay.HasField("psnr_db") else None,
     }
 
 
