@@ -35,6 +35,7 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         attempts=row["attempt"],
         metadata=json.loads(row["metadata"]),
         version=row["version"],
+        webhook_url=row["webhook_url"],
         step=row["step"],
     )
     if job.HasField("replay"):

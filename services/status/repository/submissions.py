@@ -97,6 +97,7 @@ def _row(candidate: Candidate) -> tuple[Any, ...]:
         job.parameters.seed,
         job.SerializeToString(),
         json.dumps(dict(submission.metadata)),
+        submission.webhook_url,
     )
 
 

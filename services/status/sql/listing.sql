@@ -1,6 +1,6 @@
 -- name: get_runs
 -- By primary key.
-SELECT g.*, s.key_id, s.job, s.metadata, u.base_model_slug, u.lane
+SELECT g.*, s.key_id, s.job, s.metadata, s.webhook_url, u.base_model_slug, u.lane
 FROM status.generations AS g JOIN status.submissions AS s USING (run_id) LEFT JOIN status.unfinished AS u USING (run_id)
 WHERE g.run_id = ANY ($1::text[])
 
