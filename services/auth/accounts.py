@@ -19,6 +19,8 @@ class Permission(enum.StrEnum):
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     USAGE_READ = "usage:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

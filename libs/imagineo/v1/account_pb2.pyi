@@ -70,6 +70,10 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     """`keys:write`: create and revoke keys."""
     PERMISSION_USAGE_READ: _Permission.ValueType  # 7
     """`usage:read`: read limits and usage."""
+    PERMISSION_WEBHOOKS_READ: _Permission.ValueType  # 8
+    """`webhooks:read`: list webhook endpoints and their deliveries."""
+    PERMISSION_WEBHOOKS_WRITE: _Permission.ValueType  # 9
+    """`webhooks:write`: create, change and delete webhook endpoints, send a delivery again."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
     """Permission is what a call needs and a key's scope grants."""
@@ -90,6 +94,10 @@ PERMISSION_KEYS_WRITE: Permission.ValueType  # 6
 """`keys:write`: create and revoke keys."""
 PERMISSION_USAGE_READ: Permission.ValueType  # 7
 """`usage:read`: read limits and usage."""
+PERMISSION_WEBHOOKS_READ: Permission.ValueType  # 8
+"""`webhooks:read`: list webhook endpoints and their deliveries."""
+PERMISSION_WEBHOOKS_WRITE: Permission.ValueType  # 9
+"""`webhooks:write`: create, change and delete webhook endpoints, send a delivery again."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 @_typing.final
@@ -238,12 +246,15 @@ class Principal(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns everything the request makes."""
     key_id: _builtins.str
     """key_id is the key that was used."""
     plan: Global___Plan.ValueType
     """plan is the organization's."""
+    omit_provenance: _builtins.bool
+    """omit_provenance is true where the organization keeps parameters out of its image files."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """limits are the organization's."""
@@ -255,10 +266,11 @@ class Principal(_message.Message):
         key_id: _builtins.str = ...,
         plan: Global___Plan.ValueType = ...,
         limits: Global___Limits | None = ...,
+        omit_provenance: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "limits", b"limits", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "limits", b"limits", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

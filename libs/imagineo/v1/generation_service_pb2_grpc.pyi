@@ -63,6 +63,14 @@ class GenerationServiceStub:
     """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
     is answered as it is. NOT_FOUND as above.
     """
+    DeleteGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]
+    """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+    and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+    """
+    GetProvenance: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetProvenanceRequest, _generation_service_pb2.GetProvenanceResponse]
+    """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+    above.
+    """
     GetStatuses: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
     Claim: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ClaimRequest, _generation_service_pb2.ClaimResponse]
@@ -106,6 +114,14 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
     """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
     is answered as it is. NOT_FOUND as above.
+    """
+    DeleteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]  # type: ignore[assignment]
+    """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+    and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+    """
+    GetProvenance: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetProvenanceRequest, _generation_service_pb2.GetProvenanceResponse]  # type: ignore[assignment]
+    """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+    above.
     """
     GetStatuses: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]  # type: ignore[assignment]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
@@ -201,6 +217,26 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_service_pb2.CancelGenerationResponse, _abc.Awaitable[_generation_service_pb2.CancelGenerationResponse]]:
         """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
         is answered as it is. NOT_FOUND as above.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGeneration(
+        self,
+        request: _generation_service_pb2.DeleteGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.DeleteGenerationResponse, _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]]:
+        """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+        and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProvenance(
+        self,
+        request: _generation_service_pb2.GetProvenanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.GetProvenanceResponse, _abc.Awaitable[_generation_service_pb2.GetProvenanceResponse]]:
+        """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+        above.
         """
 
     @_abc_1.abstractmethod
