@@ -28,8 +28,8 @@ from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
 from services.worker.engine.base import BaseModelBroken, Engine
+from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
-from services.worker.engine.diffusers_engine import DiffusersEngine
 from services.worker.intake import Intake
 from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
@@ -133,6 +133,7 @@ class Worker:
         try:
             base = await self.bases.fetch(listed)
             await self._engine.open(base)
+            self.intake.grow(self._engine.slots)
             await self.intake.add(base.slug)
             log.info("drawing with %s", base.slug)
         except BaseModelBroken as problem:
@@ -150,7 +151,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     status, catalog = connect(settings.status_address), connect(settings.catalog_address)
     broker = await JetStreamBroker.connect(settings.nats_url, name=f"worker {settings.worker_id}")
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
-    engine = DiffusersEngine(threads=settings.threads, device=settings.device)
+    engine = BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)
     worker = Worker(
         settings,
         broker=broker,

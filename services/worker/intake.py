@@ -30,6 +30,7 @@ class Intake:
     def __init__(self, broker: Broker, lifecycle: Lifecycle, *, slots: int, poll_s: float = POLL_S) -> None:
         self._broker = broker
         self._lifecycle = lifecycle
+        self._slot_count = slots
         self._slots = asyncio.Semaphore(slots)
         self._poll_s = poll_s
         self._scheduler = StrideScheduler()
@@ -47,6 +48,12 @@ class Intake:
         self.base_model_slugs.append(base_model_slug)
         self._listeners.append(asyncio.create_task(self._listen(base_model_slug), name=f"wakeups {base_model_slug}"))
         self._wake.set()
+
+    def grow(self, slots: int) -> None:
+        """Take up to `slots` runs at once from now on, where that is more than before."""
+        for _ in range(slots - self._slot_count):
+            self._slots.release()
+        self._slot_count = max(slots, self._slot_count)
 
     async def pull(self) -> None:
         """Pull until cancelled; a cancelled pull starts no run, those begun go on. It may be called again."""

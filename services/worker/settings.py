@@ -25,6 +25,8 @@ class Settings:
     device: str = "auto"
     #: How much disk the LoRA files may take.
     adapter_cache_bytes: int = 8 << 30
+    #: How much of the device's memory the LoRAs may take that no run uses just now.
+    adapter_memory_bytes: int = 2 << 30
     #: How long a run may still take once the worker is asked to end; the place's grace period must be longer.
     drain_s: float = 20.0
     listen: str = "127.0.0.1:0"
@@ -35,8 +37,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise ValueError("THREADS must be at least 1")
-        if self.drain_s < 0 or self.adapter_cache_bytes < 0:
-            raise ValueError("DRAIN_S and ADAPTER_CACHE_BYTES cannot be negative")
+        if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:
+            raise ValueError("DRAIN_S, ADAPTER_CACHE_BYTES and ADAPTER_MEMORY_BYTES cannot be negative")
 
     @property
     def cache_path(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import end_to_end, http_server, memory, streams, submit
+from tests.bench import end_to_end, engine, http_server, memory, streams, submit
 from tests.bench.report import Report
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "memory": memory.run,
     "http_server": http_server.run,
     "streams": streams.run,
+    "engine": engine.run,
 }
 
 

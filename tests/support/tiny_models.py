@@ -145,6 +145,33 @@ def lora_file(
     return path
 
 
+#: Modules beyond attention that a LoRA may have: (fan in, outputs, side of the kernel).
+CONVOLUTIONS = {
+    "conv_in": (4, 16, 3),
+    "conv_out": (16, 4, 3),
+    "down_blocks.0.downsamplers.0.conv": (16, 16, 3),
+    "mid_block.resnets.0.conv1": (32, 32, 3),
+    "down_blocks.0.attentions.0.proj_in": (16, 16, 1),
+    "mid_block.resnets.0.time_emb_proj": (64, 32, 0),
+    "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj": (32, 256, 0),
+}
+
+
+def conv_lora_file(path: Path, *, seed: int = 1, rank: int = 4, settings: dict | None = None) -> Path:
+    """Write a LoRA of convolutions and a few linear layers; `settings` are the ones that peft trained it with."""
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for module, (inputs, outputs, side) in CONVOLUTIONS.items():
+        kernel = (side, side) if side else ()
+        ones = (1, 1) if side else ()
+        stem = f"unet.{module}"
+        tensors[f"{stem}.lora_A.weight"] = torch.randn(rank, inputs, *kernel, generator=draw) * 0.1
+        tensors[f"{stem}.lora_B.weight"] = torch.randn(outputs, rank, *ones, generator=draw) * 0.1
+    metadata = {"lora_adapter_metadata": json.dumps(settings)} if settings else None
+    save_file(tensors, path, metadata)
+    return path
+
+
 def _keys(naming: str, part: str, module: str) -> tuple[str, str, str]:
     text = part == "text_encoder"
     if naming == "peft":

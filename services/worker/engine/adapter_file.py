@@ -2,11 +2,14 @@
 
 Namings: `diffusers` (`unet.….lora.down.weight`, the older `….processor.to_q_lora.down.weight`), `peft`
 (`unet.….lora_A.weight`, `base_model.model.….lora_A.weight`) and `kohya` (`lora_unet_…lora_down.weight` with `.alpha`).
-What no layer of the base model takes is counted, never loaded.
+What no layer of the base model takes is counted, never loaded. A file may carry the settings that peft trained it with
+(`lora_adapter_metadata`): they decide the scales then, rank-stabilised ones included, as in the stock loader.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +21,12 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from services.worker.engine.base import AdapterIncompatible
+from services.worker.engine.lora_layers import RANK_BUCKETS
 
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_TENSORS: Final = 5_000
-_MAX_RANK: Final = 256
+_MAX_RANK: Final = RANK_BUCKETS[-1]
+_METADATA_KEY: Final = "lora_adapter_metadata"
 _DTYPES: Final = frozenset({torch.float16, torch.bfloat16, torch.float32})
 _SUFFIX: Final = re.compile(
     r"(?P<module>.+?)(?:\.|_)(?:lora_linear_layer\.|lora\.|lora_)?"
@@ -36,7 +41,8 @@ class LoraLayer:
 
     down: Tensor
     up: Tensor
-    alpha: float | None
+    scale: float
+    """What the product of the two is multiplied by: alpha / rank, or 1 where the file tells no alpha."""
 
     @property
     def rank(self) -> int:
@@ -54,17 +60,16 @@ class LoraLayers:
     ignored_keys: int = 0
 
 
-def read_layers(path: Path, unet: nn.Module, text_encoder: nn.Module | None) -> LoraLayers:
-    """Read and match a file.
+def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
+    """Read a file and match it with the modules of the parts `unet` and `text_encoder`.
 
     Raises:
         AdapterIncompatible: if it is not a sound safetensors file, or holds nothing that the base model takes.
     """
-    tensors = _read(path)
+    tensors, settings = _read(path)
     unsupported = next((key for key in tensors if any(word in key for word in _UNSUPPORTED)), None)
     if unsupported:
         raise AdapterIncompatible(f"The LoRA is of a kind that is not supported (its tensor '{unsupported[:100]}').")
-    names = {"unet": _Names(unet), "text_encoder": _Names(text_encoder)}
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     alphas: dict[tuple[str, str], float] = {}
     used: dict[tuple[str, str], int] = {}
@@ -81,15 +86,52 @@ def read_layers(path: Path, unet: nn.Module, text_encoder: nn.Module | None) -> 
     layers: dict[str, dict[str, LoraLayer]] = {"unet": {}, "text_encoder": {}}
     matched = 0
     for (part, module), pair in halves.items():
-        layer = _layer(names[part].modules[module], module, pair, alphas.get((part, module)))
-        layers[part][module] = layer
+        down, up = _matrices(names[part].modules[module], module, pair)
+        alpha = alphas.get((part, module))
+        if part in settings:
+            scale = settings[part].scale(module, down.shape[0])
+        else:
+            scale = 1.0 if alpha is None else alpha / down.shape[0]
+        layers[part][module] = LoraLayer(down, up, scale)
         matched += used[part, module]
     if not matched:
         raise AdapterIncompatible("None of the LoRA's tensors fits the base model.")
     return LoraLayers(layers["unet"], layers["text_encoder"], matched, len(tensors) - matched)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What peft trained one part with."""
+
+    alpha: float
+    alphas: Mapping[str, float]
+    is_rank_stabilized: bool
+
+    def scale(self, module: str, rank: int) -> float:
+        # Source: peft's get_pattern_key; the rank-stabilised scale is Kalajdzievski 2023 (arXiv 2312.03732).
+        found = (alpha for name, alpha in self.alphas.items() if re.match(rf"(.*\.)?({name})$", module))
+        alpha = next(found, self.alpha)
+        return alpha / (math.sqrt(rank) if self.is_rank_stabilized else rank)
+
+
+def _settings(content: bytes, header_bytes: int) -> dict[str, _Settings]:
+    written = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {}).get(_METADATA_KEY)
+    if written is None:
+        return {}
+    flat = json.loads(written)
+    found: dict[str, _Settings] = {}
+    for part in ("unet", "text_encoder"):
+        of_part = {key.removeprefix(f"{part}."): value for key, value in flat.items() if key.startswith(f"{part}.")}
+        if of_part.get("use_dora"):
+            raise ValueError("it is a DoRA, which is not supported")
+        if "lora_alpha" in of_part:
+            patterns = {str(name): float(alpha) for name, alpha in (of_part.get("alpha_pattern") or {}).items()}
+            stabilized = bool(of_part.get("use_rslora"))
+            found[part] = _Settings(float(of_part["lora_alpha"]), patterns, stabilized)
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, _Settings]]:
     try:
         # Read whole, not mapped: a mapped file that shrinks kills the process, and pages in on the step loop.
         content = path.read_bytes()
@@ -97,6 +139,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if not 2 <= header_bytes <= _MAX_HEADER_BYTES:
             raise ValueError("its header is not of 2 bytes to 1 MiB")  # noqa: TRY301 - told as the parser's errors are
         tensors = load(content)
+        settings = _settings(content, header_bytes)
     except Exception as problem:
         raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
     if len(tensors) > _MAX_TENSORS:
@@ -104,21 +147,21 @@ def _read(path: Path) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
         if not key.endswith("alpha") and (tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all())):
             raise AdapterIncompatible(f"The LoRA's tensor '{key[:100]}' is not of finite 16- or 32-bit floats.")
-    return tensors
+    return tensors, settings
 
 
-class _Names:
+class ModuleNames:
     """The modules of one part of a base model, found by their name or by kohya's spelling of it."""
 
     def __init__(self, model: nn.Module | None) -> None:
         self.modules: dict[str, nn.Module] = {}
         for name, module in model.named_modules() if model is not None else ():
-            base = getattr(module, "base_layer", module)
-            if isinstance(base, nn.Linear | nn.Conv2d) and not _inside_lora(name):
-                self.modules[name.removesuffix(".base_layer")] = base
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                self.modules[name] = module
         self._flat = {name.replace(".", "_"): name for name in self.modules}
 
     def find(self, name: str) -> str | None:
+        """The module's name as the base model has it."""
         # Text encoders carry or drop the outer `text_model`, by the version that wrote the file.
         for candidate in (name, name.removeprefix("text_model."), f"text_model.{name}"):
             if candidate in self.modules:
@@ -130,11 +173,7 @@ class _Names:
         return None
 
 
-def _inside_lora(name: str) -> bool:
-    return ".lora_A." in name or ".lora_B." in name
-
-
-def _locate(key: str, names: Mapping[str, _Names]) -> tuple[str, str, str] | None:
+def _locate(key: str, names: Mapping[str, ModuleNames]) -> tuple[str, str, str] | None:
     """Which part, module and half a key names: half is `down`, `up` or `alpha`."""
     if key.endswith(".alpha"):
         stem, half = key.removesuffix(".alpha"), "alpha"
@@ -179,7 +218,7 @@ def _spellings(module: str) -> list[str]:
     return [module, old, *renamed]
 
 
-def _layer(base: nn.Module, module: str, pair: Mapping[str, Tensor], alpha: float | None) -> LoraLayer:
+def _matrices(base: nn.Module, module: str, pair: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if set(pair) != {"down", "up"}:
         raise AdapterIncompatible(f"The LoRA has only one of the two matrices of '{module[:100]}'.")
     down, up = _as_dimensions_of(base, pair["down"]), _as_dimensions_of(base, pair["up"])
@@ -196,7 +235,7 @@ def _layer(base: nn.Module, module: str, pair: Mapping[str, Tensor], alpha: floa
         )
     if not 1 <= rank <= _MAX_RANK:
         raise AdapterIncompatible(f"The LoRA's rank at '{module[:100]}' is {rank}; it may be 1 to {_MAX_RANK}.")
-    return LoraLayer(down, up, alpha)
+    return down, up
 
 
 def _as_dimensions_of(base: nn.Module, matrix: Tensor) -> Tensor:

@@ -1,135 +1,166 @@
-"""The LoRAs inside one pipeline: loaded beside the base weights, never fused into them, a few kept warm.
+"""LoRA files in memory, in the layout that the layers compute with: loaded once however many wait, bounded by bytes.
 
-A run activates its own with its weights; all others are switched off, so nothing of one run is left for the next.
-Adapters are never hot-swapped: a swapped one would keep the alpha and rank of its forerunner. A load that fails is
-taken out of every layer again. Called on the device's thread alone.
+A file becomes, for the UNet and for the text encoder, two flat tensors: all down matrices and all up matrices, ranks
+padded to their bucket, the file's own scale multiplied into the ups. To activate an adapter for a run is then one
+multiplication by the run's weight. Reading happens in a thread of its own, never on the step loop; a load that fails
+leaves nothing behind. All methods of `AdapterStore` are called on the event loop.
 """
 
 from __future__ import annotations
 
-import collections
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from diffusers.utils.peft_utils import set_weights_and_activate_adapters
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from services.worker.engine.adapter_file import LoraLayer, read_layers
-from services.worker.engine.base import AdapterIncompatible, AdapterReport, AdapterUse
+from services.worker.engine.adapter_file import LoraLayer, ModuleNames, read_layers
+from services.worker.engine.base import AdapterReport, AdapterUse
+from services.worker.engine.lora_layers import Layout, Place, RowLora, combined, rank_bucket
+from services.worker.engine.residency import Residency
 
-#: Loading one more takes longer the more are loaded, so few stay.
-WARM_COUNT: Final = 6
+
+@dataclass(frozen=True, slots=True)
+class PartAdapter:
+    """An adapter's matrices for one part of the base model, on the device: (down_size,) and (up_size,)."""
+
+    layout: Layout
+    down: Tensor
+    up: Tensor
 
 
-class Adapters:
-    """The LoRAs of one pipeline, by the digest of their files."""
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA file in memory."""
 
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
-        self._loaded: collections.OrderedDict[str, tuple[int, int]] = collections.OrderedDict()
+    parts: Mapping[str, PartAdapter]
+    matched_keys: int
+    ignored_keys: int
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes."""
+        return sum(part.down.nbytes + part.up.nbytes for part in self.parts.values())
+
+
+class AdapterStore:
+    """The adapters of one base model."""
+
+    def __init__(
+        self, unet: nn.Module, text_encoder: nn.Module, *, device: torch.device, dtype: torch.dtype, limit_bytes: int
+    ) -> None:
+        self._names = {"unet": ModuleNames(unet), "text_encoder": ModuleNames(text_encoder)}
+        self._device = device
+        self._dtype = dtype
+        self._layouts: dict[tuple[Place, ...], Layout] = {}
+        self._residency: Residency[Adapter] = Residency(limit_bytes)
+        self._loads: dict[str, asyncio.Task[Adapter]] = {}
 
     @property
     def sha256s(self) -> frozenset[str]:
-        """The digests of those that are loaded."""
-        return frozenset(self._loaded)
+        """Digests of the files in memory."""
+        return self._residency.keys
 
-    def activate(self, uses: Sequence[AdapterUse]) -> tuple[AdapterReport, ...]:
-        """Load what is missing and switch on exactly these; a weight of 0 leaves the adapter out altogether.
+    @property
+    def held_sha256s(self) -> frozenset[str]:
+        """Digests of those that a run holds."""
+        return self._residency.held_keys
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory they take."""
+        return self._residency.size_bytes
+
+    def clear(self) -> None:
+        """Drop all that no run holds, to free memory."""
+        self._residency.clear()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, uses: Sequence[AdapterUse]) -> AsyncIterator[list[Adapter]]:
+        """Have the adapters in memory, and keep them there while the block runs.
 
         Raises:
-            AdapterIncompatible: if a file does not fit; then all are switched off.
+            AdapterIncompatible: if one does not fit the base model.
         """
-        self._switch({})
-        weights: dict[str, float] = {}
         for use in uses:
-            if use.sha256 not in self._loaded:
-                self._load(use)
-            self._loaded.move_to_end(use.sha256)
-            if use.weight != 0:
-                weights[use.sha256] = weights.get(use.sha256, 0.0) + use.weight
-        self._evict(keep={use.sha256 for use in uses})
-        self._switch(weights)
-        return tuple(AdapterReport(use.model_id, use.weight, *self._loaded[use.sha256]) for use in uses)
-
-    def release(self) -> None:
-        """Unload all, to free memory."""
-        self._switch({})
-        for sha256 in list(self._loaded):
-            self._unload(sha256)
-
-    def _load(self, use: AdapterUse) -> None:
-        layers = read_layers(use.path, self._pipeline.unet, self._pipeline.text_encoder)
-        name = _name(use.sha256)
+            self._residency.hold(use.sha256)
         try:
-            for model, part in self._parts(layers.unet, layers.text_encoder):
-                if part:
-                    _inject(model, part, name)
-        except Exception as problem:
-            self._remove(name)
-            if isinstance(problem, MemoryError | torch.OutOfMemoryError):
-                raise
-            raise AdapterIncompatible(f"The LoRA could not be put into the base model: {problem}.") from problem
-        self._loaded[use.sha256] = (layers.matched_keys, layers.ignored_keys)
+            yield await asyncio.gather(*(self._have(use) for use in uses))
+        finally:
+            for use in uses:
+                self._residency.let_go(use.sha256)
 
-    def _parts(
-        self, unet: Mapping[str, LoraLayer], text_encoder: Mapping[str, LoraLayer]
-    ) -> list[tuple[nn.Module, Mapping[str, LoraLayer]]]:
-        return [(self._pipeline.unet, unet), (self._pipeline.text_encoder, text_encoder)]
+    async def _have(self, use: AdapterUse) -> Adapter:
+        known = self._residency.get(use.sha256)
+        if known is not None:
+            return known
+        task = self._loads.get(use.sha256)
+        if task is None:
+            task = asyncio.create_task(self._load(use.sha256, use.path), name=f"load {use.sha256[:12]}")
+            self._loads[use.sha256] = task
+            task.add_done_callback(lambda done: self._loaded(use.sha256, done))
+        # One run that is cancelled does not take the adapter away from the others that wait for it.
+        return await asyncio.shield(task)
 
-    def _switch(self, weights: Mapping[str, float]) -> None:
-        names = [_name(sha256) for sha256 in weights]
-        for model in (self._pipeline.unet, self._pipeline.text_encoder):
-            set_weights_and_activate_adapters(model, names, list(weights.values()))
+    def _loaded(self, sha256: str, task: asyncio.Task[Adapter]) -> None:
+        self._loads.pop(sha256, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits meets it; with nobody waiting it is no news
 
-    def _evict(self, keep: set[str]) -> None:
-        for sha256 in [one for one in self._loaded if one not in keep]:
-            if len(self._loaded) <= WARM_COUNT:
-                return
-            self._unload(sha256)
+    async def _load(self, sha256: str, path: Path) -> Adapter:
+        adapter = await asyncio.to_thread(self.read, path)
+        self._residency.put(sha256, adapter, adapter.size_bytes)
+        return adapter
 
-    def _unload(self, sha256: str) -> None:
-        self._remove(_name(sha256))
-        del self._loaded[sha256]
+    def read(self, path: Path) -> Adapter:
+        """Read a file into the bank's layout, on any thread.
 
-    def _remove(self, name: str) -> None:
-        for model in (self._pipeline.unet, self._pipeline.text_encoder):
-            for module in model.modules():
-                if isinstance(module, BaseTunerLayer):
-                    module.delete_adapter(name)
-            getattr(model, "peft_config", {}).pop(name, None)
+        Raises:
+            AdapterIncompatible: if it does not fit the base model.
+        """
+        with torch.inference_mode():
+            file = read_layers(path, self._names)
+            parts = {"unet": file.unet, "text_encoder": file.text_encoder}
+            laid = {name: self._lay(layers) for name, layers in parts.items() if layers}
+        return Adapter(laid, file.matched_keys, file.ignored_keys)
 
-
-def _name(sha256: str) -> str:
-    return f"lora_{sha256[:24]}"
-
-
-def _inject(model: nn.Module, layers: Mapping[str, LoraLayer], name: str) -> None:
-    state: dict[str, Tensor] = {}
-    for module, layer in layers.items():
-        state[f"{module}.lora_A.weight"] = layer.down
-        state[f"{module}.lora_B.weight"] = layer.up
-    # The layers keep their files' dtype, as the stock loader leaves them.
-    with warnings.catch_warnings(action="ignore"):  # peft doubts that more than one adapter is meant
-        inject_adapter_in_model(_config(layers), model, adapter_name=name, state_dict=state, low_cpu_mem_usage=True)
-    outcome = set_peft_model_state_dict(model, state, name, low_cpu_mem_usage=True)
-    if outcome is not None and outcome.unexpected_keys:
-        raise AdapterIncompatible(f"The base model has no place for '{outcome.unexpected_keys[0]}'.")
-    model.requires_grad_(False)
+    def _lay(self, layers: Mapping[str, LoraLayer]) -> PartAdapter:
+        places = tuple(
+            Place(module, rank_bucket(layer.rank), layer.down[0].numel(), layer.up.shape[0])
+            for module, layer in sorted(layers.items())
+        )
+        layout = self._layouts.setdefault(places, Layout(places))
+        down = torch.zeros(layout.down_size, dtype=self._dtype)
+        up = torch.zeros(layout.up_size, dtype=self._dtype)
+        for place, downs, ups in zip(places, layout.downs(down[None]), layout.ups(up[None]), strict=True):
+            layer = layers[place.module]
+            downs[0, : layer.rank] = layer.down.flatten(1)
+            ups[0, : layer.rank] = layer.up.flatten(1).T.float() * layer.scale
+        return PartAdapter(layout, down.to(self._device), up.to(self._device))
 
 
-def _config(layers: Mapping[str, LoraLayer]) -> LoraConfig:
-    """Ranks and alphas by exact module name; a layer without alpha has scale 1, that is alpha = rank."""
-    ranks = {module: layer.rank for module, layer in layers.items()}
-    alphas = {module: layer.rank if layer.alpha is None else layer.alpha for module, layer in layers.items()}
-    return LoraConfig(
-        r=max(ranks.values()),
-        lora_alpha=max(alphas.values()),
-        rank_pattern={f"^{module}": rank for module, rank in ranks.items()},
-        alpha_pattern={f"^{module}": alpha for module, alpha in alphas.items()},
-        target_modules=list(layers),
-        use_dora=False,
+def activate(part: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> RowLora | None:
+    """What a run's rows carry in one part: each adapter by its weight; None where there is nothing to add."""
+    weights: dict[str, float] = {}
+    parts: dict[str, PartAdapter] = {}
+    for adapter, use in zip(adapters, uses, strict=True):
+        if part in adapter.parts:
+            weights[use.sha256] = weights.get(use.sha256, 0.0) + use.weight
+            parts[use.sha256] = adapter.parts[part]
+    rows = [
+        RowLora(parts[sha256].layout, parts[sha256].down, parts[sha256].up * weight)
+        for sha256, weight in weights.items()
+        if weight != 0
+    ]
+    return combined(rows) if rows else None
+
+
+def reports(adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> tuple[AdapterReport, ...]:
+    """How many tensors of each LoRA were applied."""
+    return tuple(
+        AdapterReport(use.model_id, use.weight, adapter.matched_keys, adapter.ignored_keys)
+        for adapter, use in zip(adapters, uses, strict=True)
     )

@@ -109,6 +109,35 @@ class AdapterUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A picture that a run starts from: rows of 8-bit red, green, blue, top to bottom."""
+
+    width_px: int
+    height_px: int
+    rgb: bytes
+    strength: float = 1.0
+    """0 to 1: how much is drawn anew, as the share of the steps that are made. Where that is less than one step the
+    source is the picture, untouched but for its size."""
+    mask: bytes | None = None
+    """For inpainting, of the source's size: a byte a pixel, 255 to draw it anew, 0 to keep it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpscaleRequest:
+    """All that decides one enlarged picture."""
+
+    run_id: str
+    base_model_slug: str
+    """Whose upscaler enlarges; without one it is Lanczos."""
+    width_px: int
+    height_px: int
+    rgb: bytes
+    """The picture: rows of 8-bit red, green, blue, top to bottom."""
+    scale: int
+    """2 or 4."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrawRequest:
     """All that decides one picture."""
 
@@ -123,6 +152,12 @@ class DrawRequest:
     steps: int
     seed: int
     scheduler: str
+    source: SourceImage | None = None
+    """What it starts from; without one it starts from noise."""
+    organization_id: str = ""
+    """Who gets a fair share of the device beside the other organizations."""
+    deadline_s: float | None = None
+    """When it should be drawn at the latest, in seconds since the epoch; those with the nearest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +224,18 @@ class Engine(Protocol):
         Raises:
             DrawStopped: if `stop` was set before the last step.
             DrawFailed: if it cannot be drawn; the engine is as good as before.
+        """
+
+    async def upscale(
+        self, request: UpscaleRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        """Enlarge one picture; its steps are tiles, and `on_progress` is called after each, on the event loop.
+
+        A cancelled call sets `stop` for LOST and leaves nothing behind.
+
+        Raises:
+            DrawStopped: if `stop` was set before the last tile.
+            DrawFailed: if it cannot be enlarged; the engine is as good as before.
         """
 
     async def close(self) -> None:

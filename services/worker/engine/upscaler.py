@@ -1,13 +1,18 @@
-"""Enlarges drawn pictures: a compact convolutional network in tiles, so that memory stays bounded, then Lanczos.
+"""Enlarges pictures: a compact convolutional network in tiles, so that memory stays bounded, then Lanczos.
 
-Source: SRVGGNetCompact of Real-ESRGAN (Wang et al. 2021, arXiv 2107.10833); files are safetensors with
-its `body.*` keys.
+A tile carries a halo as wide as the network reaches, so that tiles leave no seam. Where the network enlarges further
+than asked, as a factor of 4 does for a scale of 2, the pixels are averaged in whole squares.
+
+Source: SRVGGNetCompact of Real-ESRGAN (Wang et al. 2021, arXiv 2107.10833); files are safetensors with its `body.*`
+keys, or the published `.pth` files, of which tensors alone are read.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -55,7 +60,7 @@ def load_upscaler(path: Path, device: torch.device) -> CompactUpscaler:
         BaseModelBroken: if the file is not one.
     """
     try:
-        weights = load_file(path)
+        weights = _weights(path)
         last = max(int(key.split(".")[1]) for key in weights)
         factor = math.isqrt(weights[f"body.{last}.weight"].shape[0] // 3)
         model = CompactUpscaler(weights["body.0.weight"].shape[0], (last - 2) // 2, factor)
@@ -65,23 +70,67 @@ def load_upscaler(path: Path, device: torch.device) -> CompactUpscaler:
     return model.float().eval().requires_grad_(False).to(device)
 
 
-def enlarge(upscaler: CompactUpscaler, picture: Tensor) -> Tensor:
-    """Enlarge (1, 3, height, width) tile by tile; the halo makes it the same as in one piece."""
-    factor, halo = upscaler.factor, upscaler.reach_px
-    _, _, height, width = picture.shape
-    out = picture.new_empty(1, 3, height * factor, width * factor)
-    for top in range(0, height, TILE_PX):
-        for left in range(0, width, TILE_PX):
-            bottom, right = min(height, top + TILE_PX), min(width, left + TILE_PX)
-            y, x = max(0, top - halo), max(0, left - halo)
-            tile = upscaler(picture[:, :, y : bottom + halo, x : right + halo])
-            out[:, :, top * factor : bottom * factor, left * factor : right * factor] = tile[
-                :,
-                :,
-                (top - y) * factor : (bottom - y) * factor,
-                (left - x) * factor : (right - x) * factor,
-            ]
-    return out.clamp_(0, 1)
+class Enlargement:
+    """A picture that is being enlarged, a tile a step: between two steps others get their turn, and it may be dropped.
+
+    What is given and what is made are 8-bit pixels. Of floating-point numbers there is one tile at a time, and one
+    picture where a single pass does not reach the scale.
+    """
+
+    def __init__(self, image: Image.Image, scale: int, upscaler: CompactUpscaler, device: torch.device) -> None:
+        self._upscaler = upscaler
+        self._device = device
+        self._size = Size(image.width * scale, image.height * scale)
+        factor = upscaler.factor
+        self._passes_left = upscale_count(Size(1, 1), Size(scale, scale), factor)
+        reached = factor**self._passes_left
+        self._shrink = reached // scale if reached % scale == 0 else 1
+        self._picture = _pixels(image)
+        self.step = 0
+        self.steps = sum(
+            len(_tiles(image.height * factor**done, image.width * factor**done)) for done in range(self._passes_left)
+        )
+        self._begin()
+
+    def advance(self) -> None:
+        """Enlarge the next tile."""
+        top, left, bottom, right = self._tiles[self._tile]
+        halo, factor = self._upscaler.reach_px, self._upscaler.factor
+        y, x = max(0, top - halo), max(0, left - halo)
+        around = self._picture[:, :, y : bottom + halo, x : right + halo].to(self._device)
+        large = self._upscaler(_floats(around))
+        rows = slice((top - y) * factor, (bottom - y) * factor)
+        columns = slice((left - x) * factor, (right - x) * factor)
+        large = large[:, :, rows, columns].clamp_(0, 1)
+        last = self._passes_left == 1
+        if last and self._shrink > 1:
+            large = functional.avg_pool2d(large, self._shrink)
+        grown = factor // self._shrink if last else factor
+        target = self._out[:, :, top * grown : bottom * grown, left * grown : right * grown]
+        target.copy_((large * 255).round() if last else large)
+        self.step += 1
+        self._tile += 1
+        if self._tile == len(self._tiles):
+            self._passes_left -= 1
+            self._picture = self._out
+            self._begin()
+
+    def image(self) -> Image.Image:
+        """The enlarged picture, once all steps are made."""
+        made = Image.fromarray(self._picture[0].permute(1, 2, 0).contiguous().numpy())
+        if Size(*made.size) == self._size:
+            return made
+        return made.resize((self._size.width_px, self._size.height_px), Image.Resampling.LANCZOS)
+
+    def _begin(self) -> None:
+        if self._passes_left == 0:
+            return
+        _, _, height, width = self._picture.shape
+        self._tiles = _tiles(height, width)
+        self._tile = 0
+        last = self._passes_left == 1
+        grown = self._upscaler.factor // self._shrink if last else self._upscaler.factor
+        self._out = torch.empty(1, 3, height * grown, width * grown, dtype=torch.uint8 if last else torch.float32)
 
 
 def to_asked_size(
@@ -89,24 +138,46 @@ def to_asked_size(
 ) -> Image.Image:
     """Bring a drawn picture to the size asked: enlarge as often as needed, cut to its aspect, resize by Lanczos."""
     have = Size(*image.size)
-    if have == asked:
-        return image
     if upscaler is not None:
-        picture = _to_tensor(image).to(device)
-        for _ in range(upscale_count(have, asked, upscaler.factor)):
-            picture = enlarge(upscaler, picture)
-        image = _to_image(picture)
-        have = Size(*image.size)
+        count = upscale_count(have, asked, upscaler.factor)
+        if count:
+            enlargement = Enlargement(image, upscaler.factor**count, upscaler, device)
+            while enlargement.step < enlargement.steps:
+                enlargement.advance()
+            image = enlargement.image()
+    return fitted(image, asked)
+
+
+def fitted(image: Image.Image, asked: Size) -> Image.Image:
+    """Cut a picture to the aspect asked and resize it by Lanczos; as it is where the size is right."""
+    have = Size(*image.size)
     if have == asked:
         return image
     return image.resize((asked.width_px, asked.height_px), Image.Resampling.LANCZOS, box=crop_box(have, asked))
 
 
-def _to_tensor(image: Image.Image) -> Tensor:
+def _weights(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    tensors: Mapping[str, Tensor] = found.get("params_ema", found.get("params", found))
+    return tensors
+
+
+def _tiles(height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Top, left, bottom and right of each tile."""
+    return [
+        (top, left, min(height, top + TILE_PX), min(width, left + TILE_PX))
+        for top in range(0, height, TILE_PX)
+        for left in range(0, width, TILE_PX)
+    ]
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """(1, 3, height, width) uint8."""
     flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return flat.view(image.height, image.width, 3).permute(2, 0, 1)[None].float() / 255
+    return flat.view(image.height, image.width, 3).permute(2, 0, 1)[None]
 
 
-def _to_image(picture: Tensor) -> Image.Image:
-    rows = (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().contiguous()
-    return Image.fromarray(rows.numpy())
+def _floats(picture: Tensor) -> Tensor:
+    return picture.float() / 255 if picture.dtype == torch.uint8 else picture

@@ -1,4 +1,4 @@
-"""Latents to a picture."""
+"""Latents to pictures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 
-def decode(pipeline: Any, latents: Tensor, generator: torch.Generator) -> tuple[Image.Image, bool]:
-    """Decode (1, channels, height, width) to an RGB picture; the flag says whether all its numbers were finite."""
+def decode(pipeline: Any, latents: Tensor) -> list[Image.Image | None]:
+    """Decode (batch, channels, height, width) to RGB pictures; None for each whose numbers are not all finite."""
     scaled = latents / pipeline.vae.config.scaling_factor
-    picture = pipeline.vae.decode(scaled, return_dict=False, generator=generator)[0]
-    is_finite = bool(torch.isfinite(picture).all())
-    images = pipeline.image_processor.postprocess(picture.detach(), output_type="pil", do_denormalize=[True])
-    return images[0].convert("RGB"), is_finite
+    pictures = pipeline.vae.decode(scaled, return_dict=False)[0].float()
+    is_finite = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
+    rows = ((pictures * 0.5 + 0.5).clamp_(0, 1) * 255).round_()
+    pixels = rows.nan_to_num_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [Image.fromarray(one) if fine else None for one, fine in zip(pixels, is_finite, strict=True)]

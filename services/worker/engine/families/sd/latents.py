@@ -16,10 +16,13 @@ def generator_of(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed)
 
 
-def start(pipeline: Any, scheduler: Any, size: Size, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Noise for the first step: (1, channels, height_px / factor, width_px / factor) on the device, scaled as asked."""
+def shape(pipeline: Any, size: Size) -> tuple[int, int, int, int]:
+    """The latents' shape at a size: (1, channels, height_px / factor, width_px / factor)."""
     factor = pipeline.vae_scale_factor
-    shape = (1, pipeline.unet.config.in_channels, size.height_px // factor, size.width_px // factor)
-    noise = randn_tensor(shape, generator=generator, device=pipeline.device, dtype=dtype)
-    scaled: Tensor = noise * scheduler.init_noise_sigma
-    return scaled
+    return (1, pipeline.unet.config.in_channels, size.height_px // factor, size.width_px // factor)
+
+
+def start(pipeline: Any, size: Size, generator: torch.Generator, dtype: torch.dtype, scale: float) -> Tensor:
+    """Noise for the first step on the device, multiplied by what the scheduler starts from."""
+    noise: Tensor = randn_tensor(shape(pipeline, size), generator=generator, device=pipeline.device, dtype=dtype)
+    return noise * scale

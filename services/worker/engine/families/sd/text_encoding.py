@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
-def encode(pipeline: Any, positive: str, negative: str, *, guided: bool) -> Tensor:
-    """Text states: (rows, tokens, width) on the device; rows are [negative, positive] where guided, else [positive]."""
-    positive_states, negative_states = pipeline.encode_prompt(
-        positive, pipeline.device, 1, guided, negative_prompt=negative
-    )
-    return torch.cat([negative_states, positive_states]) if guided else positive_states
+def encode(pipeline: Any, prompt: str) -> Tensor:
+    """Text states of one prompt, positive or negative alike: (1, tokens, width) on the device."""
+    states, _ = pipeline.encode_prompt(prompt, pipeline.device, 1, False)
+    text: Tensor = states
+    return text

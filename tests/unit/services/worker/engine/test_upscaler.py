@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
+from safetensors.torch import load_file
 
 from services.worker.engine import upscaler as module
 from services.worker.engine.base import BaseModelBroken
@@ -17,17 +21,65 @@ def upscaler(tmp_path):
     return module.load_upscaler(tiny_upscaler(tmp_path / "u.safetensors"), CPU)
 
 
-def test_tiles_give_the_same_as_one_piece(upscaler, monkeypatch):
-    picture = torch.rand(1, 3, 50, 70, generator=torch.Generator().manual_seed(1))
-    whole = upscaler(picture).clamp(0, 1)
+def noise(width=70, height=50):
+    return Image.effect_noise((width, height), 60).convert("RGB")
+
+
+def enlarged(image, scale, upscaler):
+    enlargement = module.Enlargement(image, scale, upscaler, CPU)
+    while enlargement.step < enlargement.steps:
+        enlargement.advance()
+    return enlargement.image()
+
+
+def farthest(one, other):
+    return max(high for _, high in ImageChops.difference(one, other).getextrema())
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_tiles_leave_no_seam(tmp_path, monkeypatch, factor, scale):
+    upscaler = module.load_upscaler(tiny_upscaler(tmp_path / "u.safetensors", factor=factor), CPU)
+    image = noise()
+    whole = enlarged(image, scale, upscaler)
     monkeypatch.setattr(module, "TILE_PX", 16)
-    torch.testing.assert_close(module.enlarge(upscaler, picture), whole, atol=1e-6, rtol=0)
+    tiled = enlarged(image, scale, upscaler)
+    assert tiled.size == (70 * scale, 50 * scale)
+    assert farthest(whole, tiled) <= 1
+
+
+def test_twice_is_four_times_averaged_in_squares(upscaler):
+    image = noise()
+    large = upscaler(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255).clamp(0, 1)
+    squares = large.view(3, 100, 2, 140, 2).mean((2, 4)).mul(255).round().byte().permute(1, 2, 0)
+    assert farthest(enlarged(image, 2, upscaler), Image.fromarray(squares.numpy())) <= 1
+
+
+def test_memory_is_bounded_by_a_tile(upscaler, monkeypatch):
+    seen = []
+    inner = upscaler.forward
+    monkeypatch.setattr(upscaler, "forward", lambda picture: (seen.append(picture.shape), inner(picture))[1])
+    large = enlarged(noise(1024, 1024), 4, upscaler)
+    assert large.size == (4096, 4096)
+    most = module.TILE_PX + 2 * upscaler.reach_px
+    assert len(seen) == 64
+    assert max(max(shape[2:]) for shape in seen) == most
 
 
 def test_the_factor_follows_from_the_weights(tmp_path):
     twice = module.load_upscaler(tiny_upscaler(tmp_path / "u.safetensors", factor=2, hidden=3), CPU)
     assert twice.factor == 2
-    assert module.enlarge(twice, torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+    assert twice(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_a_published_file_is_read_without_unpickling_objects(tmp_path):
+    tensors = load_file(tiny_upscaler(tmp_path / "u.safetensors"))
+    torch.save({"params": tensors}, tmp_path / "realesr-tiny.pth")
+    published = module.load_upscaler(tmp_path / "realesr-tiny.pth", CPU)
+    assert published.factor == 4
+    torch.save({"params": Path("x")}, tmp_path / "objects.pth")
+    with pytest.raises(BaseModelBroken):
+        module.load_upscaler(tmp_path / "objects.pth", CPU)
 
 
 def test_zero_weights_repeat_the_pixels(upscaler):

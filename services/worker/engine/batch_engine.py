@@ -1,0 +1,162 @@
+"""The engine that draws many runs at once: every step carries all runs of a size, each with LoRAs and settings its own.
+
+A run goes through three threads, so that the steps never wait: its text is encoded on the first, the step loop makes
+its latents on the second, its picture is decoded and enlarged on the third. Files are read on others still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from services.worker.engine import memory
+from services.worker.engine.adapters import Adapter, reports
+from services.worker.engine.base import (
+    BaseModelFiles,
+    DrawRequest,
+    DrawResult,
+    DrawStopped,
+    OutOfMemory,
+    Progress,
+    StopReason,
+    StopSignal,
+    UpscaleRequest,
+)
+from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.enlarging import enlarge
+from services.worker.engine.model import Model
+from services.worker.engine.pictures import PictureDesk
+from services.worker.engine.run import Run
+from services.worker.engine.sizing import Size
+from services.worker.engine.step_loop import StepLoop
+
+#: Runs beyond those that a step carries, whose text is encoded or picture decoded meanwhile.
+_AHEAD_COUNT: Final = 2
+
+
+class BatchEngine:
+    """Draws with one device."""
+
+    def __init__(self, *, threads: int, device: str = "auto", adapter_bytes: int = 2 << 30) -> None:
+        self._device = torch.device(_default_device() if device == "auto" else device)
+        self._adapter_bytes = adapter_bytes
+        self._models: dict[str, Model] = {}
+        self._texts = DeviceThread(lambda: _prepare(threads))
+        self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter)
+        self._pictures = PictureDesk(lambda: _prepare(threads))
+
+    @property
+    def slots(self) -> int:
+        """How many runs it draws at once: guided ones take two rows each."""
+        rows = max((model.native_row_cap for model in self._models.values()), default=0)
+        return max(1, rows // 2) + _AHEAD_COUNT if rows else 1
+
+    @property
+    def warm_sha256s(self) -> frozenset[str]:
+        """Digests of the LoRA files in memory."""
+        return frozenset().union(*(model.adapters.sha256s for model in self._models.values()))
+
+    async def open(self, base: BaseModelFiles) -> None:
+        """Load a base model and measure how many rows a step should carry."""
+        if base.slug in self._models:
+            return
+        model = await self._texts.run(lambda: Model(base, self._device, adapter_bytes=self._adapter_bytes))
+        await self._steps.call(model.measure)
+        self._models[base.slug] = model
+
+    async def draw(
+        self, request: DrawRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        """Draw one picture."""
+        try:
+            return await self._draw(self._models[request.base_model_slug], request, stop, on_progress)
+        except asyncio.CancelledError:
+            # Whoever waited is gone; the run leaves at its next step.
+            stop.set(StopReason.LOST)
+            raise
+
+    async def upscale(
+        self, request: UpscaleRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        """Enlarge one picture."""
+        model = self._models[request.base_model_slug]
+        try:
+            return await enlarge(
+                self._pictures.thread, request, model.upscaler, self._device, stop=stop, on_progress=on_progress
+            )
+        except asyncio.CancelledError:
+            stop.set(StopReason.LOST)
+            raise
+
+    async def close(self) -> None:
+        """End the threads and drop the models."""
+        await self._texts.close()
+        await self._steps.close()
+        await self._pictures.close()
+        self._models.clear()
+
+    async def _draw(
+        self, model: Model, request: DrawRequest, stop: StopSignal, on_progress: Callable[[Progress], None]
+    ) -> DrawResult:
+        _check_stop(stop)
+        started_s = time.perf_counter()
+        async with model.adapters.hold(request.adapters) as adapters:
+            load_s = time.perf_counter() - started_s
+            run, text_s = await self._texts.run(lambda: _prepared(model, request, adapters, stop, on_progress))
+            latents = await self._steps.denoise(model, run)
+            report = reports(adapters, request.adapters)
+        asked = Size(request.width_px, request.height_px)
+        picture = await self._pictures.draw(model, latents, asked, stop)
+        stage_s = {
+            "load": load_s,
+            "text": text_s,
+            "denoise": run.device_s,
+            "decode": picture.decode_s,
+            "upscale": picture.upscale_s,
+        }
+        return DrawResult(picture.image.width, picture.image.height, picture.image.tobytes(), report, stage_s)
+
+
+@torch.inference_mode()
+def _prepared(
+    model: Model,
+    request: DrawRequest,
+    adapters: Sequence[Adapter],
+    stop: StopSignal,
+    on_progress: Callable[[Progress], None],
+) -> tuple[Run, float]:
+    """The run of a request and the seconds that it took to make; where memory runs out, tried once more."""
+    _check_stop(stop)
+    started_s = time.perf_counter()
+    for _ in range(2):
+        try:
+            run = model.prepare(request, adapters, stop, on_progress)
+            return run, time.perf_counter() - started_s
+        except Exception as problem:
+            if not memory.is_out_of_memory(problem):
+                raise
+        memory.free(model.device)
+    raise OutOfMemory
+
+
+def _check_stop(stop: StopSignal) -> None:
+    if stop.reason is not None:
+        raise DrawStopped
+
+
+def _prepare(threads: int) -> None:
+    torch.set_num_threads(threads)
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def _default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

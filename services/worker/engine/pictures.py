@@ -1,0 +1,121 @@
+"""Latents to pictures of the size asked, on a thread of their own: what waits together is decoded together."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from services.worker.engine import memory
+from services.worker.engine.base import NotFinite, OutOfMemory, StopSignal
+from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.families.sd import decoding
+from services.worker.engine.model import Model
+from services.worker.engine.sizing import Size
+from services.worker.engine.upscaler import to_asked_size
+
+#: Pixels that are decoded at once at most: the autoencoder saturates a device early, and its memory is large.
+_MOST_PX: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture with the seconds that the device worked on it."""
+
+    image: Image.Image
+    decode_s: float
+    upscale_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Latents:
+    model: Model
+    latents: Tensor
+    asked: Size
+    stop: StopSignal
+    answer: Future[Picture] = field(default_factory=Future)
+
+    @property
+    def kind(self) -> tuple[str, tuple[int, ...]]:
+        return (self.model.base.slug, tuple(self.latents.shape))
+
+
+class PictureDesk:
+    """Decodes and enlarges."""
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self.thread = DeviceThread(prepare)
+        self._waiting: collections.deque[_Latents] = collections.deque()
+
+    async def draw(self, model: Model, latents: Tensor, asked: Size, stop: StopSignal) -> Picture:
+        """The picture of latents (1, channels, height, width).
+
+        Raises:
+            NotFinite: if its numbers ran away.
+            OutOfMemory: if the device does not hold it.
+        """
+        mine = _Latents(model, latents, asked, stop)
+        mine.answer.set_running_or_notify_cancel()
+        self._waiting.append(mine)
+        await self.thread.run(self._serve)
+        return await asyncio.wrap_future(mine.answer)
+
+    async def close(self) -> None:
+        """End the thread after the work that waits."""
+        await self.thread.close()
+
+    @torch.inference_mode()
+    def _serve(self) -> None:
+        """Serve the first that waits, and those of its kind with it; there may be nobody left."""
+        together = self._take()
+        if not together:
+            return
+        try:
+            pictures = self._decoded(together)
+        except Exception as problem:
+            if not memory.is_out_of_memory(problem):
+                raise
+            memory.free(together[0].model.device)
+            pictures = None
+        for index, one in enumerate(together):
+            try:
+                one.answer.set_result(self._finished(one, pictures[index] if pictures else self._decoded([one])[0]))
+            except Exception as problem:  # noqa: BLE001 - it is the outcome of this picture alone
+                one.answer.set_exception(OutOfMemory() if memory.is_out_of_memory(problem) else problem)
+
+    def _take(self) -> list[_Latents]:
+        if not self._waiting:
+            return []
+        first = self._waiting.popleft()
+        together = [first]
+        height, width = first.latents.shape[2:]
+        most = max(1, _MOST_PX // (height * width * first.model.pipeline.vae_scale_factor**2))
+        for one in list(self._waiting):
+            if len(together) < most and one.kind == first.kind:
+                self._waiting.remove(one)
+                together.append(one)
+        return together
+
+    def _decoded(self, together: list[_Latents]) -> list[tuple[Image.Image | None, float]]:
+        started_s = time.perf_counter()
+        pipeline = together[0].model.pipeline
+        images = decoding.decode(pipeline, torch.cat([one.latents for one in together]))
+        share_s = (time.perf_counter() - started_s) / len(together)
+        return [(image, share_s) for image in images]
+
+    def _finished(self, one: _Latents, decoded: tuple[Image.Image | None, float]) -> Picture:
+        image, decode_s = decoded
+        if image is None:
+            raise NotFinite
+        started_s = time.perf_counter()
+        if one.stop.reason is None:
+            image = to_asked_size(image, one.asked, one.model.upscaler, one.model.device)
+        return Picture(image, decode_s, time.perf_counter() - started_s)

@@ -1,0 +1,109 @@
+"""The loop that steps: one thread owns the UNet; between two steps runs join, leave and are answered.
+
+Nothing but steps happens here: texts are encoded before a run comes, pictures are decoded after it left. It is a
+daemon: a step that hangs in native code cannot keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from services.worker.engine.base import DrawStopped
+from services.worker.engine.fairness import FairShare
+from services.worker.engine.model import Model
+from services.worker.engine.run import Run
+from services.worker.engine.waves import Wave
+
+Result = TypeVar("Result")
+WaveKey = tuple[str, int, int]
+
+
+class StepLoop:
+    """Takes runs from the event loop and answers there."""
+
+    def __init__(self, prepare: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._prepare = prepare
+        self._clock = clock
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._waves: dict[WaveKey, Wave] = {}
+        self._fairness: FairShare[WaveKey] = FairShare()
+        self._thread = threading.Thread(target=self._loop, name="steps", daemon=True)
+        self._thread.start()
+
+    async def denoise(self, model: Model, run: Run) -> Tensor:
+        """Step a run to its end: its latents (1, channels, height, width).
+
+        Raises:
+            DrawStopped: if its stop signal was set before the last step.
+            DrawFailed: if it cannot be drawn.
+        """
+        run.outcome.set_running_or_notify_cancel()
+        self._inbox.put(lambda: self._join(model, run))
+        return await asyncio.wrap_future(run.outcome)
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Await `function()` between two steps."""
+        answer: Future[Result] = Future()
+        self._inbox.put(lambda: _answer(answer, function))
+        return await asyncio.wrap_future(answer)
+
+    async def close(self) -> None:
+        """End the thread after the step at hand; runs that are left stop."""
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join, 5.0)
+
+    def _loop(self) -> None:
+        self._prepare()
+        with torch.inference_mode():
+            while self._take():
+                if self._waves:
+                    self._step()
+        for wave in self._waves.values():
+            wave.stop(DrawStopped)
+
+    def _take(self) -> bool:
+        """Do what is in the inbox; waits for something only while there is nothing to step."""
+        while True:
+            try:
+                work = self._inbox.get(block=not self._waves)
+            except queue.Empty:
+                return True
+            if work is None:
+                return False
+            work()
+            # Nothing of the finished work may stay alive while the thread waits for more.
+            del work
+
+    def _join(self, model: Model, run: Run) -> None:
+        height, width = run.latents.shape[2:]
+        key = (model.base.slug, height, width)
+        if key not in self._waves:
+            self._waves[key] = Wave(model, model.row_cap(height, width), self._clock)
+        self._waves[key].join(run)
+
+    def _step(self) -> None:
+        key = self._fairness.pick(self._waves)
+        wave = self._waves[key]
+        started_s = self._clock()
+        wave.step()
+        self._fairness.charge(key, self._clock() - started_s, wave.run_count)
+        if wave.is_empty:
+            wave.model.unbind()
+            del self._waves[key]
+
+
+def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return
+    try:
+        answer.set_result(function())
+    except BaseException as problem:  # noqa: BLE001 - it travels to whoever awaits
+        answer.set_exception(problem)

@@ -1,0 +1,178 @@
+"""Runs of one latent size on one base model: who waits, who is stepped, and what a step that fails leaves of them.
+
+Joins and leaves happen between steps. A step that runs out of memory is tried again in halves, and the wave stays that
+small; one that fails otherwise is tried again run by run, so that only the run at fault ends.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+
+from services.worker.engine import memory
+from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress
+from services.worker.engine.batch import Batch
+from services.worker.engine.model import Model
+from services.worker.engine.run import Run
+
+log = logging.getLogger(__name__)
+
+#: How often a run alone may run out of memory: once, then what nobody holds was freed.
+_TRIES: Final = 2
+
+
+class Wave:
+    """Used on the step loop's thread alone."""
+
+    def __init__(self, model: Model, row_cap: int, clock: Callable[[], float]) -> None:
+        self.model = model
+        self.row_cap = row_cap
+        self._clock = clock
+        self._waiting: collections.deque[Run] = collections.deque()
+        self._runs: list[Run] = []
+        self._batches: list[Batch] = []
+        self._is_stale = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is left."""
+        return not self._runs and not self._waiting
+
+    @property
+    def run_count(self) -> int:
+        """How many runs are stepped."""
+        return len(self._runs)
+
+    def join(self, run: Run) -> None:
+        """Let a run wait for its first step."""
+        self._waiting.append(run)
+
+    def step(self) -> None:
+        """Let runs leave and join, then make one step of each; runs that end are answered."""
+        self._leave()
+        self._admit()
+        if self._is_stale:
+            self._scatter()
+        if not self._batches:
+            for part in self._parts():
+                self._make_step(part)
+        else:
+            for batch in list(self._batches):
+                self._step_batch(batch)
+        self._settle()
+
+    def stop(self, make_problem: Callable[[], Exception]) -> None:
+        """End every run."""
+        for run in [*self._waiting, *self._runs]:
+            self._end(run, make_problem())
+
+    def _leave(self) -> None:
+        for run in [one for one in (*self._waiting, *self._runs) if one.stop.reason is not None]:
+            self._end(run, DrawStopped())
+
+    def _admit(self) -> None:
+        rows = sum(run.rows for run in self._runs)
+        while self._waiting and (not self._runs or rows + self._waiting[0].rows <= self.row_cap):
+            run = self._waiting.popleft()
+            run.started_s = self._clock()
+            rows += run.rows
+            self._runs.append(run)
+            self._is_stale = True
+
+    def _scatter(self) -> None:
+        for batch in self._batches:
+            batch.scatter()
+        self._batches.clear()
+        self._is_stale = False
+
+    def _parts(self) -> list[list[Run]]:
+        parts: list[list[Run]] = []
+        for run in self._runs:
+            if parts and sum(one.rows for one in (*parts[-1], run)) <= self.row_cap:
+                parts[-1].append(run)
+            else:
+                parts.append([run])
+        return parts
+
+    def _make_step(self, runs: Sequence[Run], tries: int = 1) -> None:
+        """One step of some runs in a new batch."""
+        try:
+            batch = Batch(self.model, runs)
+        except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
+            self._divide(runs, problem, tries)
+        else:
+            self._batches.append(batch)
+            self._step_batch(batch, tries)
+
+    def _step_batch(self, batch: Batch, tries: int = 1) -> None:
+        started_s = self._clock()
+        try:
+            batch.step()
+        except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
+            batch.scatter()
+            self._batches.remove(batch)
+            self._divide(batch.runs, problem, tries)
+            return
+        now_s = self._clock()
+        for run in batch.runs:
+            run.device_s += (now_s - started_s) / len(batch.runs)
+            _tell(run, now_s)
+
+    def _divide(self, runs: Sequence[Run], problem: Exception, tries: int) -> None:
+        self._is_stale = True
+        is_out_of_memory = memory.is_out_of_memory(problem)
+        if is_out_of_memory:
+            problem = OutOfMemory()
+            self.model.unbind()
+            memory.free(self.model.device)
+        if len(runs) == 1:
+            if is_out_of_memory and tries < _TRIES:
+                self._make_step(runs, tries + 1)
+            else:
+                self._end(runs[0], problem)
+        elif is_out_of_memory:
+            half = len(runs) // 2
+            self.row_cap = max(1, sum(run.rows for run in runs[half:]))
+            height, width = runs[0].latents.shape[2:]
+            self.model.lower_row_cap(height, width, self.row_cap)
+            log.warning("out of memory; stepping at most %d rows of this size from now on", self.row_cap)
+            self._make_step(runs[:half])
+            self._make_step(runs[half:])
+        else:
+            log.warning("a step failed; trying its %d runs one by one", len(runs), exc_info=problem)
+            for run in runs:
+                self._make_step([run])
+
+    def _settle(self) -> None:
+        done = [run for run in self._runs if run.is_done]
+        if not done:
+            return
+        self._scatter()
+        for run in done:
+            if bool(torch.isfinite(run.latents).all()):
+                self._end(run, None)
+            else:
+                self._end(run, NotFinite())
+
+    def _end(self, run: Run, problem: Exception | None) -> None:
+        if run in self._runs:
+            self._runs.remove(run)
+            self._is_stale = True
+        else:
+            self._waiting.remove(run)
+        if problem is None:
+            run.outcome.set_result(run.latents.clone())
+        else:
+            run.outcome.set_exception(problem)
+
+
+def _tell(run: Run, now_s: float) -> None:
+    step_s = (now_s - run.started_s) / run.step
+    try:
+        run.on_progress(Progress(run.step, run.steps, step_s * (run.steps - run.step)))
+    except Exception:
+        log.exception("a run's progress could not be told")

@@ -1,0 +1,76 @@
+"""The oracle of the engine: the stock pipeline, alone with one request, LoRAs by `load_lora_weights`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from services.worker.engine import schedulers
+
+
+class Stock:
+    """Draws requests one by one and remembers what it drew."""
+
+    def __init__(self, directory: Path) -> None:
+        torch.set_num_threads(1)  # more starve each other where cores are shared
+        with warnings.catch_warnings(action="ignore"):
+            self._pipeline = StableDiffusionPipeline.from_pretrained(
+                directory, safety_checker=None, local_files_only=True
+            )
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._config = self._pipeline.scheduler.config
+        self._drawn = {}
+
+    def draw(self, request):
+        """The final latents and the pixels (height, width, 3) of a request."""
+        key = replace(request, run_id="")
+        if key not in self._drawn:
+            with warnings.catch_warnings(action="ignore"):
+                self._drawn[key] = self._draw(request)
+        return self._drawn[key]
+
+    def load(self, uses):
+        """Load LoRAs as the documentation says and set their weights."""
+        for index, use in enumerate(uses):
+            with safe_open(use.path, "pt") as file:
+                has_settings = bool((file.metadata() or {}).get("lora_adapter_metadata"))
+            # Otherwise in the base model's dtype: stock layers of half precision round every activation.
+            source = str(use.path)
+            if not has_settings:
+                source = {name: tensor.float() for name, tensor in load_file(use.path).items()}
+            self._pipeline.load_lora_weights(source, adapter_name=f"a{index}")
+        if uses:
+            self._pipeline.set_adapters([f"a{index}" for index in range(len(uses))], [use.weight for use in uses])
+
+    def _draw(self, request):
+        pipeline = self._pipeline
+        pipeline.scheduler = schedulers.CLASSES[request.scheduler].from_config(self._config)
+        latents = []
+
+        def note(_pipeline, _step, _timestep, values):
+            latents.append(values["latents"])
+            return {}
+
+        try:
+            self.load(request.adapters)
+            image = pipeline(
+                request.positive_prompt,
+                negative_prompt=request.negative_prompt,
+                guidance_scale=request.guidance,
+                width=request.width_px,
+                height=request.height_px,
+                num_inference_steps=request.steps,
+                generator=torch.Generator("cpu").manual_seed(request.seed),
+                callback_on_step_end=note,
+            ).images[0]
+        finally:
+            if request.adapters:
+                pipeline.unload_lora_weights()
+        return latents[-1].clone(), np.asarray(image).astype(int)
