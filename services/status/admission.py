@@ -142,6 +142,26 @@ def admit(candidates: Sequence[Candidate], books: Books) -> tuple[list[Answer], 
     return answers, admitted
 
 
+def admit_together(candidates: Sequence[Candidate], books: Books) -> tuple[list[pb.Acceptance], list[Candidate]]:
+    """Answer candidates of one organization that are admitted all or none, and list those to store.
+
+    Raises:
+        QueueFull: if there is no room for all of them.
+        ImagineoError: what any of them is refused with.
+    """
+    answers, admitted = admit(candidates, books)
+    accepted: list[pb.Acceptance] = []
+    for answer in answers:
+        if isinstance(answer, errors.QueueFull):
+            raise _full_of(len(candidates), books.unfinished.get(candidates[0].organization_id, 0), answer)
+        if isinstance(answer, errors.ImagineoError):
+            raise answer
+        accepted.append(answer)
+    if 0 < len(admitted) < len(candidates):
+        raise errors.IdempotencyKeyReused("The idempotency key was used before for some of the runs.")
+    return accepted, admitted
+
+
 def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mapping[str, Known]) -> Answer | None:
     run = known.get(candidate.run_id)
     if run is not None:
@@ -169,6 +189,14 @@ def _accepted(candidate: Candidate) -> pb.Acceptance:
 def _full(limit: int) -> errors.QueueFull:
     message = f"The account has {limit} unfinished runs, as many as its plan allows. Wait for one of them to end."
     return errors.QueueFull(message, metadata={"limit": str(limit)}, retry_after_s=5.0)
+
+
+def _full_of(wanted: int, taken: int, refusal: errors.QueueFull) -> errors.QueueFull:
+    if wanted == 1:
+        return refusal
+    limit = refusal.metadata["limit"]
+    message = f"The account has {taken} unfinished runs and {wanted} more are asked for; its plan allows {limit}."
+    return errors.QueueFull(message, metadata={"limit": limit}, retry_after_s=5.0)
 
 
 def _remember(candidate: Candidate, earlier: dict[Key, Earlier], known: dict[str, Known]) -> None:

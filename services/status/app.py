@@ -17,6 +17,7 @@ from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import event_pb2, generation_service_pb2, generation_service_pb2_grpc
+from imagineo.v1 import upload_service_pb2, upload_service_pb2_grpc
 
 from services.status.announcer import Announcer
 from services.status.eraser import Eraser
@@ -32,15 +33,19 @@ from services.status.repository.expiry import Expiry
 from services.status.repository.listing import Listing
 from services.status.repository.runs import Runs
 from services.status.repository.submissions import Submissions
+from services.status.repository.uploads import Uploads
 from services.status.retention import Retention
 from services.status.servicer import GenerationServicer
 from services.status.settings import Settings
 from services.status.sweeper import Sweeper
 from services.status.transitions import Transitions
+from services.status.upload_servicer import UploadServicer
+from services.status.upload_shelf import UploadShelf
 from services.status.watch import Watch
 from services.status.workers import Workers
 
 _SERVICE_NAME: Final = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+_UPLOAD_SERVICE_NAME: Final = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name
 
 
 @contextlib.asynccontextmanager
@@ -80,6 +85,9 @@ async def running(
         )
         server = RpcServer(settings.listen, metrics=rpc_metrics)
         server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
+        shelf = UploadShelf(Uploads(database), blobs, settings.retention_days)
+        upload_servicer = UploadServicer(shelf)
+        server.add(upload_service_pb2_grpc.add_UploadServiceServicer_to_server, upload_servicer, _UPLOAD_SERVICE_NAME)
         port = await server.start()
 
         # NATS may be away: runs are accepted, and start when it is back.
@@ -90,6 +98,7 @@ async def running(
             lambda: outcomes.run(broker),
             Sweeper(dispatch, listing, transitions, queues, metrics).run,
             Retention(Expiry(database), blobs, settings.retention_days).run,
+            shelf.run,
             Relay(dispatch, broker, metrics).run,
             announcer.run,
             eraser.run,

@@ -73,6 +73,23 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         _bound("submissions", len(request.submissions), 256)
         return pb.AcceptResponse(acceptances=await asyncio.gather(*map(self._submit, request.submissions)))
 
+    async def AcceptTogether(self, request: pb.AcceptTogetherRequest, context: Any) -> pb.AcceptTogetherResponse:  # noqa: N802, ARG002
+        """Make runs durable, all or none."""
+        submissions = list(request.submissions)
+        _bound("submissions", len(submissions), 1000)
+        if len({submission.job.organization_id for submission in submissions}) != 1:
+            raise errors.InvalidParameter.of("submissions", "runs of one organization, and not empty")
+        if len({bool(submission.idempotency_key) for submission in submissions}) != 1:
+            raise errors.InvalidParameter.of("idempotency_key", "given for all of them or for none")
+        now = datetime.now(UTC)
+        for submission in submissions:
+            check(submission, now)
+        estimates = self._queues.estimates_s([submission.job for submission in submissions])
+        candidates = [Candidate(*pair) for pair in zip(submissions, estimates, strict=True)]
+        answers, admitted = await self._submissions.accept_together(candidates)
+        self._admitted(admitted)
+        return pb.AcceptTogetherResponse(acceptances=answers)
+
     async def FindAcceptance(self, request: pb.FindAcceptanceRequest, context: Any) -> pb.FindAcceptanceResponse:  # noqa: N802, ARG002
         """Answer a key again without its submission."""
         key = (request.organization_id, request.idempotency_key)
@@ -204,11 +221,14 @@ class GenerationServicer(grpc.GenerationServiceServicer):
 
     async def _accept(self, candidates: Sequence[Candidate]) -> list[Answer]:
         answers, admitted = await self._submissions.accept(candidates)
+        self._admitted(admitted)
+        return answers
+
+    def _admitted(self, admitted: Sequence[Candidate]) -> None:
         for candidate in admitted:
             self._queues.add(candidate.submission.job)
         if self._metrics:
             self._metrics.accepted.inc(len(admitted))
-        return answers
 
 
 def _filters(request: pb.ListGenerationsRequest) -> Filters:

@@ -126,9 +126,16 @@ def status_dsn(postgres, template):
 
 
 @contextlib.asynccontextmanager
-async def replica(dsn, nats_url, folder) -> AsyncIterator[StatusClient]:
+async def serving(dsn, nats_url, folder) -> AsyncIterator[int]:
+    """A replica's port."""
     settings = Settings(postgres_dsn=Secret(dsn), nats_url=nats_url, blobs_url=f"file://{folder}", listen="127.0.0.1:0")
     async with app.running(settings, None, None) as port:
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def replica(dsn, nats_url, folder) -> AsyncIterator[StatusClient]:
+    async with serving(dsn, nats_url, folder) as port:
         channel = connect(f"127.0.0.1:{port}")
         try:
             yield StatusClient(channel)
