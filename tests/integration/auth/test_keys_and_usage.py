@@ -191,7 +191,7 @@ async def test_keys_come_in_pages(auth):
         pb.ListKeysRequest(organization_id=organization_id, page_size=2, page_token=first.next_page_token)
     )
     assert [key.key_id for key in first.keys] == [made[2], made[1]]
-    assert [key.key_id for key in rest.keys][0] == made[0]
+    assert rest.keys[0].key_id == made[0]
     assert not rest.next_page_token
     with pytest.raises(errors.InvalidParameter):
         await auth(pb.ListKeysRequest(organization_id="org_other", page_token=first.next_page_token))
