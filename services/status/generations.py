@@ -60,7 +60,7 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
 
 
 def _tell_held(generation: Generation, held_before: int, job: job_pb2.Job, queues: Queues) -> None:
-    """A run that waits for its turn in a batch: behind all of its lane, and behind mates that are taken to be like it."""
+    """A run that waits for its turn in a batch: behind all of its lane, and behind mates that should be like it."""
     queue, own = queues.of(job.base_model_slug), work_of(job.parameters)
     before_count = queue.waiting_count.get(job.lane, 0) + held_before
     before_work = queue.waiting_work.get(job.lane, 0.0) + held_before * own

@@ -39,7 +39,7 @@ class Reader:
         return event_pb2.Outcome.FromString(outcome or b"").provenance
 
     async def _shown(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Generation]:
-        queued = [self._queued(row) for row in rows.values() if row["status"] == generation_pb2.STATUS_QUEUED]
+        queued = [self._queued(row) for row in rows.values() if _is_in_a_queue(row)]
         before = await self._listing.count_before(queued) if queued else {}
         return {run_id: generation_of(row, before.get(run_id, _NOTHING), self._queues) for run_id, row in rows.items()}
 
@@ -65,6 +65,10 @@ class Reader:
     def _queued(self, row: Mapping[str, Any]) -> tuple[str, Lane, Landmark]:
         lane = (row["base_model_slug"], row["lane"])
         return row["run_id"], lane, self._queues.landmark(lane, row["run_id"])
+
+
+def _is_in_a_queue(row: Mapping[str, Any]) -> bool:
+    return row["status"] == generation_pb2.STATUS_QUEUED and row["held_before"] is None
 
 
 def absent(run_id: str) -> errors.NotFound:

@@ -129,7 +129,7 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         if not 0 <= request.page_size <= 100:
             raise errors.InvalidParameter.of("page_size", "between 1 and 100")
         size, organization_id = request.page_size or 20, request.organization_id
-        if "\0" in organization_id + request.model_id:
+        if "\0" in organization_id + request.model_id + request.batch_id:
             return pb.ListGenerationsResponse()
         before = page_token.decode(organization_id, request.page_token, "gen") if request.page_token else _LAST_ID
         run_ids = await self._listing.page(organization_id, before, _filters(request), size + 1)
@@ -239,6 +239,7 @@ def _filters(request: pb.ListGenerationsRequest) -> Filters:
         created_before=_moment("created_before", request.created_before)
         if request.HasField("created_before")
         else None,
+        batch_id=request.batch_id,
     )
 
 

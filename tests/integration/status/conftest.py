@@ -28,6 +28,7 @@ class StatusClient:
     """Calls one replica as gateway and workers would."""
 
     def __init__(self, channel):
+        self.channel = channel
         self.stub = generation_service_pb2_grpc.GenerationServiceStub(channel)
 
     async def __call__(self, request, timeout_s=10.0):
