@@ -2,7 +2,7 @@
 
 ImagineoError
 ├── Refused                  the caller can do something about it
-│   ├── InvalidParameter · InvalidJson · UnknownField · LoraIncompatible
+│   ├── InvalidParameter · InvalidJson · InvalidFile · UnknownField · LoraIncompatible
 │   ├── MissingApiKey · InvalidApiKey · PermissionDenied
 │   ├── NotFound · ModelNotFound · MethodNotAllowed · BodyTooLarge · UnsupportedMediaType
 │   ├── RateLimited · QueueFull · QuotaExceeded · TooManyStreams
@@ -194,6 +194,12 @@ class UnsupportedMediaType(Refused):
     """The body's content type is not the route's."""
 
     reason = pb.ERROR_REASON_UNSUPPORTED_MEDIA_TYPE
+
+
+class InvalidFile(Refused):
+    """The file is not what is taken here, or it is damaged."""
+
+    reason = pb.ERROR_REASON_INVALID_FILE
 
 
 class AlreadyExists(Refused):

@@ -77,6 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The call needs a state that the thing is not in. REST: 409 `failed_precondition`."""
     ERROR_REASON_TOO_MANY_STREAMS: _ErrorReason.ValueType  # 22
     """As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
+    ERROR_REASON_INVALID_FILE: _ErrorReason.ValueType  # 23
+    """The file is not what the route takes, or it is damaged. REST: 400 `invalid_file`. Example: {"param": "file"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason names why a call was refused, for machines. A gRPC error carries it in the trailing metadata
@@ -135,6 +137,8 @@ ERROR_REASON_FAILED_PRECONDITION: ErrorReason.ValueType  # 21
 """The call needs a state that the thing is not in. REST: 409 `failed_precondition`."""
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 22
 """As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
+ERROR_REASON_INVALID_FILE: ErrorReason.ValueType  # 23
+"""The file is not what the route takes, or it is damaged. REST: 400 `invalid_file`. Example: {"param": "file"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

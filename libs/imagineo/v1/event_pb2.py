@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from imagineo.v1 import generation_pb2 as imagineo_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17imagineo/v1/event.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cimagineo/v1/generation.proto\"p\n\x08Progress\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x10\n\x08progress\x18\x05 \x01(\x05\x12\x14\n\x0cremaining_ms\x18\x06 \x01(\x03\"\x9c\x02\n\x07Outcome\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12#\n\x06status\x18\x03 \x01(\x0e\x32\x13.imagineo.v1.Status\x12!\n\x05image\x18\x04 \x01(\x0b\x32\x12.imagineo.v1.Image\x12$\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x15.imagineo.v1.RunError\x12-\n\x0clora_reports\x18\x06 \x03(\x0b\x32\x17.imagineo.v1.LoraReport\x12\x11\n\tworker_id\x18\x07 \x01(\t\x12\x0f\n\x07\x64raw_ms\x18\x08 \x01(\x03\x12/\n\x0b\x66inished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\x11GenerationChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\ngeneration\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.Generation\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\nWorkerBeat\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10\x62\x61se_model_slugs\x18\x02 \x03(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x17\n\x0frunning_run_ids\x18\x04 \x03(\t\x12\x1d\n\x15megapixel_steps_per_s\x18\x05 \x01(\x01\x12\x16\n\x0ewarm_model_ids\x18\x06 \x03(\t\"\x1b\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17imagineo/v1/event.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cimagineo/v1/generation.proto\"p\n\x08Progress\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x10\n\x08progress\x18\x05 \x01(\x05\x12\x14\n\x0cremaining_ms\x18\x06 \x01(\x03\"\xee\x02\n\x07Outcome\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12#\n\x06status\x18\x03 \x01(\x0e\x32\x13.imagineo.v1.Status\x12!\n\x05image\x18\x04 \x01(\x0b\x32\x12.imagineo.v1.Image\x12$\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x15.imagineo.v1.RunError\x12-\n\x0clora_reports\x18\x06 \x03(\x0b\x32\x17.imagineo.v1.LoraReport\x12\x11\n\tworker_id\x18\x07 \x01(\t\x12\x0f\n\x07\x64raw_ms\x18\x08 \x01(\x03\x12/\n\x0b\x66inished_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nprovenance\x18\n \x01(\x0b\x32\x17.imagineo.v1.Provenance\x12#\n\x06replay\x18\x0b \x01(\x0b\x32\x13.imagineo.v1.Replay\"\x83\x01\n\x11GenerationChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12+\n\ngeneration\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.Generation\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\nWorkerBeat\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10\x62\x61se_model_slugs\x18\x02 \x03(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x17\n\x0frunning_run_ids\x18\x04 \x03(\t\x12\x1d\n\x15megapixel_steps_per_s\x18\x05 \x01(\x01\x12\x16\n\x0ewarm_model_ids\x18\x06 \x03(\t\"\x1b\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROGRESS']._serialized_start=103
   _globals['_PROGRESS']._serialized_end=215
   _globals['_OUTCOME']._serialized_start=218
-  _globals['_OUTCOME']._serialized_end=502
-  _globals['_GENERATIONCHANGED']._serialized_start=505
-  _globals['_GENERATIONCHANGED']._serialized_end=636
-  _globals['_WORKERBEAT']._serialized_start=639
-  _globals['_WORKERBEAT']._serialized_end=791
-  _globals['_CANCELRUN']._serialized_start=793
-  _globals['_CANCELRUN']._serialized_end=820
+  _globals['_OUTCOME']._serialized_end=584
+  _globals['_GENERATIONCHANGED']._serialized_start=587
+  _globals['_GENERATIONCHANGED']._serialized_end=718
+  _globals['_WORKERBEAT']._serialized_start=721
+  _globals['_WORKERBEAT']._serialized_end=873
+  _globals['_CANCELRUN']._serialized_start=875
+  _globals['_CANCELRUN']._serialized_end=902
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,8 @@ class Outcome(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     DRAW_MS_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is the run."""
     attempt: _builtins.int
@@ -105,6 +107,14 @@ class Outcome(_message.Message):
     def finished_at(self) -> _timestamp_pb2.Timestamp:
         """finished_at is when it ended."""
 
+    @_builtins.property
+    def provenance(self) -> _generation_pb2.Provenance:
+        """provenance is how the picture came about, where it completed."""
+
+    @_builtins.property
+    def replay(self) -> _generation_pb2.Replay:
+        """replay is the job's with the likeness found, where it completed."""
+
     def __init__(
         self,
         *,
@@ -117,10 +127,12 @@ class Outcome(_message.Message):
         worker_id: _builtins.str = ...,
         draw_ms: _builtins.int = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        provenance: _generation_pb2.Provenance | None = ...,
+        replay: _generation_pb2.Replay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "finished_at", b"finished_at", "image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "finished_at", b"finished_at", "image", b"image", "provenance", b"provenance", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "draw_ms", b"draw_ms", "error", b"error", "finished_at", b"finished_at", "image", b"image", "lora_reports", b"lora_reports", "run_id", b"run_id", "status", b"status", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "draw_ms", b"draw_ms", "error", b"error", "finished_at", b"finished_at", "image", b"image", "lora_reports", b"lora_reports", "provenance", b"provenance", "replay", b"replay", "run_id", b"run_id", "status", b"status", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

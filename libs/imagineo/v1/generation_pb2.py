@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cimagineo/v1/generation.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x07LoraUse\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\x9f\x02\n\nParameters\x12\x17\n\x0fpositive_prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x15\n\rbase_model_id\x18\x04 \x01(\t\x12#\n\x05loras\x18\x05 \x03(\x0b\x32\x14.imagineo.v1.LoraUse\x12\x10\n\x08guidance\x18\x06 \x01(\x01\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x0e\n\x06height\x18\x08 \x01(\x05\x12\r\n\x05steps\x18\t \x01(\x05\x12\x0c\n\x04seed\x18\n \x01(\x03\x12\x11\n\tscheduler\x18\x0b \x01(\t\x12\x30\n\routput_format\x18\x0c \x01(\x0e\x32\x19.imagineo.v1.OutputFormat\"\x8f\x01\n\x05Image\x12\x11\n\tstore_key\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x30\n\routput_format\x18\x04 \x01(\x0e\x32\x19.imagineo.v1.OutputFormat\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\"Z\n\nLoraReport\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x14\n\x0cmatched_keys\x18\x03 \x01(\x05\x12\x14\n\x0cignored_keys\x18\x04 \x01(\x05\")\n\x08RunError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xe9\x05\n\nGeneration\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12#\n\x06status\x18\x04 \x01(\x0e\x32\x13.imagineo.v1.Status\x12\x10\n\x08progress\x18\x05 \x01(\x05\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.imagineo.v1.Parameters\x12-\n\x0clora_reports\x18\x07 \x03(\x0b\x32\x17.imagineo.v1.LoraReport\x12\x1b\n\x0equeue_position\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\x12\x18\n\x10\x65stimated_time_s\x18\n \x01(\x05\x12\x1b\n\x13\x61\x63\x63\x65pted_estimate_s\x18\x0b \x01(\x05\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x10 \x01(\x05\x12$\n\x05\x65rror\x18\x11 \x01(\x0b\x32\x15.imagineo.v1.RunError\x12!\n\x05image\x18\x12 \x01(\x0b\x32\x12.imagineo.v1.Image\x12\x37\n\x08metadata\x18\x13 \x03(\x0b\x32%.imagineo.v1.Generation.MetadataEntry\x12\x0f\n\x07version\x18\x14 \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_queue_position*\xaf\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_QUEUED\x10\x01\x12\x12\n\x0eSTATUS_RUNNING\x10\x02\x12\x14\n\x10STATUS_CANCELING\x10\x03\x12\x14\n\x10STATUS_COMPLETED\x10\x04\x12\x11\n\rSTATUS_FAILED\x10\x05\x12\x13\n\x0fSTATUS_CANCELED\x10\x06\x12\x12\n\x0eSTATUS_EXPIRED\x10\x07*t\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cimagineo/v1/generation.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x07LoraUse\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\x96\x01\n\x06Source\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.imagineo.v1.SourceKind\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tupload_id\x18\x03 \x01(\t\x12\x10\n\x08strength\x18\x04 \x01(\x01\x12\r\n\x05scale\x18\x05 \x01(\x05\x12!\n\x05image\x18\x06 \x01(\x0b\x32\x12.imagineo.v1.Image\"\xc4\x02\n\nParameters\x12\x17\n\x0fpositive_prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x15\n\rbase_model_id\x18\x04 \x01(\t\x12#\n\x05loras\x18\x05 \x03(\x0b\x32\x14.imagineo.v1.LoraUse\x12\x10\n\x08guidance\x18\x06 \x01(\x01\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x0e\n\x06height\x18\x08 \x01(\x05\x12\r\n\x05steps\x18\t \x01(\x05\x12\x0c\n\x04seed\x18\n \x01(\x03\x12\x11\n\tscheduler\x18\x0b \x01(\t\x12\x30\n\routput_format\x18\x0c \x01(\x0e\x32\x19.imagineo.v1.OutputFormat\x12#\n\x06source\x18\r \x01(\x0b\x32\x13.imagineo.v1.Source\"\x8f\x01\n\x05Image\x12\x11\n\tstore_key\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x30\n\routput_format\x18\x04 \x01(\x0e\x32\x19.imagineo.v1.OutputFormat\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\"Z\n\nLoraReport\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x14\n\x0cmatched_keys\x18\x03 \x01(\x05\x12\x14\n\x0cignored_keys\x18\x04 \x01(\x05\")\n\x08RunError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xd4\x06\n\nGeneration\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12#\n\x06status\x18\x04 \x01(\x0e\x32\x13.imagineo.v1.Status\x12\x10\n\x08progress\x18\x05 \x01(\x05\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.imagineo.v1.Parameters\x12-\n\x0clora_reports\x18\x07 \x03(\x0b\x32\x17.imagineo.v1.LoraReport\x12\x1b\n\x0equeue_position\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\t \x01(\t\x12\x18\n\x10\x65stimated_time_s\x18\n \x01(\x05\x12\x1b\n\x13\x61\x63\x63\x65pted_estimate_s\x18\x0b \x01(\x05\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x10 \x01(\x05\x12$\n\x05\x65rror\x18\x11 \x01(\x0b\x32\x15.imagineo.v1.RunError\x12!\n\x05image\x18\x12 \x01(\x0b\x32\x12.imagineo.v1.Image\x12\x37\n\x08metadata\x18\x13 \x03(\x0b\x32%.imagineo.v1.Generation.MetadataEntry\x12\x0f\n\x07version\x18\x14 \x01(\x03\x12\x10\n\x08\x62\x61tch_id\x18\x15 \x01(\t\x12\x13\n\x0bwebhook_url\x18\x16 \x01(\t\x12\x0c\n\x04step\x18\x17 \x01(\x05\x12#\n\x06replay\x18\x18 \x01(\x0b\x32\x13.imagineo.v1.Replay\x12\x0f\n\x07\x64raw_ms\x18\x19 \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_queue_position\"\x9d\x01\n\x06Replay\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12!\n\x05image\x18\x02 \x01(\x0b\x32\x12.imagineo.v1.Image\x12\x15\n\rpixels_sha256\x18\x03 \x01(\t\x12\'\n\x08likeness\x18\x04 \x01(\x0e\x32\x15.imagineo.v1.Likeness\x12\x14\n\x07psnr_db\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_psnr_db\"B\n\x0eLoraProvenance\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"\x8c\x02\n\nProvenance\x12\x17\n\x0f\x62\x61se_model_slug\x18\x01 \x01(\t\x12\x19\n\x11\x62\x61se_model_sha256\x18\x02 \x01(\t\x12*\n\x05loras\x18\x03 \x03(\x0b\x32\x1b.imagineo.v1.LoraProvenance\x12\r\n\x05\x64type\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\x12\x37\n\x08versions\x18\x06 \x03(\x0b\x32%.imagineo.v1.Provenance.VersionsEntry\x12\x15\n\rpixels_sha256\x18\x07 \x01(\t\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xaf\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_QUEUED\x10\x01\x12\x12\n\x0eSTATUS_RUNNING\x10\x02\x12\x14\n\x10STATUS_CANCELING\x10\x03\x12\x14\n\x10STATUS_COMPLETED\x10\x04\x12\x11\n\rSTATUS_FAILED\x10\x05\x12\x13\n\x0fSTATUS_CANCELED\x10\x06\x12\x12\n\x0eSTATUS_EXPIRED\x10\x07*t\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11OUTPUT_FORMAT_PNG\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_WEBP\x10\x02\x12\x16\n\x12OUTPUT_FORMAT_JPEG\x10\x03*]\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_KIND_UPSCALE\x10\x01\x12\x19\n\x15SOURCE_KIND_VARIATION\x10\x02*a\n\x08Likeness\x12\x18\n\x14LIKENESS_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIKENESS_MATCH\x10\x01\x12\x11\n\rLIKENESS_NEAR\x10\x02\x12\x14\n\x10LIKENESS_DIFFERS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +34,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATION_METADATAENTRY']._loaded_options = None
   _globals['_GENERATION_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_STATUS']._serialized_start=1443
-  _globals['_STATUS']._serialized_end=1618
-  _globals['_OUTPUTFORMAT']._serialized_start=1620
-  _globals['_OUTPUTFORMAT']._serialized_end=1736
+  _globals['_PROVENANCE_VERSIONSENTRY']._loaded_options = None
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_options = b'8\001'
+  _globals['_STATUS']._serialized_start=2239
+  _globals['_STATUS']._serialized_end=2414
+  _globals['_OUTPUTFORMAT']._serialized_start=2416
+  _globals['_OUTPUTFORMAT']._serialized_end=2532
+  _globals['_SOURCEKIND']._serialized_start=2534
+  _globals['_SOURCEKIND']._serialized_end=2627
+  _globals['_LIKENESS']._serialized_start=2629
+  _globals['_LIKENESS']._serialized_end=2726
   _globals['_LORAUSE']._serialized_start=78
   _globals['_LORAUSE']._serialized_end=121
-  _globals['_PARAMETERS']._serialized_start=124
-  _globals['_PARAMETERS']._serialized_end=411
-  _globals['_IMAGE']._serialized_start=414
-  _globals['_IMAGE']._serialized_end=557
-  _globals['_LORAREPORT']._serialized_start=559
-  _globals['_LORAREPORT']._serialized_end=649
-  _globals['_RUNERROR']._serialized_start=651
-  _globals['_RUNERROR']._serialized_end=692
-  _globals['_GENERATION']._serialized_start=695
-  _globals['_GENERATION']._serialized_end=1440
-  _globals['_GENERATION_METADATAENTRY']._serialized_start=1374
-  _globals['_GENERATION_METADATAENTRY']._serialized_end=1421
+  _globals['_SOURCE']._serialized_start=124
+  _globals['_SOURCE']._serialized_end=274
+  _globals['_PARAMETERS']._serialized_start=277
+  _globals['_PARAMETERS']._serialized_end=601
+  _globals['_IMAGE']._serialized_start=604
+  _globals['_IMAGE']._serialized_end=747
+  _globals['_LORAREPORT']._serialized_start=749
+  _globals['_LORAREPORT']._serialized_end=839
+  _globals['_RUNERROR']._serialized_start=841
+  _globals['_RUNERROR']._serialized_end=882
+  _globals['_GENERATION']._serialized_start=885
+  _globals['_GENERATION']._serialized_end=1737
+  _globals['_GENERATION_METADATAENTRY']._serialized_start=1671
+  _globals['_GENERATION_METADATAENTRY']._serialized_end=1718
+  _globals['_REPLAY']._serialized_start=1740
+  _globals['_REPLAY']._serialized_end=1897
+  _globals['_LORAPROVENANCE']._serialized_start=1899
+  _globals['_LORAPROVENANCE']._serialized_end=1965
+  _globals['_PROVENANCE']._serialized_start=1968
+  _globals['_PROVENANCE']._serialized_end=2236
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_start=2189
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_end=2236
 # @@protoc_insertion_point(module_scope)

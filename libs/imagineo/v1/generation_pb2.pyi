@@ -92,6 +92,58 @@ OUTPUT_FORMAT_JPEG: OutputFormat.ValueType  # 3
 """JPEG."""
 Global___OutputFormat: _TypeAlias = OutputFormat  # noqa: Y015
 
+class _SourceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SourceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SOURCE_KIND_UNSPECIFIED: _SourceKind.ValueType  # 0
+    """Not set; never stored."""
+    SOURCE_KIND_UPSCALE: _SourceKind.ValueType  # 1
+    """The same picture, larger."""
+    SOURCE_KIND_VARIATION: _SourceKind.ValueType  # 2
+    """Another picture like it: image-to-image."""
+
+class SourceKind(_SourceKind, metaclass=_SourceKindEnumTypeWrapper):
+    """SourceKind says what is made of the picture that a run begins from."""
+
+SOURCE_KIND_UNSPECIFIED: SourceKind.ValueType  # 0
+"""Not set; never stored."""
+SOURCE_KIND_UPSCALE: SourceKind.ValueType  # 1
+"""The same picture, larger."""
+SOURCE_KIND_VARIATION: SourceKind.ValueType  # 2
+"""Another picture like it: image-to-image."""
+Global___SourceKind: _TypeAlias = SourceKind  # noqa: Y015
+
+class _Likeness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LikenessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Likeness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIKENESS_UNSPECIFIED: _Likeness.ValueType  # 0
+    """Not known: the picture is not drawn, or the first one is gone."""
+    LIKENESS_MATCH: _Likeness.ValueType  # 1
+    """Every pixel is the same."""
+    LIKENESS_NEAR: _Likeness.ValueType  # 2
+    """Nobody would see the difference: the peak signal-to-noise ratio is 40 dB or more."""
+    LIKENESS_DIFFERS: _Likeness.ValueType  # 3
+    """It is another picture."""
+
+class Likeness(_Likeness, metaclass=_LikenessEnumTypeWrapper):
+    """Likeness says how near a picture drawn again is to the first."""
+
+LIKENESS_UNSPECIFIED: Likeness.ValueType  # 0
+"""Not known: the picture is not drawn, or the first one is gone."""
+LIKENESS_MATCH: Likeness.ValueType  # 1
+"""Every pixel is the same."""
+LIKENESS_NEAR: Likeness.ValueType  # 2
+"""Nobody would see the difference: the peak signal-to-noise ratio is 40 dB or more."""
+LIKENESS_DIFFERS: Likeness.ValueType  # 3
+"""It is another picture."""
+Global___Likeness: _TypeAlias = Likeness  # noqa: Y015
+
 @_typing.final
 class LoraUse(_message.Message):
     """LoraUse is one LoRA with its strength in one run."""
@@ -119,6 +171,50 @@ class LoraUse(_message.Message):
 Global___LoraUse: _TypeAlias = LoraUse  # noqa: Y015
 
 @_typing.final
+class Source(_message.Message):
+    """Source is the picture that a run begins from, as it was when the run was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    kind: Global___SourceKind.ValueType
+    """kind is what is made of it."""
+    run_id: _builtins.str
+    """run_id is the run whose picture it is; empty where it was uploaded."""
+    upload_id: _builtins.str
+    """upload_id is `up_…`; empty where it is a run's."""
+    strength: _builtins.float
+    """strength is 0 to 1, for a variation: how much of the picture is drawn anew; 0 leaves it as it is."""
+    scale: _builtins.int
+    """scale is 2 or 4, for an upscale."""
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """image is the stored picture."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___SourceKind.ValueType = ...,
+        run_id: _builtins.str = ...,
+        upload_id: _builtins.str = ...,
+        strength: _builtins.float = ...,
+        scale: _builtins.int = ...,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "kind", b"kind", "run_id", b"run_id", "scale", b"scale", "strength", b"strength", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Source: _TypeAlias = Source  # noqa: Y015
+
+@_typing.final
 class Parameters(_message.Message):
     """Parameters are all that decides the picture, defaults filled in."""
 
@@ -136,6 +232,7 @@ class Parameters(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     SCHEDULER_FIELD_NUMBER: _builtins.int
     OUTPUT_FORMAT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     positive_prompt: _builtins.str
     """positive_prompt is 1 to 2000 characters."""
     negative_prompt: _builtins.str
@@ -162,6 +259,10 @@ class Parameters(_message.Message):
     def loras(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoraUse]:
         """loras are at most 6, the one of model_id first."""
 
+    @_builtins.property
+    def source(self) -> Global___Source:
+        """source is the picture it begins from; absent: it begins from noise."""
+
     def __init__(
         self,
         *,
@@ -177,10 +278,11 @@ class Parameters(_message.Message):
         seed: _builtins.int = ...,
         scheduler: _builtins.str = ...,
         output_format: Global___OutputFormat.ValueType = ...,
+        source: Global___Source | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "guidance", b"guidance", "height", b"height", "loras", b"loras", "model_id", b"model_id", "negative_prompt", b"negative_prompt", "output_format", b"output_format", "positive_prompt", b"positive_prompt", "scheduler", b"scheduler", "seed", b"seed", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "guidance", b"guidance", "height", b"height", "loras", b"loras", "model_id", b"model_id", "negative_prompt", b"negative_prompt", "output_format", b"output_format", "positive_prompt", b"positive_prompt", "scheduler", b"scheduler", "seed", b"seed", "source", b"source", "steps", b"steps", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,6 +436,11 @@ class Generation(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    WEBHOOK_URL_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    DRAW_MS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is `gen_…`."""
     organization_id: _builtins.str
@@ -356,6 +463,14 @@ class Generation(_message.Message):
     """attempts counts the claims."""
     version: _builtins.int
     """version grows with each change of the row, so that a watcher can drop what is old."""
+    batch_id: _builtins.str
+    """batch_id is `batch_…`, the batch it belongs to; empty: none."""
+    webhook_url: _builtins.str
+    """webhook_url is told of the run's terminal event; empty: none."""
+    step: _builtins.int
+    """step counts the denoising steps that are done."""
+    draw_ms: _builtins.int
+    """draw_ms is how long the device worked on it; 0 until it is completed."""
     @_builtins.property
     def parameters(self) -> Global___Parameters:
         """parameters decide the picture."""
@@ -392,6 +507,10 @@ class Generation(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """metadata is the client's own, handed back untouched."""
 
+    @_builtins.property
+    def replay(self) -> Global___Replay:
+        """replay is set where it draws an earlier run again."""
+
     def __init__(
         self,
         *,
@@ -415,13 +534,160 @@ class Generation(_message.Message):
         image: Global___Image | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         version: _builtins.int = ...,
+        batch_id: _builtins.str = ...,
+        webhook_url: _builtins.str = ...,
+        step: _builtins.int = ...,
+        replay: Global___Replay | None = ...,
+        draw_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "finished_at", b"finished_at", "image", b"image", "parameters", b"parameters", "queue_position", b"queue_position", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "finished_at", b"finished_at", "image", b"image", "parameters", b"parameters", "queue_position", b"queue_position", "replay", b"replay", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "version", b"version", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "batch_id", b"batch_id", "created_at", b"created_at", "deadline", b"deadline", "draw_ms", b"draw_ms", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "replay", b"replay", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "step", b"step", "version", b"version", "waiting_for", b"waiting_for", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
     _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_position) -> _WhichOneofReturnType__queue_position | None: ...
 
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class Replay(_message.Message):
+    """Replay is an earlier run drawn again, and how that went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PIXELS_SHA256_FIELD_NUMBER: _builtins.int
+    LIKENESS_FIELD_NUMBER: _builtins.int
+    PSNR_DB_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """run_id is the earlier run."""
+    pixels_sha256: _builtins.str
+    """pixels_sha256 is the earlier run's, as in Provenance."""
+    likeness: Global___Likeness.ValueType
+    """likeness is how near this run's picture is to it; set once it is completed."""
+    psnr_db: _builtins.float
+    """psnr_db is the peak signal-to-noise ratio of the two; absent where they match or it is not known."""
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """image is the earlier run's, as it was when this run was accepted."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        image: Global___Image | None = ...,
+        pixels_sha256: _builtins.str = ...,
+        likeness: Global___Likeness.ValueType = ...,
+        psnr_db: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db", "image", b"image", "psnr_db", b"psnr_db"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db", "image", b"image", "likeness", b"likeness", "pixels_sha256", b"pixels_sha256", "psnr_db", b"psnr_db", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__psnr_db: _TypeAlias = _typing.Literal["psnr_db"]  # noqa: Y015
+    _WhichOneofArgType__psnr_db: _TypeAlias = _typing.Literal["_psnr_db", b"_psnr_db"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__psnr_db) -> _WhichOneofReturnType__psnr_db | None: ...
+
+Global___Replay: _TypeAlias = Replay  # noqa: Y015
+
+@_typing.final
+class LoraProvenance(_message.Message):
+    """LoraProvenance names one LoRA file that had a part in a picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    """model_id is `model_…`."""
+    sha256: _builtins.str
+    """sha256 is the lower-case hexadecimal digest of its file."""
+    weight: _builtins.float
+    """weight is 0 to 2."""
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "sha256", b"sha256", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoraProvenance: _TypeAlias = LoraProvenance  # noqa: Y015
+
+@_typing.final
+class Provenance(_message.Message):
+    """Provenance is how a picture came about, as its worker saw it; with the Parameters enough to draw it again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class VersionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BASE_MODEL_SLUG_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    LORAS_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    PIXELS_SHA256_FIELD_NUMBER: _builtins.int
+    base_model_slug: _builtins.str
+    """base_model_slug is the base that drew."""
+    base_model_sha256: _builtins.str
+    """base_model_sha256 is the digest over the base model's files: SHA-256 of the lines "<path> <sha256>\\n" in order."""
+    dtype: _builtins.str
+    """dtype is the number type of the denoiser, such as `float32` or `bfloat16`."""
+    device: _builtins.str
+    """device is `cpu`, or the name of the accelerator."""
+    pixels_sha256: _builtins.str
+    """pixels_sha256 is the digest of the 8-bit RGB rows before they were encoded."""
+    @_builtins.property
+    def loras(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoraProvenance]:
+        """loras had a part, in the order of parameters.loras."""
+
+    @_builtins.property
+    def versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """versions are the libraries' versions by name: imagineo, torch, diffusers."""
+
+    def __init__(
+        self,
+        *,
+        base_model_slug: _builtins.str = ...,
+        base_model_sha256: _builtins.str = ...,
+        loras: _abc.Iterable[Global___LoraProvenance] | None = ...,
+        dtype: _builtins.str = ...,
+        device: _builtins.str = ...,
+        versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        pixels_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_sha256", b"base_model_sha256", "base_model_slug", b"base_model_slug", "device", b"device", "dtype", b"dtype", "loras", b"loras", "pixels_sha256", b"pixels_sha256", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Provenance: _TypeAlias = Provenance  # noqa: Y015

@@ -41,6 +41,11 @@ class GenerationServiceStub:
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
                 _registered_method=True)
+        self.AcceptTogether = channel.unary_unary(
+                '/imagineo.v1.GenerationService/AcceptTogether',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.FromString,
+                _registered_method=True)
         self.FindAcceptance = channel.unary_unary(
                 '/imagineo.v1.GenerationService/FindAcceptance',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.SerializeToString,
@@ -81,6 +86,16 @@ class GenerationServiceStub:
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationResponse.FromString,
                 _registered_method=True)
+        self.DeleteGeneration = channel.unary_unary(
+                '/imagineo.v1.GenerationService/DeleteGeneration',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.FromString,
+                _registered_method=True)
+        self.GetProvenance = channel.unary_unary(
+                '/imagineo.v1.GenerationService/GetProvenance',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceResponse.FromString,
+                _registered_method=True)
         self.GetStatuses = channel.unary_unary(
                 '/imagineo.v1.GenerationService/GetStatuses',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.GetStatusesRequest.SerializeToString,
@@ -106,6 +121,14 @@ class GenerationServiceServicer:
     def Accept(self, request, context):
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTogether(self, request, context):
+        """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+        error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +194,22 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteGeneration(self, request, context):
+        """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+        and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProvenance(self, request, context):
+        """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+        above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatuses(self, request, context):
         """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle.
         """
@@ -200,6 +239,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.Accept,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.SerializeToString,
+            ),
+            'AcceptTogether': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTogether,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.SerializeToString,
             ),
             'FindAcceptance': grpc.unary_unary_rpc_method_handler(
                     servicer.FindAcceptance,
@@ -240,6 +284,16 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.CancelGeneration,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationResponse.SerializeToString,
+            ),
+            'DeleteGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGeneration,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.SerializeToString,
+            ),
+            'GetProvenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProvenance,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceResponse.SerializeToString,
             ),
             'GetStatuses': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatuses,
@@ -286,6 +340,33 @@ class GenerationService:
             '/imagineo.v1.GenerationService/Accept',
             imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTogether(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/AcceptTogether',
+            imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -502,6 +583,60 @@ class GenerationService:
             '/imagineo.v1.GenerationService/CancelGeneration',
             imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.CancelGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/DeleteGeneration',
+            imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProvenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/GetProvenance',
+            imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.GetProvenanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class GenerationServiceStub:
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
     """
+    AcceptTogether: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptTogetherRequest, _generation_service_pb2.AcceptTogetherResponse]
+    """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+    error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
+    """
     FindAcceptance: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]
     """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
     images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
@@ -63,6 +67,14 @@ class GenerationServiceStub:
     """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
     is answered as it is. NOT_FOUND as above.
     """
+    DeleteGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]
+    """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+    and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+    """
+    GetProvenance: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetProvenanceRequest, _generation_service_pb2.GetProvenanceResponse]
+    """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+    above.
+    """
     GetStatuses: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
     Claim: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ClaimRequest, _generation_service_pb2.ClaimResponse]
@@ -82,6 +94,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Accept: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptRequest, _generation_service_pb2.AcceptResponse]  # type: ignore[assignment]
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+    """
+    AcceptTogether: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptTogetherRequest, _generation_service_pb2.AcceptTogetherResponse]  # type: ignore[assignment]
+    """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+    error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
     """
     FindAcceptance: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]  # type: ignore[assignment]
     """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
@@ -107,6 +123,14 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
     is answered as it is. NOT_FOUND as above.
     """
+    DeleteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]  # type: ignore[assignment]
+    """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+    and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+    """
+    GetProvenance: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetProvenanceRequest, _generation_service_pb2.GetProvenanceResponse]  # type: ignore[assignment]
+    """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+    above.
+    """
     GetStatuses: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]  # type: ignore[assignment]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
     Claim: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ClaimRequest, _generation_service_pb2.ClaimResponse]  # type: ignore[assignment]
@@ -129,6 +153,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_service_pb2.AcceptResponse, _abc.Awaitable[_generation_service_pb2.AcceptResponse]]:
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptTogether(
+        self,
+        request: _generation_service_pb2.AcceptTogetherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.AcceptTogetherResponse, _abc.Awaitable[_generation_service_pb2.AcceptTogetherResponse]]:
+        """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+        error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
         """
 
     @_abc_1.abstractmethod
@@ -201,6 +235,26 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_service_pb2.CancelGenerationResponse, _abc.Awaitable[_generation_service_pb2.CancelGenerationResponse]]:
         """CancelGeneration stops a run: at once where it is queued, at the next step where it runs. Idempotent; a terminal run
         is answered as it is. NOT_FOUND as above.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGeneration(
+        self,
+        request: _generation_service_pb2.DeleteGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.DeleteGenerationResponse, _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]]:
+        """DeleteGeneration erases a run for good: from now on it is absent for all who read; it is canceled if it is not over,
+        and its image and rows are erased as soon as its ending has been announced. NOT_FOUND as above, at a repetition too.
+        """
+
+    @_abc_1.abstractmethod
+    def GetProvenance(
+        self,
+        request: _generation_service_pb2.GetProvenanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.GetProvenanceResponse, _abc.Awaitable[_generation_service_pb2.GetProvenanceResponse]]:
+        """GetProvenance says how a completed run's picture came about. FAILED_PRECONDITION if it is not completed; NOT_FOUND as
+        above.
         """
 
     @_abc_1.abstractmethod

@@ -103,6 +103,9 @@ class Job(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is `gen_…`."""
     organization_id: _builtins.str
@@ -113,6 +116,10 @@ class Job(_message.Message):
     """base_model_slug is the base that draws."""
     request_id: _builtins.str
     """request_id is the REST request's, for the logs."""
+    base_model_sha256: _builtins.str
+    """base_model_sha256 is the digest over the base model's files, as in Provenance."""
+    omit_provenance: _builtins.bool
+    """omit_provenance leaves the parameters out of the image file."""
     @_builtins.property
     def parameters(self) -> _generation_pb2.Parameters:
         """parameters decide the picture."""
@@ -129,6 +136,10 @@ class Job(_message.Message):
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """deadline is when the run expires if it has not started; absent: never."""
 
+    @_builtins.property
+    def replay(self) -> _generation_pb2.Replay:
+        """replay is the earlier run to compare with; absent: none."""
+
     def __init__(
         self,
         *,
@@ -141,10 +152,13 @@ class Job(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        base_model_sha256: _builtins.str = ...,
+        omit_provenance: _builtins.bool = ...,
+        replay: _generation_pb2.Replay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "parameters", b"parameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "parameters", b"parameters", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "organization_id", b"organization_id", "parameters", b"parameters", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_sha256", b"base_model_sha256", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "parameters", b"parameters", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
