@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import collections
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -37,6 +39,7 @@ from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
 from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
 
+_VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|ema_only)(?=[.-])")
 _TEXTS_KEPT: Final = 1024
 #: The fastest of these counts: what slows a step beyond it is the neighbours'.
 _PROFILE_TRIES: Final = 4
@@ -229,8 +232,18 @@ def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> 
         local_files_only=True,
         use_safetensors=True,
         dtype=dtype_of(device),
+        variant=_variant_of(base.directory),
         **without | dict(family.pipeline_arguments),
     )
+
+
+def _variant_of(directory: Path) -> str | None:
+    """The precision that a part's files are named by, where the part has no others."""
+    found: dict[Path, set[str]] = {}
+    for path in directory.glob("*/*.safetensors"):
+        match = _VARIANT.search(path.name)
+        found.setdefault(path.parent, set()).add(match[1] if match else "")
+    return next((min(variants) for _, variants in sorted(found.items()) if "" not in variants), None)
 
 
 def _prepared(pipeline: Any, family: Family, device: torch.device) -> Any:

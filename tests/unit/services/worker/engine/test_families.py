@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import shutil
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from services.worker.engine import model
 from services.worker.engine.base import (
     AdapterUse,
     BaseModelFiles,
@@ -113,6 +118,10 @@ def place(request, tmp_path_factory):
     asyncio.run(made.engine.close())
 
 
+def pixels(result):
+    return np.frombuffer(result.rgb, np.uint8).astype(int)
+
+
 def weighted(use, weight):
     return AdapterUse(use.model_id, use.sha256, use.path, weight)
 
@@ -172,6 +181,43 @@ def test_schedulers_without_tables_step_as_in_stock_each_by_a_copy_of_its_own(pl
     mate = place.request(scheduler=tabulated[0], steps=4)
     for ending in place.draw(*requests, mate):
         place.check(*ending)
+
+
+def test_in_half_precision_as_on_gpus_the_picture_is_nearly_the_same(place, monkeypatch):
+    monkeypatch.setattr(model, "dtype_of", lambda _: torch.bfloat16)
+    half = BatchEngine(threads=1)
+    base = place.model.base
+    requests = [place.request(), place.request(place.loras[0], guidance=2.0, negative_prompt="blurry")]
+
+    async def drawn():
+        await half.open(base)
+        try:
+            if place.family == "sdxl":
+                assert half._models["tiny"].pipeline.vae.dtype == torch.float32
+            return [await half.draw(one, stop=StopSignal(), on_progress=lambda _: None) for one in requests]
+        finally:
+            await half.close()
+
+    for result, (_, _, full) in zip(asyncio.run(drawn()), place.draw(*requests), strict=True):
+        assert np.abs(pixels(result) - pixels(full)).mean() < 6
+
+
+def test_a_directory_of_another_precision_alone_is_drawn_the_same(place, tmp_path):
+    directory = Path(shutil.copytree(place.model.base.directory, tmp_path / "base"))
+    for path in directory.glob("*/*.safetensors"):
+        path.rename(path.with_name(f"{path.stem}.fp16.safetensors"))
+    other = BatchEngine(threads=1)
+
+    async def drawn():
+        await other.open(replace(place.model.base, directory=directory))
+        try:
+            return await other.draw(place.request(), stop=StopSignal(), on_progress=lambda _: None)
+        finally:
+            await other.close()
+
+    result = asyncio.run(drawn())
+    ((_, _, plain),) = place.draw(place.request())
+    assert result.rgb == plain.rgb
 
 
 def test_a_source_with_or_without_a_mask_is_drawn_as_in_stock_or_refused(place):
