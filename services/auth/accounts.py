@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from datetime import datetime
+from datetime import date, datetime
 
 from services.auth.plans import Limits, Plan, limits_in_force
 
@@ -21,6 +21,8 @@ class Permission(enum.StrEnum):
     USAGE_READ = "usage:read"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
+    ORGANIZATION_READ = "organization:read"
+    ORGANIZATION_WRITE = "organization:write"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Organization:
     plan: Plan
     overrides: Limits
     created_at: datetime
+    omit_provenance: bool = False
+    """Keeps parameters out of its image files."""
 
     @property
     def limits(self) -> Limits:
@@ -52,6 +56,12 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    allowed_model_ids: tuple[str, ...] = ()
+    """The only models it may draw with; empty: all."""
+    images_per_month: int = 0
+    """0: only the organization's limit."""
+    images_used: int = 0
+    """This month's, the reserved ones too, where it has a limit of its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +74,27 @@ class Principal:
     limits: Limits
     permissions: frozenset[str]
     expires_at: datetime | None
+    allowed_model_ids: tuple[str, ...] = ()
+    images_per_month: int = 0
+    omit_provenance: bool = False
+
+    @property
+    def is_restricted(self) -> bool:
+        """Tell whether the key has limits of its own."""
+        return bool(self.allowed_model_ids or self.images_per_month or self.expires_at)
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether the key has stopped working."""
         return self.expires_at is not None and now >= self.expires_at
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DailyUsage:
+    """What one key drew with one model on one day; sums have no day, key or model."""
+
+    day: date | None
+    key_id: str
+    model_id: str
+    images: int
+    megapixel_steps: float
+    device_ms: int

@@ -122,6 +122,17 @@ def _refusal(check: Check, principal: Principal, standing: Standing, place: int)
     return None
 
 
+def over_key(verdict: Verdict, now: datetime) -> Verdict:
+    """The same check, refused because its key's own images of this month are used up."""
+    limit = verdict.principal.images_per_month if verdict.principal else 0
+    refusal = errors.QuotaExceeded(
+        f"The key used up its {limit} images of this month.",
+        metadata={"limit": str(limit)},
+        retry_after_s=max((next_month(now) - now).total_seconds(), 1.0),
+    )
+    return dataclasses.replace(verdict, error=refusal)
+
+
 def next_month(now: datetime) -> datetime:
     """When the month of `now` ends, in UTC."""
     first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

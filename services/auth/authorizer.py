@@ -11,11 +11,11 @@ from typing import Final
 from imagineo.deadline import within
 
 from services.auth.accounts import Principal
-from services.auth.admission import Check, Verdict, demands_of, verdicts_of
+from services.auth.admission import Check, Verdict, demands_of, over_key, verdicts_of
 from services.auth.key_cache import KeyCache
 from services.auth.last_use import LastUse
 from services.auth.metrics import AuthMetrics
-from services.auth.repository import Repository
+from services.auth.repository import Repository, Settlement
 
 #: How long a list of checks may take, its wait for earlier lists and both its statements included: less than a gateway
 #: waits, so that it hears why, and a frozen database does not hold the lists behind this one for longer.
@@ -60,11 +60,28 @@ class Authorizer:
         demands = demands_of(checks, principals)
         started_s = time.perf_counter()
         standings = await self._repository.admit(demands) if demands else {}
-        verdicts = verdicts_of(checks, principals, standings)
+        verdicts = await self._within_keys(checks, verdicts_of(checks, principals, standings))
         if self._metrics:
             self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
         self._last_use.note({verdict.principal.key_id for verdict in verdicts if verdict.principal}, self._now())
         return verdicts
+
+    async def _within_keys(self, checks: Sequence[Check], verdicts: list[Verdict]) -> list[Verdict]:
+        """Refuse what exceeds a key's own images of this month; its organization gets those images back."""
+        asked = [
+            (verdict.principal.key_id, run_id, place)
+            for place, (check, verdict) in enumerate(zip(checks, verdicts, strict=True))
+            if verdict.principal and verdict.principal.images_per_month and verdict.error is None
+            for run_id in check.run_ids
+        ]
+        if not asked:
+            return verdicts
+        held = await self._repository.hold_for_keys(asked)
+        refused = [(run_id, place) for _, run_id, place in asked if run_id not in held]
+        if refused:
+            await self._repository.settle([Settlement(run_id, completed=False) for run_id, _ in refused])
+        over = {place for _, place in refused}
+        return [over_key(verdict, self._now()) if at in over else verdict for at, verdict in enumerate(verdicts)]
 
     async def _principals(self, checks: Sequence[Check]) -> list[Principal | None]:
         clock = asyncio.get_running_loop().time

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from imagineo import errors, keys
-from imagineo.ids import new_id
+from imagineo.ids import is_id, new_id
 
 from services.auth.accounts import Key, Organization, Permission
 from services.auth.plans import MAX_LIMIT, Limits, Plan
@@ -18,6 +18,7 @@ Noun = TypeVar("Noun")
 
 _ORGANIZATION_ID: Final = re.compile(r"org_[0-9a-z_]{1,60}")
 _MAX_NAME_LENGTH: Final = 100
+_MAX_MODELS: Final = 100
 
 
 class Registry:
@@ -52,19 +53,26 @@ class Registry:
         return present(found, "organization_id", organization_id)
 
     async def update_organization(
-        self, organization_id: str, plan: Plan | None, overrides: Limits | None
+        self,
+        organization_id: str,
+        plan: Plan | None,
+        overrides: Limits | None,
+        name: str | None = None,
+        omit_provenance: bool | None = None,
     ) -> Organization:
-        """Change plan or limits.
+        """Change plan, limits, name or settings; None leaves a part as it is.
 
         Raises:
             InvalidParameter: for limits out of range.
             NotFound: if there is no such organization.
         """
         check_organization_id(organization_id)
-        for name in Limits.__dataclass_fields__ if overrides else ():
-            if not 0 <= getattr(overrides, name) <= MAX_LIMIT:
-                raise errors.InvalidParameter.of(f"limits.{name}", f"between 0 and {MAX_LIMIT}")
-        found = await self._repository.update_organization(organization_id, plan, overrides)
+        for field in Limits.__dataclass_fields__ if overrides else ():
+            if not 0 <= getattr(overrides, field) <= MAX_LIMIT:
+                raise errors.InvalidParameter.of(f"limits.{field}", f"between 0 and {MAX_LIMIT}")
+        if name is not None:
+            _check_name(name)
+        found = await self._repository.update_organization(organization_id, plan, overrides, name, omit_provenance)
         return present(found, "organization_id", organization_id)
 
     async def create_key(
@@ -73,17 +81,23 @@ class Registry:
         name: str,
         permissions: Iterable[Permission] = (),
         expires_at: datetime | None = None,
+        allowed_model_ids: Sequence[str] = (),
+        images_per_month: int = 0,
     ) -> tuple[Key, str]:
-        """Make a key; the secret beside it is shown this once. No permissions named: all.
+        """Make a key; the secret beside it is shown this once. No permissions named: all; no models: all.
 
         Raises:
-            InvalidParameter: for a bad name or an expiry that is past.
+            InvalidParameter: for a bad name, an expiry that is past, or bounds out of range.
             NotFound: if there is no such organization.
         """
         check_organization_id(organization_id)
         _check_name(name)
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise errors.InvalidParameter.of("expires_at", "in the future")
+        if len(allowed_model_ids) > _MAX_MODELS or not all(_is_model(model_id) for model_id in allowed_model_ids):
+            raise errors.InvalidParameter.of("allowed_models", f"at most {_MAX_MODELS} ids of models")
+        if not 0 <= images_per_month <= MAX_LIMIT:
+            raise errors.InvalidParameter.of("images_per_month", f"between 1 and {MAX_LIMIT}")
         secret = keys.new_secret()
         key = Key(
             key_id=new_id("key"),
@@ -95,6 +109,8 @@ class Registry:
             expires_at=expires_at,
             revoked_at=None,
             last_used_at=None,
+            allowed_model_ids=tuple(dict.fromkeys(allowed_model_ids)),
+            images_per_month=images_per_month,
         )
         stored = await self._repository.insert_key(key, keys.digest(secret))
         return present(stored, "organization_id", organization_id), secret
@@ -108,6 +124,10 @@ def check_organization_id(text: str) -> None:
     """
     if not _ORGANIZATION_ID.fullmatch(text):
         raise errors.NotFound(_no_such("organization_id", text), metadata={"organization_id": text})
+
+
+def _is_model(text: str) -> bool:
+    return is_id(text, "model") or is_id(text, "base")
 
 
 def _check_name(name: str) -> None:

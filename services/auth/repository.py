@@ -11,7 +11,7 @@ from typing import Any, Final
 from imagineo.postgres.pool import Database
 from imagineo.postgres.queries import load
 
-from services.auth.accounts import Key, Organization, Principal
+from services.auth.accounts import DailyUsage, Key, Organization, Principal
 from services.auth.admission import Demand, Standing
 from services.auth.plans import Limits, Plan, limits_in_force
 from services.auth.window import Admission, Window
@@ -27,6 +27,11 @@ class Settlement:
     completed: bool
     organization_id: str = ""
     month: date | None = None
+    day: date | None = None
+    key_id: str = ""
+    model_id: str = ""
+    megapixel_steps: float = 0.0
+    device_ms: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,8 +97,37 @@ class Repository:
             [each.organization_id for each in settlements],
             [each.month for each in settlements],
             [each.completed for each in settlements],
+            [each.day or each.month for each in settlements],
+            [each.key_id for each in settlements],
+            [each.model_id for each in settlements],
+            [each.megapixel_steps for each in settlements],
+            [each.device_ms for each in settlements],
         )
         return changed
+
+    async def hold_for_keys(self, runs: Sequence[tuple[str, str, int]]) -> frozenset[str]:
+        """Hold reserved images against their keys' own limits, all or none of a request; gives the runs that may stay.
+
+        Args:
+            runs: key_id, run_id and the place of the request.
+        """
+        columns = [list(column) for column in zip(*runs, strict=True)]
+        return frozenset(row["run_id"] for row in await self._database.fetch(SQL["hold_for_keys"], *columns))
+
+    async def list_usage(
+        self, organization_id: str, first: date, last: date, key_id: str, model_id: str, limit: int, offset: int
+    ) -> tuple[list[DailyUsage], DailyUsage, int]:
+        """A page of usage by day, key and model, newest day first; the sums over all pages; how many rows there are."""
+        names = (organization_id, first, last, key_id, model_id)
+        rows = await self._database.fetch(SQL["list_usage"], *names, limit, offset)
+        page = [_daily_usage(row) for row in rows]
+        # A page past the end has no row to say the sums in.
+        whole = rows or (await self._database.fetch(SQL["list_usage"], *names, 1, 0) if offset else [])
+        if not whole:
+            return page, DailyUsage(None, "", "", 0, 0.0, 0), 0
+        sums = whole[0]
+        total = DailyUsage(None, "", "", sums["total_images"], sums["total_megapixel_steps"], sums["total_device_ms"])
+        return page, total, sums["rows_count"]
 
     async def touch_keys(self, used_at: Mapping[str, datetime]) -> None:
         """Note when keys were last used."""
@@ -118,11 +152,18 @@ class Repository:
         return row and _organization(row)
 
     async def update_organization(
-        self, organization_id: str, plan: Plan | None, overrides: Limits | None
+        self,
+        organization_id: str,
+        plan: Plan | None,
+        overrides: Limits | None,
+        name: str | None = None,
+        omit_provenance: bool | None = None,
     ) -> Organization | None:
         """Change an organization; None leaves a part as it is. None if there is no such organization."""
         numbers = (None,) * 3 if overrides is None else dataclasses.astuple(overrides)
-        row = await self._database.fetchrow(SQL["update_organization"], organization_id, plan and plan.value, *numbers)
+        row = await self._database.fetchrow(
+            SQL["update_organization"], organization_id, plan and plan.value, *numbers, name, omit_provenance
+        )
         return row and _organization(row)
 
     async def insert_key(self, key: Key, digest: bytes) -> Key | None:
@@ -136,12 +177,14 @@ class Repository:
             digest,
             sorted(key.permissions),
             key.expires_at,
+            list(key.allowed_model_ids),
+            key.images_per_month,
         )
         return row and _key(row)
 
-    async def list_keys(self, organization_id: str) -> list[Key]:
-        """List keys, newest first."""
-        return [_key(row) for row in await self._database.fetch(SQL["list_keys"], organization_id)]
+    async def list_keys(self, organization_id: str, before: str, limit: int) -> list[Key]:
+        """List keys, newest first, older than `before` (a key_id, or the largest text)."""
+        return [_key(row) for row in await self._database.fetch(SQL["list_keys"], organization_id, before, limit)]
 
     async def revoke_key(self, organization_id: str, key_id: str) -> tuple[Key, bytes] | None:
         """End a key; returns it with its digest, or None if the organization has no such key."""
@@ -159,7 +202,14 @@ class Repository:
 
 
 def _organization(row: Any) -> Organization:
-    return Organization(row["organization_id"], row["name"], Plan(row["plan"]), _overrides(row), row["created_at"])
+    return Organization(
+        organization_id=row["organization_id"],
+        name=row["name"],
+        plan=Plan(row["plan"]),
+        overrides=_overrides(row),
+        created_at=row["created_at"],
+        omit_provenance=row["omit_provenance"],
+    )
 
 
 def _overrides(row: Any) -> Limits:
@@ -175,6 +225,15 @@ def _principal(row: Any) -> Principal:
         limits=limits_in_force(plan, _overrides(row)),
         permissions=frozenset(row["permissions"]),
         expires_at=row["expires_at"],
+        allowed_model_ids=tuple(row["allowed_model_ids"]),
+        images_per_month=row["key_images_per_month"],
+        omit_provenance=row["omit_provenance"],
+    )
+
+
+def _daily_usage(row: Any) -> DailyUsage:
+    return DailyUsage(
+        row["day"], row["key_id"], row["model_id"], row["images"], row["megapixel_steps"], row["device_ms"]
     )
 
 
@@ -189,6 +248,9 @@ def _key(row: Any) -> Key:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        allowed_model_ids=tuple(row["allowed_model_ids"]),
+        images_per_month=row["images_per_month"],
+        images_used=row.get("images_used") or 0,
     )
 
 

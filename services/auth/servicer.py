@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from imagineo import errors
+from imagineo import errors, page_token
 from imagineo.deadline import within
 from imagineo.ids import is_id
 from imagineo.rpc.coalesce import Coalescer
@@ -28,6 +28,10 @@ from services.auth.window import SECOND_US, admit
 
 MAX_CHECKS: Final = 256
 MAX_RUN_IDS: Final = 1000
+MAX_DAYS: Final = 366
+_PAGE: Final = 20
+_MAX_PAGE: Final = 100
+_LAST_ID: Final = "key_~"
 #: Lists of checks that share one statement, and statements in the air: a second one resolves keys while one counts.
 _MAX_LISTS: Final = 16
 _MAX_STATEMENTS: Final = 2
@@ -112,6 +116,8 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             request.organization_id,
             wire.PLAN_OF.get(request.plan),
             overrides if request.HasField("limits") else None,
+            request.name or None,
+            request.omit_provenance if request.HasField("omit_provenance") else None,
         )
         return pb.UpdateOrganizationResponse(organization=wire.organization_message(changed))
 
@@ -119,14 +125,52 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         """Make a key and show its secret."""
         expires_at = _moment(request.expires_at) if request.HasField("expires_at") else None
         permissions = [_permission(number) for number in request.permissions]
-        key, secret = await self._registry.create_key(request.organization_id, request.name, permissions, expires_at)
+        key, secret = await self._registry.create_key(
+            request.organization_id,
+            request.name,
+            permissions,
+            expires_at,
+            allowed_model_ids=list(request.allowed_model_ids),
+            images_per_month=request.images_per_month,
+        )
         return pb.CreateKeyResponse(key=wire.key_message(key), secret=secret)
 
     async def ListKeys(self, request: pb.ListKeysRequest, _context: object) -> pb.ListKeysResponse:  # noqa: N802
         """List an organization's keys."""
+        organization_id = request.organization_id
+        check_organization_id(organization_id)
+        size = _page_size(request.page_size)
+        before = page_token.decode(organization_id, request.page_token, "key") if request.page_token else _LAST_ID
+        keys = await self._repository.list_keys(organization_id, before, size + 1)
+        more = page_token.encode(organization_id, keys[size - 1].key_id) if len(keys) > size else ""
+        return pb.ListKeysResponse(keys=map(wire.key_message, keys[:size]), next_page_token=more)
+
+    async def ListUsage(self, request: pb.ListUsageRequest, _context: object) -> pb.ListUsageResponse:  # noqa: N802
+        """List usage by day, key and model."""
         check_organization_id(request.organization_id)
-        keys = await self._repository.list_keys(request.organization_id)
-        return pb.ListKeysResponse(keys=map(wire.key_message, keys))
+        today = datetime.now(UTC).date()
+        first = _day("first_day", request.first_day) or today.replace(day=1)
+        last = _day("last_day", request.last_day) or today
+        if not 0 <= (last - first).days <= MAX_DAYS:
+            raise errors.InvalidParameter.of("first_day", f"at most {MAX_DAYS} days before last_day, and not after it")
+        if request.offset < 0:
+            raise errors.InvalidParameter.of("offset", "0 or more")
+        if "\0" in request.key_id + request.model_id:
+            return pb.ListUsageResponse(total=account_pb2.DailyUsage())
+        usage, total, rows_count = await self._repository.list_usage(
+            request.organization_id,
+            first,
+            last,
+            request.key_id,
+            request.model_id,
+            _page_size(request.page_size),
+            request.offset,
+        )
+        return pb.ListUsageResponse(
+            usage=map(wire.daily_usage_message, usage),
+            total=wire.daily_usage_message(total),
+            rows_count=rows_count,
+        )
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, _context: object) -> pb.RevokeKeyResponse:  # noqa: N802
         """End a key."""
@@ -137,6 +181,19 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         key, digest = present(found, "key_id", request.key_id)
         self._cache.forget(digest, asyncio.get_running_loop().time())
         return pb.RevokeKeyResponse(key=wire.key_message(key))
+
+
+def _page_size(asked: int) -> int:
+    if not 0 <= asked <= _MAX_PAGE:
+        raise errors.InvalidParameter.of("page_size", f"between 1 and {_MAX_PAGE}")
+    return asked or _PAGE
+
+
+def _day(name: str, text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as problem:
+        raise errors.InvalidParameter.of(name, "a day such as 2026-01-31") from problem
 
 
 def _moment(stamp: Timestamp) -> datetime:

@@ -9,6 +9,7 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 from imagineo.broker.port import Broker, Delivery
+from imagineo.jobs.estimate import work_of
 from imagineo.v1 import event_pb2
 from imagineo.v1 import generation_pb2 as pb
 from imagineo.wire.times import moment
@@ -47,7 +48,19 @@ def settlement_of(body: bytes) -> Settlement | None:
     if completed is None:
         return None
     made_at = moment(run.created_at) if run.HasField("created_at") else datetime.now(UTC)
-    return Settlement(run.run_id, completed, run.organization_id, date(made_at.year, made_at.month, 1))
+    names = (run.key_id, run.parameters.model_id)
+    key_id, model_id = names if "\0" not in "".join(names) else ("", "")
+    return Settlement(
+        run.run_id,
+        completed,
+        run.organization_id,
+        month=date(made_at.year, made_at.month, 1),
+        day=made_at.date(),
+        key_id=key_id,
+        model_id=model_id,
+        megapixel_steps=work_of(run.parameters),
+        device_ms=run.draw_ms,
+    )
 
 
 class Settler:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from imagineo.v1 import account_pb2 as pb
 from imagineo.v1 import auth_service_pb2 as service_pb
 from imagineo.wire.times import timestamp
 
-from services.auth.accounts import Key, Organization, Permission, Principal
+from services.auth.accounts import DailyUsage, Key, Organization, Permission, Principal
 from services.auth.admission import Check, RateLimit, Verdict
 from services.auth.plans import Limits, Plan
 
@@ -41,6 +42,10 @@ def principal_message(principal: Principal) -> pb.Principal:
         key_id=principal.key_id,
         plan=PLANS[principal.plan],
         limits=limits_message(principal.limits),
+        omit_provenance=principal.omit_provenance,
+        allowed_model_ids=principal.allowed_model_ids,
+        is_restricted=principal.is_restricted,
+        permissions=_permissions(principal.permissions),
     )
 
 
@@ -68,6 +73,7 @@ def organization_message(organization: Organization) -> pb.Organization:
         plan=PLANS[organization.plan],
         limits=limits_message(organization.limits),
         created_at=timestamp(organization.created_at),
+        omit_provenance=organization.omit_provenance,
     )
 
 
@@ -78,9 +84,28 @@ def key_message(key: Key) -> pb.ApiKey:
         organization_id=key.organization_id,
         name=key.name,
         prefix=key.prefix,
-        permissions=sorted(PERMISSIONS[Permission(permission)] for permission in key.permissions),
+        permissions=_permissions(key.permissions),
         created_at=timestamp(key.created_at),
         expires_at=timestamp(key.expires_at),
         revoked_at=timestamp(key.revoked_at),
         last_used_at=timestamp(key.last_used_at),
+        allowed_model_ids=key.allowed_model_ids,
+        images_per_month=key.images_per_month,
+        images_used=key.images_used,
     )
+
+
+def daily_usage_message(usage: DailyUsage) -> pb.DailyUsage:
+    """Write what was drawn on one day, or in all."""
+    return pb.DailyUsage(
+        day=usage.day.isoformat() if usage.day else "",
+        key_id=usage.key_id,
+        model_id=usage.model_id,
+        images=usage.images,
+        megapixel_steps=usage.megapixel_steps,
+        device_ms=usage.device_ms,
+    )
+
+
+def _permissions(words: Iterable[str]) -> list[pb.Permission.ValueType]:
+    return sorted(PERMISSIONS[Permission(word)] for word in words)

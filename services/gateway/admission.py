@@ -242,6 +242,7 @@ class Admission:
             idempotency_key=preferences.idempotency_key,
             body_sha256=hashlib.sha256(request.body).digest(),
             queued_runs_limit=principal.limits.queued_runs,
+            webhook_url=wanted.webhook_url,
         )
 
     async def _complete(

@@ -21,6 +21,7 @@ from imagineo.process import write_ports
 from imagineo.rpc.channel import connect
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.readiness import Readiness
+from imagineo.wire.image_urls import UrlSigner
 from starlette.types import ASGIApp
 
 from services.gateway.admission import Admission
@@ -42,7 +43,6 @@ from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
 from services.gateway.routes import ROUTES
 from services.gateway.settings import GatewaySettings
-from services.gateway.signing import UrlSigner
 from services.gateway.specification import document
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,10 @@ def wire(
 def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     """The ASGI app: the routes inside their layers."""
     app: ASGIApp = router(parts, ROUTES)
-    app = BodyLimit(app, parts.settings.body_limit_bytes)
+    limits_bytes = {
+        (row.method, row.path): row.body_limit_bytes(parts.settings) for row in ROUTES if row.body_limit_bytes
+    }
+    app = BodyLimit(app, parts.settings.body_limit_bytes, limits_bytes)
     app = ErrorAnswers(app)
     app = AccessLog(app, metrics)
     return RequestId(app)

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
+from services.gateway.settings import GatewaySettings
 
 Handler = Callable[[Parts, Request], Awaitable[Response]]
 
@@ -32,6 +33,8 @@ class Row:
     """What the key needs; None: no key is asked for."""
     admits_itself: bool = False
     """The handler authorizes, because it reserves in the same call."""
+    body_limit_bytes: Callable[[GatewaySettings], int] | None = None
+    """The most bytes of a body; None: as of all routes."""
 
 
 class _Path:

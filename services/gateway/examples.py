@@ -12,6 +12,8 @@ from typing import Any, Final
 #: What stands for a path's parameter where the operation names no value.
 _VARIABLES: Final = {"run_id": "$RUN_ID", "model_id": "$MODEL_ID"}
 
+_MULTIPART: Final = "multipart/form-data"
+
 
 def curl(method: str, path: str, operation: Mapping[str, Any], *, keyed: bool) -> str:
     """One command for a shell; an operation that says `curl` itself is taken at its word."""
@@ -25,7 +27,10 @@ def curl(method: str, path: str, operation: Mapping[str, Any], *, keyed: bool) -
         lines[0] += f" -X {method}"
     if keyed:
         lines.append('-H "X-API-Key: $IMAGINEO_API_KEY"')
-    if (example := _body(operation)) is not None:
+    content = operation.get("requestBody", {}).get("content", {})
+    for name, value in content.get(_MULTIPART, {}).get("example", {}).items():
+        lines += [f'-F "{name}={text}"' for text in (value if isinstance(value, list) else [value])]
+    if (example := content.get("application/json", {}).get("example")) is not None:
         lines.append('-H "Content-Type: application/json"')
         # The body is in double quotes, so that the shell puts the ids in.
         text = json.dumps(example).replace("\\", "\\\\").replace('"', '\\"')
@@ -36,8 +41,3 @@ def curl(method: str, path: str, operation: Mapping[str, Any], *, keyed: bool) -
 def described(command: str) -> str:
     """The command as a piece of Markdown."""
     return f"```sh\n{command}\n```"
-
-
-def _body(operation: Mapping[str, Any]) -> Any:
-    content = operation.get("requestBody", {}).get("content", {})
-    return content.get("application/json", {}).get("example")

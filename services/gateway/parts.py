@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from imagineo.blobs import Blobs
 from imagineo.telemetry.readiness import Readiness
+from imagineo.wire.image_urls import UrlSigner
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +19,6 @@ from services.gateway.following import Following
 from services.gateway.peers import Peers
 from services.gateway.retraction import Retraction
 from services.gateway.settings import GatewaySettings
-from services.gateway.signing import UrlSigner
 
 
 @dataclass(frozen=True, slots=True)

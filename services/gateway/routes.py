@@ -22,6 +22,7 @@ from services.gateway.endpoints import (
     models,
     openai_images,
     openapi,
+    provenance,
 )
 
 # fmt: off
@@ -29,6 +30,8 @@ ROUTES: Final = (
     Row("POST", "/v1/generate", generate.submit, generate.SUBMIT, WRITE, admits_itself=True),
     Row("POST", "/v1/images/generations", openai_images.create, openai_images.CREATE, WRITE, admits_itself=True),
     Row("GET", "/v1/generations/{run_id}", generations.read, generations.READ, READ),
+    Row("DELETE", "/v1/generations/{run_id}", generations.delete, generations.DELETE, WRITE),
+    Row("GET", "/v1/generations/{run_id}/manifest", provenance.read, provenance.READ, READ),
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
     Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ),
     Row("GET", "/v1/generations", generations.list_all, generations.LIST, READ),

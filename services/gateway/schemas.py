@@ -66,6 +66,13 @@ _SUBMISSION_FIELDS: Final[Json] = {
     "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
     "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
     "metadata": _METADATA,
+    "webhook_url": {
+        "type": "string",
+        "format": "uri",
+        "minLength": 1,
+        "maxLength": 2048,
+        "description": "Told of this run's end, besides the registered webhooks: an https URL of a public host.",
+    },
     "dry_run": {
         "type": "boolean",
         "default": False,
@@ -167,6 +174,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "run_id": _TEXT,
             "status": {"enum": list(STATUSES)},
             "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+            "step": {"type": "integer", "minimum": 0, "description": "Denoising steps that are done."},
             "image_url": nullable({"type": "string", "format": "uri"}),
             "image_url_expires_at": nullable(_TIME),
             "seed": _WHOLE,
@@ -189,9 +197,57 @@ SCHEMAS: Final[dict[str, Json]] = {
                 closed({"width": _WHOLE, "height": _WHOLE, "format": _TEXT, "bytes": _WHOLE, "sha256": _TEXT})
             ),
             "source": {"type": "null"},
+            "replay": nullable(_ref("Replay")),
             "batch_id": {"type": "null"},
             "metadata": _METADATA,
             "urls": _ref("Urls"),
+        }
+    ),
+    "Replay": closed(
+        {
+            "run_id": {"type": "string", "description": "The generation that is drawn again."},
+            "result": {
+                "enum": ["match", "near", "differs", None],
+                "description": "`match`: every pixel is the same; `near`: 40 dB or more; null until it is known, "
+                "or where the first image is gone.",
+            },
+            "psnr_db": {
+                **nullable({"type": "number"}),
+                "description": "Peak signal-to-noise ratio of the two images; null where they match.",
+            },
+        }
+    ),
+    "Manifest": closed(
+        {
+            "run_id": _TEXT,
+            "created_at": _TIME,
+            "finished_at": _TIME,
+            "parameters": _ref("Submission"),
+            "base_model": closed(
+                {
+                    "id": _TEXT,
+                    "slug": nullable(_TEXT),
+                    "sha256": {**nullable(_TEXT), "description": "Over the lines `<path> <sha256>` of its files."},
+                }
+            ),
+            "loras": {
+                "type": "array",
+                "items": closed({"model_id": _TEXT, "sha256": _TEXT, "weight": {"type": "number"}}),
+                "description": "Those that had a part; one of weight 0 has none.",
+            },
+            "device": nullable(_TEXT),
+            "dtype": nullable(_TEXT),
+            "versions": {"type": "object", "additionalProperties": _TEXT},
+            "image": closed(
+                {
+                    "sha256": _TEXT,
+                    "pixels_sha256": {**nullable(_TEXT), "description": "Over the 8-bit RGB rows."},
+                    "format": _TEXT,
+                    "width": _WHOLE,
+                    "height": _WHOLE,
+                    "bytes": _WHOLE,
+                }
+            ),
         }
     ),
     "LoraReport": closed(

@@ -21,6 +21,7 @@ class GatewaySettings:
     auth_address: str
     catalog_address: str
     status_address: str
+    webhooks_address: str = "127.0.0.1:50054"
     nats_url: str
     blobs_url: str
     public_url: str = ""
@@ -29,6 +30,8 @@ class GatewaySettings:
     """Signs image URLs; all gateways of one platform share it."""
     body_limit_bytes: int = 65_536
     image_url_ttl_s: int = 3_600
+    webhooks_allow_loopback: bool = False
+    """For development on one machine: webhook URLs may name it, and be http. The variable is webhooks' own."""
     max_streams_count: int = 4_000
     """Event streams open at once in one gateway; one account may hold half of them."""
     drain_s: int = 20

@@ -111,6 +111,7 @@ def operation(
     parameters: Sequence[Json] = (),
     body: Json | None = None,
     example: Json | None = None,
+    body_type: str = "application/json",
     path_values: Mapping[str, str] | None = None,
     curl: str = "",
 ) -> Json:
@@ -123,7 +124,8 @@ def operation(
         refuses: statuses of refusals that not every route has.
         parameters: what `parameter` gives.
         body: the schema of the request body; it needs an `example`.
-        example: a body to copy.
+        example: a body to copy; of a multipart body each field's text, or `@file`.
+        body_type: the content type of the body.
         path_values: what stands for path parameters in the `curl` example.
         curl: the whole example, where it cannot be made from the rest.
     """
@@ -137,7 +139,7 @@ def operation(
         "x-curl": curl,
     }
     if body is not None:
-        content = {"application/json": {"schema": body, "example": example}}
+        content = {body_type: {"schema": body, "example": example}}
         described["requestBody"] = {"required": True, "content": content}
     return described
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from imagineo import errors
+from imagineo.egress import urls
 
 from services.gateway.fields import Check, choice, missing, number, pairs, side, text, truth, unknown, whole
 
@@ -51,6 +52,7 @@ class Wanted:
     scheduler: str | None = None
     output_format: str = "png"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str = ""
     dry_run: bool = False
 
 
@@ -70,6 +72,18 @@ def _lora(param: str, value: object) -> ExtraLora:
     return ExtraLora(**values)
 
 
+def receiver(*, allow_loopback: bool) -> Check:
+    """Take the URL of somebody who is to be told."""
+    length = text(1, urls.MAX_CHARACTERS)
+
+    def check(param: str, value: object) -> str:
+        url: str = length(param, value)
+        urls.read(param, url, allow_loopback=allow_loopback)
+        return url
+
+    return check
+
+
 FIELDS: Final[dict[str, Check]] = {
     "positive_prompt": text(1, 2000),
     "negative_prompt": text(0, 2000),
@@ -84,8 +98,12 @@ FIELDS: Final[dict[str, Check]] = {
     "scheduler": text(1, 64),
     "output_format": choice(OUTPUT_FORMATS),
     "metadata": pairs(16, 64, 512),
+    "webhook_url": receiver(allow_loopback=False),
     "dry_run": truth,
 }
+
+#: The same for development on one machine: receivers may listen on it, and speak http.
+LOOPBACK_FIELDS: Final[dict[str, Check]] = FIELDS | {"webhook_url": receiver(allow_loopback=True)}
 
 _REQUIRED: Final = {
     "positive_prompt": "a string of 1 to 2000 characters",
@@ -93,8 +111,8 @@ _REQUIRED: Final = {
 }
 
 
-def read_submission(body: bytes) -> Wanted:
-    """Decode and check a body.
+def read_submission(body: bytes, *, allow_loopback: bool = False) -> Wanted:
+    """Decode and check a body; `allow_loopback` lets its webhook_url name this machine.
 
     Raises:
         InvalidJson: if it is not one JSON object.
@@ -104,7 +122,8 @@ def read_submission(body: bytes) -> Wanted:
     document = decode(body)
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object.")
-    return Wanted(**checked(document, FIELDS, _REQUIRED, within=""))
+    fields = LOOPBACK_FIELDS if allow_loopback else FIELDS
+    return Wanted(**checked(document, fields, _REQUIRED, within=""))
 
 
 def decode(body: bytes) -> Any:

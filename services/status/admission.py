@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TEXT_MAX_CHARACTERS = 255
 _YEAR_9999_S = 253_370_764_800
 _METADATA_MAX_BYTES = 65_536
+_URL_MAX_CHARACTERS = 2_048
 
 #: A client has its answer within 3 s, and the gateway takes back within this time what it could not hear of. What comes
 #: later lay before a frozen status: its client was refused long ago. Wide, because two hosts' clocks differ.
@@ -108,12 +109,18 @@ def check(submission: pb.Submission, now: datetime) -> None:
     for name, text in texts.items():
         if "\0" in text or len(text) > _TEXT_MAX_CHARACTERS:
             raise errors.InvalidParameter.of(name, f"at most {_TEXT_MAX_CHARACTERS} characters without NUL")
+    _check_url(submission.webhook_url)
     if job.lane not in LANES:
         raise errors.InvalidParameter.of("lane", "one of the three lanes")
     if job.HasField("deadline") and not 0 <= job.deadline.seconds <= _YEAR_9999_S:
         raise errors.InvalidParameter.of("deadline", "a moment of the years 1970 to 9998")
     if sum(len(name) + len(value) for name, value in submission.metadata.items()) > _METADATA_MAX_BYTES:
         raise errors.InvalidParameter.of("metadata", f"at most {_METADATA_MAX_BYTES} bytes")
+
+
+def _check_url(url: str) -> None:
+    if len(url) > _URL_MAX_CHARACTERS or not (url.isascii() and url.isprintable()):
+        raise errors.InvalidParameter.of("webhook_url", f"at most {_URL_MAX_CHARACTERS} visible ASCII characters")
 
 
 def admit(candidates: Sequence[Candidate], books: Books) -> tuple[list[Answer], list[Candidate]]:
@@ -133,6 +140,26 @@ def admit(candidates: Sequence[Candidate], books: Books) -> tuple[list[Answer], 
                 admitted.append(candidate)
         answers.append(answer)
     return answers, admitted
+
+
+def admit_together(candidates: Sequence[Candidate], books: Books) -> tuple[list[pb.Acceptance], list[Candidate]]:
+    """Answer candidates of one organization that are admitted all or none, and list those to store.
+
+    Raises:
+        QueueFull: if there is no room for all of them.
+        ImagineoError: what any of them is refused with.
+    """
+    answers, admitted = admit(candidates, books)
+    accepted: list[pb.Acceptance] = []
+    for answer in answers:
+        if isinstance(answer, errors.QueueFull):
+            raise _full_of(len(candidates), books.unfinished.get(candidates[0].organization_id, 0), answer)
+        if isinstance(answer, errors.ImagineoError):
+            raise answer
+        accepted.append(answer)
+    if 0 < len(admitted) < len(candidates):
+        raise errors.IdempotencyKeyReused("The idempotency key was used before for some of the runs.")
+    return accepted, admitted
 
 
 def _repeated(candidate: Candidate, earlier: Mapping[Key, Earlier], known: Mapping[str, Known]) -> Answer | None:
@@ -162,6 +189,14 @@ def _accepted(candidate: Candidate) -> pb.Acceptance:
 def _full(limit: int) -> errors.QueueFull:
     message = f"The account has {limit} unfinished runs, as many as its plan allows. Wait for one of them to end."
     return errors.QueueFull(message, metadata={"limit": str(limit)}, retry_after_s=5.0)
+
+
+def _full_of(wanted: int, taken: int, refusal: errors.QueueFull) -> errors.QueueFull:
+    if wanted == 1:
+        return refusal
+    limit = refusal.metadata["limit"]
+    message = f"The account has {taken} unfinished runs and {wanted} more are asked for; its plan allows {limit}."
+    return errors.QueueFull(message, metadata={"limit": limit}, retry_after_s=5.0)
 
 
 def _remember(candidate: Candidate, earlier: dict[Key, Earlier], known: dict[str, Known]) -> None:

@@ -16,29 +16,48 @@ from imagineo.postgres.pool import Database
 from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
 from imagineo.telemetry.readiness import Readiness
-from imagineo.v1 import event_pb2, generation_service_pb2, generation_service_pb2_grpc
+from imagineo.v1 import (
+    batch_service_pb2,
+    batch_service_pb2_grpc,
+    event_pb2,
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    upload_service_pb2,
+    upload_service_pb2_grpc,
+)
 
 from services.status.announcer import Announcer
+from services.status.batch_servicer import BatchServicer
+from services.status.eraser import Eraser
+from services.status.feeder import Feeder
 from services.status.metrics import StatusMetrics
 from services.status.outcomes import Outcomes
 from services.status.progress import ProgressBook
 from services.status.queues import Queues
 from services.status.reader import Reader
 from services.status.relay import Relay
+from services.status.repository.batches import Batches
+from services.status.repository.deletion import Deletion
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.expiry import Expiry
+from services.status.repository.feeding import Feeding
 from services.status.repository.listing import Listing
 from services.status.repository.runs import Runs
 from services.status.repository.submissions import Submissions
+from services.status.repository.uploads import Uploads
 from services.status.retention import Retention
 from services.status.servicer import GenerationServicer
 from services.status.settings import Settings
 from services.status.sweeper import Sweeper
 from services.status.transitions import Transitions
+from services.status.upload_servicer import UploadServicer
+from services.status.upload_shelf import UploadShelf
 from services.status.watch import Watch
 from services.status.workers import Workers
 
 _SERVICE_NAME: Final = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+_BATCH_SERVICE_NAME: Final = batch_service_pb2.DESCRIPTOR.services_by_name["BatchService"].full_name
+_UPLOAD_SERVICE_NAME: Final = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"].full_name
 
 
 @contextlib.asynccontextmanager
@@ -61,9 +80,13 @@ async def running(
         queues = Queues(workers)
         reader = Reader(listing, queues)
         watch = Watch(reader.many, reader.find, broker)
-        announcer = Announcer(dispatch, reader.many, broker, metrics)
-        transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=announcer.wake)
+        announcer = Announcer(dispatch, reader.even_deleted, broker, metrics)
+        batches = Batches(database)
+        feeder = Feeder(Feeding(database), batches, dispatch, broker, workers, changed=watch.changed)
+        ended = _both(announcer.wake, feeder.ended)
+        transitions = Transitions(runs, broker, metrics, changed=watch.changed, ended=ended)
         progress = ProgressBook(runs, watch.changed)
+        eraser = Eraser(Deletion(database), transitions, blobs)
 
         for subject, handler in (
             (subjects.EVERY_CHANGE, watch.hear),
@@ -73,10 +96,15 @@ async def running(
             stack.push_async_callback((await broker.subscribe(subject, handler)).close)
 
         servicer = GenerationServicer(
-            Submissions(database), dispatch, listing, transitions, reader, watch, queues, metrics
+            Submissions(database), dispatch, listing, transitions, reader, watch, queues, eraser, metrics
         )
         server = RpcServer(settings.listen, metrics=rpc_metrics)
         server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
+        batch_servicer = BatchServicer(batches, reader, transitions, queues, feeder, metrics)
+        server.add(batch_service_pb2_grpc.add_BatchServiceServicer_to_server, batch_servicer, _BATCH_SERVICE_NAME)
+        shelf = UploadShelf(Uploads(database), blobs, settings.retention_days)
+        upload_servicer = UploadServicer(shelf)
+        server.add(upload_service_pb2_grpc.add_UploadServiceServicer_to_server, upload_servicer, _UPLOAD_SERVICE_NAME)
         port = await server.start()
 
         # NATS may be away: runs are accepted, and start when it is back.
@@ -85,16 +113,27 @@ async def running(
         works = process.background(
             lambda: watch_readiness(server, readiness),
             lambda: outcomes.run(broker),
+            lambda: feeder.run(transitions),
             Sweeper(dispatch, listing, transitions, queues, metrics).run,
             Retention(Expiry(database), blobs, settings.retention_days).run,
+            shelf.run,
             Relay(dispatch, broker, metrics).run,
             announcer.run,
+            eraser.run,
             progress.run,
             watch.run,
         )
         await stack.enter_async_context(works)
         stack.push_async_callback(server.drain)
         yield port
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call
 
 
 def _hearer(workers: Workers) -> Callable[[str, bytes], Awaitable[None]]:

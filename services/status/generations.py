@@ -35,7 +35,12 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         attempts=row["attempt"],
         metadata=json.loads(row["metadata"]),
         version=row["version"],
+        webhook_url=row["webhook_url"],
+        batch_id=row["batch_id"] or "",
+        step=row["step"],
     )
+    if job.HasField("replay"):
+        generation.replay.CopyFrom(job.replay)
     if row["error_code"]:
         generation.error.code, generation.error.message = row["error_code"], row["error_message"]
     if row["outcome"] is not None:
@@ -43,8 +48,26 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         generation.lora_reports.extend(outcome.lora_reports)
         if row["status"] == generation_pb2.STATUS_COMPLETED:
             generation.image.CopyFrom(outcome.image)
-    _tell_waiting(generation, before, job, queues)
+            generation.draw_ms = outcome.draw_ms
+            generation.step = job.parameters.steps
+            if outcome.HasField("replay"):
+                generation.replay.CopyFrom(outcome.replay)
+    if row["held_before"] is not None:
+        _tell_held(generation, row["held_before"], job, queues)
+    else:
+        _tell_waiting(generation, before, job, queues)
     return generation
+
+
+def _tell_held(generation: Generation, held_before: int, job: job_pb2.Job, queues: Queues) -> None:
+    """A run that waits for its turn in a batch: behind all of its lane, and behind mates that should be like it."""
+    queue, own = queues.of(job.base_model_slug), work_of(job.parameters)
+    before_count = queue.waiting_count.get(job.lane, 0) + held_before
+    before_work = queue.waiting_work.get(job.lane, 0.0) + held_before * own
+    place = Place(job.lane, before_count, before_work, own)
+    generation.queue_position = estimate.position(place, queue)
+    generation.waiting_for = f"its turn in batch {generation.batch_id}"
+    generation.estimated_time_s = estimate.queued_s(place, queue, queues.speeds(job.base_model_slug))
 
 
 def _tell_waiting(generation: Generation, before: Landmark, job: job_pb2.Job, queues: Queues) -> None:

@@ -14,6 +14,7 @@ from services.status.repository.runs import Runs
 
 FLUSH_S = 0.1
 _BATCH = 1000
+_MAX_STEPS = 1000
 
 
 class ProgressBook:
@@ -22,7 +23,7 @@ class ProgressBook:
     def __init__(self, runs: Runs, changed: Callable[[str], None]) -> None:
         self._runs = runs
         self._changed = changed
-        self._latest: dict[str, tuple[int, int]] = {}
+        self._latest: dict[str, tuple[int, int, int]] = {}
         self._news = asyncio.Event()
 
     async def hear(self, _subject: str, body: bytes) -> None:
@@ -31,8 +32,8 @@ class ProgressBook:
             word = event_pb2.Progress.FromString(body)
         except DecodeError:
             return
-        heard = (word.attempt, max(0, min(99, word.progress)))
-        if "\0" not in word.run_id and heard > self._latest.get(word.run_id, (0, 0)):
+        heard = (word.attempt, max(0, min(99, word.progress)), max(0, min(_MAX_STEPS, word.step)))
+        if "\0" not in word.run_id and heard > self._latest.get(word.run_id, (0, 0, 0)):
             self._latest[word.run_id] = heard
             self._news.set()
 
@@ -48,7 +49,7 @@ class ProgressBook:
     async def flush(self) -> None:
         """Store what was heard until now."""
         latest, self._latest = self._latest, {}
-        words = [(run_id, attempt, percent) for run_id, (attempt, percent) in sorted(latest.items())]
+        words = [(run_id, *heard) for run_id, heard in sorted(latest.items())]
         for start in range(0, len(words), _BATCH):
             for run_id in await self._runs.save_progress(words[start : start + _BATCH]):
                 self._changed(run_id)

@@ -51,6 +51,16 @@ class Queues:
         )
         return estimate.queued_s(place, queue, self.speeds(job.base_model_slug))
 
+    def estimates_s(self, jobs: Sequence[job_pb2.Job]) -> list[int]:
+        """How long runs should take that are accepted now, each behind those before it."""
+        before = dict(self._queues)
+        found = []
+        for job in jobs:
+            found.append(self.estimate_s(job))
+            self.add(job)
+        self._queues = before
+        return found
+
     def add(self, job: job_pb2.Job) -> None:
         """Count a run that was accepted since the picture was taken."""
         queue = self.of(job.base_model_slug)

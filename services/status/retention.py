@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from imagineo.blobs.port import Blobs
 from imagineo.errors import ImagineoError
+from imagineo.ids import Prefix
 from imagineo.jobs.states import TERMINAL
 from imagineo.v1 import event_pb2, generation_pb2
 
@@ -46,6 +47,7 @@ class Retention:
                 await self._clear(organization_id, run_id, keep="")
             await self._expiry.delete_runs([run_id for run_id, _ in batch])
             after, count = batch[-1][0], count + len(batch)
+        await self._expiry.delete_batches(first_id_at(cutoff, "batch"))
         return count
 
     async def clear_leftovers(self) -> int:
@@ -65,10 +67,10 @@ class Retention:
                 await self._blobs.delete(key)
 
 
-def first_id_at(moment: datetime) -> str:
-    """The smallest run_id that can be made at a moment: ids begin with 48 bits of Unix milliseconds."""
+def first_id_at(moment: datetime, prefix: Prefix = "gen") -> str:
+    """The smallest id that can be made at a moment: ids begin with 48 bits of Unix milliseconds."""
     number = int(moment.timestamp() * 1000) << 80
-    return "gen_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def _image_key(status: int | None, outcome: bytes | None) -> str:

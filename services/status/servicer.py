@@ -13,11 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors, page_token
 from imagineo.jobs.states import LEASE, Cancellation, Claim, Renewal, Verdict
 from imagineo.rpc.coalesce import Coalescer
+from imagineo.v1 import generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.v1 import generation_service_pb2_grpc as grpc
 from imagineo.wire.times import moment
 
 from services.status.admission import Answer, Candidate, check, replay
+from services.status.eraser import Eraser
 from services.status.isolation import isolated
 from services.status.metrics import StatusMetrics
 from services.status.queues import Queues
@@ -58,17 +60,35 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         reader: Reader,
         watch: Watch,
         queues: Queues,
+        eraser: Eraser,
         metrics: StatusMetrics | None,
     ) -> None:
         self._submissions, self._dispatch, self._listing = submissions, dispatch, listing
         self._transitions, self._reader, self._watch = transitions, reader, watch
-        self._queues, self._metrics = queues, metrics
+        self._queues, self._eraser, self._metrics = queues, eraser, metrics
         self._acceptances: Coalescer[Candidate, pb.Acceptance] = Coalescer(self._flush)
 
     async def Accept(self, request: pb.AcceptRequest, context: Any) -> pb.AcceptResponse:  # noqa: N802, ARG002
         """Make runs durable."""
         _bound("submissions", len(request.submissions), 256)
         return pb.AcceptResponse(acceptances=await asyncio.gather(*map(self._submit, request.submissions)))
+
+    async def AcceptTogether(self, request: pb.AcceptTogetherRequest, context: Any) -> pb.AcceptTogetherResponse:  # noqa: N802, ARG002
+        """Make runs durable, all or none."""
+        submissions = list(request.submissions)
+        _bound("submissions", len(submissions), 1000)
+        if len({submission.job.organization_id for submission in submissions}) != 1:
+            raise errors.InvalidParameter.of("submissions", "runs of one organization, and not empty")
+        if len({bool(submission.idempotency_key) for submission in submissions}) != 1:
+            raise errors.InvalidParameter.of("idempotency_key", "given for all of them or for none")
+        now = datetime.now(UTC)
+        for submission in submissions:
+            check(submission, now)
+        estimates = self._queues.estimates_s([submission.job for submission in submissions])
+        candidates = [Candidate(*pair) for pair in zip(submissions, estimates, strict=True)]
+        answers, admitted = await self._submissions.accept_together(candidates)
+        self._admitted(admitted)
+        return pb.AcceptTogetherResponse(acceptances=answers)
 
     async def FindAcceptance(self, request: pb.FindAcceptanceRequest, context: Any) -> pb.FindAcceptanceResponse:  # noqa: N802, ARG002
         """Answer a key again without its submission."""
@@ -109,7 +129,7 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         if not 0 <= request.page_size <= 100:
             raise errors.InvalidParameter.of("page_size", "between 1 and 100")
         size, organization_id = request.page_size or 20, request.organization_id
-        if "\0" in organization_id + request.model_id:
+        if "\0" in organization_id + request.model_id + request.batch_id:
             return pb.ListGenerationsResponse()
         before = page_token.decode(organization_id, request.page_token, "gen") if request.page_token else _LAST_ID
         run_ids = await self._listing.page(organization_id, before, _filters(request), size + 1)
@@ -134,6 +154,21 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         if "\0" in request.run_id or await self._transitions.apply(word) is None:
             raise absent(request.run_id)
         return pb.CancelGenerationResponse(generation=await self._reader.one(request.organization_id, request.run_id))
+
+    async def DeleteGeneration(self, request: pb.DeleteGenerationRequest, context: Any) -> pb.DeleteGenerationResponse:  # noqa: N802, ARG002
+        """Erase a run for good."""
+        if not await self._eraser.delete(request.organization_id, request.run_id):
+            raise absent(request.run_id)
+        self._watch.changed(request.run_id)
+        return pb.DeleteGenerationResponse()
+
+    async def GetProvenance(self, request: pb.GetProvenanceRequest, context: Any) -> pb.GetProvenanceResponse:  # noqa: N802, ARG002
+        """Say how a picture came about."""
+        generation = await self._reader.one(request.organization_id, request.run_id)
+        if generation.status != generation_pb2.STATUS_COMPLETED:
+            raise errors.FailedPrecondition("The generation is not completed.", metadata={"run_id": request.run_id})
+        provenance = await self._reader.provenance(request.run_id)
+        return pb.GetProvenanceResponse(generation=generation, provenance=provenance)
 
     async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
         """Say where runs stand."""
@@ -186,11 +221,14 @@ class GenerationServicer(grpc.GenerationServiceServicer):
 
     async def _accept(self, candidates: Sequence[Candidate]) -> list[Answer]:
         answers, admitted = await self._submissions.accept(candidates)
+        self._admitted(admitted)
+        return answers
+
+    def _admitted(self, admitted: Sequence[Candidate]) -> None:
         for candidate in admitted:
             self._queues.add(candidate.submission.job)
         if self._metrics:
             self._metrics.accepted.inc(len(admitted))
-        return answers
 
 
 def _filters(request: pb.ListGenerationsRequest) -> Filters:
@@ -201,6 +239,7 @@ def _filters(request: pb.ListGenerationsRequest) -> Filters:
         created_before=_moment("created_before", request.created_before)
         if request.HasField("created_before")
         else None,
+        batch_id=request.batch_id,
     )
 
 

@@ -91,7 +91,11 @@ class Watch:
                         await mailbox.filled.wait()
 
     async def _tell(self, run_ids: list[str]) -> None:
-        for run_id, generation in (await self._read(run_ids)).items():
+        found = await self._read(run_ids)
+        for run_id in set(run_ids) - found.keys():  # deleted: who watches looks, and ends
+            for mailbox in self._mailboxes.get(run_id, ()):
+                mailbox.filled.set()
+        for run_id, generation in found.items():
             self._deliver(generation)
             change = event_pb2.GenerationChanged(event_id=new_id("evt"), generation=generation)
             change.occurred_at.GetCurrentTime()

@@ -27,3 +27,11 @@ class Workers:
             for beat, at_s in self._beats.values()
             if base_model_slug in beat.base_model_slugs and now_s - at_s <= ALIVE_S
         ]
+
+    def slots(self, base_model_slug: str, now_s: float) -> int:
+        """How many runs of a base model its live workers draw at once."""
+        return sum(
+            max(1, beat.slots)
+            for beat, at_s in self._beats.values()
+            if base_model_slug in beat.base_model_slugs and now_s - at_s <= ALIVE_S
+        )

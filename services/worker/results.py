@@ -12,7 +12,7 @@ from typing import Any, Final
 from imagineo.blobs.port import Blobs
 from imagineo.errors import Unavailable
 from imagineo.v1 import generation_pb2, job_pb2
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from services.worker.engine.base import DrawResult
 
@@ -47,14 +47,26 @@ class Encoded:
     sha256: str
 
 
-def encode(drawn: DrawResult, output_format: generation_pb2.OutputFormat.ValueType) -> Encoded:
-    """Encode and hash; pure work for a thread. An unset format is PNG."""
+def encode(drawn: DrawResult, output_format: generation_pb2.OutputFormat.ValueType, note: str = "") -> Encoded:
+    """Encode and hash; pure work for a thread. An unset format is PNG; `note` goes into the file's own text."""
     form = FORMATS.get(output_format, FORMATS[generation_pb2.OUTPUT_FORMAT_PNG])
     image = Image.frombytes("RGB", (drawn.width_px, drawn.height_px), drawn.rgb)
     buffer = io.BytesIO()
-    image.save(buffer, form.pillow_name, **form.options)
+    image.save(buffer, form.pillow_name, **form.options, **(_noted(form, note) if note else {}))
     content = buffer.getvalue()
     return Encoded(content, hashlib.sha256(content).hexdigest())
+
+
+def _noted(form: Format, note: str) -> dict[str, Any]:
+    """A text chunk `parameters` in a PNG, the EXIF user comment elsewhere: where the field's tools look."""
+    if form.pillow_name == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("parameters", note)
+        return {"pnginfo": text}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = "Imagineo"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + note.encode("utf-16-be")
+    return {"exif": exif}
 
 
 async def store(

@@ -36,6 +36,10 @@ class Account:
         """POST a JSON body."""
         return self.http.post(path, json=body, **options)
 
+    def delete(self, path: str, **options: Any) -> httpx.Response:
+        """DELETE."""
+        return self.http.delete(path, **options)
+
     def lora(self) -> str:
         """The id of a LoRA that is there from the start."""
         return str(self.get("/v1/models").json()["models"][0]["id"])

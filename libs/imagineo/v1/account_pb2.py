@@ -25,25 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagineo/v1/account.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x06Limits\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x03\x12\x18\n\x10images_per_month\x18\x02 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\x03 \x01(\x03\"\xab\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbf\x02\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12,\n\x0bpermissions\x18\x05 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\tPrincipal\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x17\n\x0fomit_provenance\x18\x05 \x01(\x08\"G\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x03\x12\x11\n\tremaining\x18\x02 \x01(\x03\x12\x18\n\x10reset_at_epoch_s\x18\x03 \x01(\x03*M\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x0e\n\nPLAN_BASIC\x10\x02\x12\x10\n\x0cPLAN_PREMIUM\x10\x03*\xb1\x02\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPERMISSION_GENERATIONS_READ\x10\x01\x12 \n\x1cPERMISSION_GENERATIONS_WRITE\x10\x02\x12\x1a\n\x16PERMISSION_MODELS_READ\x10\x03\x12\x1b\n\x17PERMISSION_MODELS_WRITE\x10\x04\x12\x18\n\x14PERMISSION_KEYS_READ\x10\x05\x12\x19\n\x15PERMISSION_KEYS_WRITE\x10\x06\x12\x19\n\x15PERMISSION_USAGE_READ\x10\x07\x12\x1c\n\x18PERMISSION_WEBHOOKS_READ\x10\x08\x12\x1d\n\x19PERMISSION_WEBHOOKS_WRITE\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagineo/v1/account.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x06Limits\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x03\x12\x18\n\x10images_per_month\x18\x02 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\x03 \x01(\x03\"\xc4\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fomit_provenance\x18\x06 \x01(\x08\"\x89\x03\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12,\n\x0bpermissions\x18\x05 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61llowed_model_ids\x18\n \x03(\t\x12\x18\n\x10images_per_month\x18\x0b \x01(\x03\x12\x13\n\x0bimages_used\x18\x0c \x01(\x03\"w\n\nDailyUsage\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06images\x18\x04 \x01(\x03\x12\x17\n\x0fmegapixel_steps\x18\x05 \x01(\x01\x12\x11\n\tdevice_ms\x18\x06 \x01(\x03\"\xf3\x01\n\tPrincipal\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x17\n\x0fomit_provenance\x18\x05 \x01(\x08\x12\x19\n\x11\x61llowed_model_ids\x18\x06 \x03(\t\x12\x15\n\ris_restricted\x18\x07 \x01(\x08\x12,\n\x0bpermissions\x18\x08 \x03(\x0e\x32\x17.imagineo.v1.Permission\"G\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x03\x12\x11\n\tremaining\x18\x02 \x01(\x03\x12\x18\n\x10reset_at_epoch_s\x18\x03 \x01(\x03*M\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x0e\n\nPLAN_BASIC\x10\x02\x12\x10\n\x0cPLAN_PREMIUM\x10\x03*\xf6\x02\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPERMISSION_GENERATIONS_READ\x10\x01\x12 \n\x1cPERMISSION_GENERATIONS_WRITE\x10\x02\x12\x1a\n\x16PERMISSION_MODELS_READ\x10\x03\x12\x1b\n\x17PERMISSION_MODELS_WRITE\x10\x04\x12\x18\n\x14PERMISSION_KEYS_READ\x10\x05\x12\x19\n\x15PERMISSION_KEYS_WRITE\x10\x06\x12\x19\n\x15PERMISSION_USAGE_READ\x10\x07\x12\x1c\n\x18PERMISSION_WEBHOOKS_READ\x10\x08\x12\x1d\n\x19PERMISSION_WEBHOOKS_WRITE\x10\t\x12 \n\x1cPERMISSION_ORGANIZATION_READ\x10\n\x12!\n\x1dPERMISSION_ORGANIZATION_WRITE\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagineo.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLAN']._serialized_start=880
-  _globals['_PLAN']._serialized_end=957
-  _globals['_PERMISSION']._serialized_start=960
-  _globals['_PERMISSION']._serialized_end=1265
+  _globals['_PLAN']._serialized_start=1196
+  _globals['_PLAN']._serialized_end=1273
+  _globals['_PERMISSION']._serialized_start=1276
+  _globals['_PERMISSION']._serialized_end=1650
   _globals['_LIMITS']._serialized_start=75
   _globals['_LIMITS']._serialized_end=159
   _globals['_ORGANIZATION']._serialized_start=162
-  _globals['_ORGANIZATION']._serialized_end=333
-  _globals['_APIKEY']._serialized_start=336
-  _globals['_APIKEY']._serialized_end=655
-  _globals['_PRINCIPAL']._serialized_start=658
-  _globals['_PRINCIPAL']._serialized_end=805
-  _globals['_RATELIMIT']._serialized_start=807
-  _globals['_RATELIMIT']._serialized_end=878
+  _globals['_ORGANIZATION']._serialized_end=358
+  _globals['_APIKEY']._serialized_start=361
+  _globals['_APIKEY']._serialized_end=754
+  _globals['_DAILYUSAGE']._serialized_start=756
+  _globals['_DAILYUSAGE']._serialized_end=875
+  _globals['_PRINCIPAL']._serialized_start=878
+  _globals['_PRINCIPAL']._serialized_end=1121
+  _globals['_RATELIMIT']._serialized_start=1123
+  _globals['_RATELIMIT']._serialized_end=1194
 # @@protoc_insertion_point(module_scope)

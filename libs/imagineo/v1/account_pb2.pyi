@@ -74,6 +74,10 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     """`webhooks:read`: list webhook endpoints and their deliveries."""
     PERMISSION_WEBHOOKS_WRITE: _Permission.ValueType  # 9
     """`webhooks:write`: create, change and delete webhook endpoints, send a delivery again."""
+    PERMISSION_ORGANIZATION_READ: _Permission.ValueType  # 10
+    """`organization:read`: read the organization."""
+    PERMISSION_ORGANIZATION_WRITE: _Permission.ValueType  # 11
+    """`organization:write`: rename the organization and change its settings."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
     """Permission is what a call needs and a key's scope grants."""
@@ -98,6 +102,10 @@ PERMISSION_WEBHOOKS_READ: Permission.ValueType  # 8
 """`webhooks:read`: list webhook endpoints and their deliveries."""
 PERMISSION_WEBHOOKS_WRITE: Permission.ValueType  # 9
 """`webhooks:write`: create, change and delete webhook endpoints, send a delivery again."""
+PERMISSION_ORGANIZATION_READ: Permission.ValueType  # 10
+"""`organization:read`: read the organization."""
+PERMISSION_ORGANIZATION_WRITE: Permission.ValueType  # 11
+"""`organization:write`: rename the organization and change its settings."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 @_typing.final
@@ -141,12 +149,15 @@ class Organization(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is `org_…`."""
     name: _builtins.str
     """name is for people."""
     plan: Global___Plan.ValueType
     """plan sets the lane and the limits that are not overridden."""
+    omit_provenance: _builtins.bool
+    """omit_provenance keeps parameters out of its image files."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """limits are the numbers in force."""
@@ -163,10 +174,11 @@ class Organization(_message.Message):
         plan: Global___Plan.ValueType = ...,
         limits: Global___Limits | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        omit_provenance: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "limits", b"limits", "name", b"name", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "limits", b"limits", "name", b"name", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,6 +199,9 @@ class ApiKey(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     REVOKED_AT_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    IMAGES_PER_MONTH_FIELD_NUMBER: _builtins.int
+    IMAGES_USED_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """key_id is `key_…`."""
     organization_id: _builtins.str
@@ -195,6 +210,10 @@ class ApiKey(_message.Message):
     """name is for people."""
     prefix: _builtins.str
     """prefix is the secret's first characters, to recognise it by."""
+    images_per_month: _builtins.int
+    """images_per_month bounds what it may draw in a calendar month (UTC); 0: only the organization's limit does."""
+    images_used: _builtins.int
+    """images_used were drawn or are reserved of images_per_month in this month; 0 where that is 0."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[Global___Permission.ValueType]:
         """permissions are what the key may do."""
@@ -215,6 +234,10 @@ class ApiKey(_message.Message):
     def last_used_at(self) -> _timestamp_pb2.Timestamp:
         """last_used_at is when it was last used, to the minute; absent: never."""
 
+    @_builtins.property
+    def allowed_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_model_ids are the only models that it may draw with; empty: all."""
+
     def __init__(
         self,
         *,
@@ -227,14 +250,59 @@ class ApiKey(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         revoked_at: _timestamp_pb2.Timestamp | None = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        images_per_month: _builtins.int = ...,
+        images_used: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "key_id", b"key_id", "last_used_at", b"last_used_at", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions", "prefix", b"prefix", "revoked_at", b"revoked_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "created_at", b"created_at", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "images_used", b"images_used", "key_id", b"key_id", "last_used_at", b"last_used_at", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions", "prefix", b"prefix", "revoked_at", b"revoked_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
+
+@_typing.final
+class DailyUsage(_message.Message):
+    """DailyUsage is what one key drew with one model on one day (UTC) of completed runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    MEGAPIXEL_STEPS_FIELD_NUMBER: _builtins.int
+    DEVICE_MS_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """day is `2026-01-31`."""
+    key_id: _builtins.str
+    """key_id submitted the runs."""
+    model_id: _builtins.str
+    """model_id was asked for."""
+    images: _builtins.int
+    """images is how many were drawn."""
+    megapixel_steps: _builtins.float
+    """megapixel_steps is their width * height / 10^6 * steps, summed."""
+    device_ms: _builtins.int
+    """device_ms is how long devices worked on them."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        images: _builtins.int = ...,
+        megapixel_steps: _builtins.float = ...,
+        device_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "device_ms", b"device_ms", "images", b"images", "key_id", b"key_id", "megapixel_steps", b"megapixel_steps", "model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DailyUsage: _TypeAlias = DailyUsage  # noqa: Y015
 
 @_typing.final
 class Principal(_message.Message):
@@ -247,6 +315,9 @@ class Principal(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    IS_RESTRICTED_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns everything the request makes."""
     key_id: _builtins.str
@@ -255,9 +326,19 @@ class Principal(_message.Message):
     """plan is the organization's."""
     omit_provenance: _builtins.bool
     """omit_provenance is true where the organization keeps parameters out of its image files."""
+    is_restricted: _builtins.bool
+    """is_restricted is true where the key has limits of its own (models, images, expiry): such a key makes no others."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """limits are the organization's."""
+
+    @_builtins.property
+    def allowed_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_model_ids are the only models that the key may draw with; empty: all."""
+
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[Global___Permission.ValueType]:
+        """permissions are what the key may do."""
 
     def __init__(
         self,
@@ -267,10 +348,13 @@ class Principal(_message.Message):
         plan: Global___Plan.ValueType = ...,
         limits: Global___Limits | None = ...,
         omit_provenance: _builtins.bool = ...,
+        allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        is_restricted: _builtins.bool = ...,
+        permissions: _abc.Iterable[Global___Permission.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "limits", b"limits", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "is_restricted", b"is_restricted", "key_id", b"key_id", "limits", b"limits", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "permissions", b"permissions", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

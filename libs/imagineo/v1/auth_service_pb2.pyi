@@ -251,6 +251,86 @@ class GetUsageResponse(_message.Message):
 Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
 
 @_typing.final
+class ListUsageRequest(_message.Message):
+    """ListUsageRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id is `org_…`."""
+    first_day: _builtins.str
+    """first_day is `2026-01-01`; empty: the first of this month. Days are UTC's."""
+    last_day: _builtins.str
+    """last_day is the last one that is wanted; empty: today."""
+    key_id: _builtins.str
+    """key_id keeps only this key's; empty: all."""
+    model_id: _builtins.str
+    """model_id keeps only this model's; empty: all."""
+    page_size: _builtins.int
+    """page_size is 1 to 100; 0: 20."""
+    offset: _builtins.int
+    """offset skips so many rows."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "key_id", b"key_id", "last_day", b"last_day", "model_id", b"model_id", "offset", b"offset", "organization_id", b"organization_id", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsageRequest: _TypeAlias = ListUsageRequest  # noqa: Y015
+
+@_typing.final
+class ListUsageResponse(_message.Message):
+    """ListUsageResponse holds a page, and the sums of all pages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    ROWS_COUNT_FIELD_NUMBER: _builtins.int
+    rows_count: _builtins.int
+    """rows_count is how many rows there are in all."""
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_account_pb2.DailyUsage]:
+        """usage is newest day first, then by key and model."""
+
+    @_builtins.property
+    def total(self) -> _account_pb2.DailyUsage:
+        """total sums all that was asked for, page or not; its day, key_id and model_id are empty."""
+
+    def __init__(
+        self,
+        *,
+        usage: _abc.Iterable[_account_pb2.DailyUsage] | None = ...,
+        total: _account_pb2.DailyUsage | None = ...,
+        rows_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows_count", b"rows_count", "total", b"total", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUsageResponse: _TypeAlias = ListUsageResponse  # noqa: Y015
+
+@_typing.final
 class CreateOrganizationRequest(_message.Message):
     """CreateOrganizationRequest describes a new organization."""
 
@@ -313,10 +393,16 @@ class UpdateOrganizationRequest(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is `org_…`."""
     plan: _account_pb2.Plan.ValueType
     """plan replaces the plan; unspecified: stays."""
+    name: _builtins.str
+    """name replaces the name; empty: stays."""
+    omit_provenance: _builtins.bool
+    """omit_provenance keeps parameters out of its image files; absent: stays."""
     @_builtins.property
     def limits(self) -> _account_pb2.Limits:
         """limits replace the plan's numbers; a field of 0 falls back to the plan's; absent: all stay."""
@@ -327,12 +413,16 @@ class UpdateOrganizationRequest(_message.Message):
         organization_id: _builtins.str = ...,
         plan: _account_pb2.Plan.ValueType = ...,
         limits: _account_pb2.Limits | None = ...,
+        name: _builtins.str = ...,
+        omit_provenance: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "limits", b"limits", "omit_provenance", b"omit_provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "limits", b"limits", "name", b"name", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__omit_provenance: _TypeAlias = _typing.Literal["omit_provenance"]  # noqa: Y015
+    _WhichOneofArgType__omit_provenance: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__omit_provenance) -> _WhichOneofReturnType__omit_provenance | None: ...
 
 Global___UpdateOrganizationRequest: _TypeAlias = UpdateOrganizationRequest  # noqa: Y015
 
@@ -370,10 +460,14 @@ class CreateKeyRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    IMAGES_PER_MONTH_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns the key."""
     name: _builtins.str
     """name is 1 to 100 characters."""
+    images_per_month: _builtins.int
+    """images_per_month bounds what it may draw in a calendar month (UTC); 0: only the organization's limit does."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_account_pb2.Permission.ValueType]:
         """permissions are what it may do; empty: all."""
@@ -382,6 +476,10 @@ class CreateKeyRequest(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """expires_at is when it stops working; absent: never."""
 
+    @_builtins.property
+    def allowed_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_model_ids are the only models that it may draw with, at most 100; empty: all."""
+
     def __init__(
         self,
         *,
@@ -389,10 +487,12 @@ class CreateKeyRequest(_message.Message):
         name: _builtins.str = ...,
         permissions: _abc.Iterable[_account_pb2.Permission.ValueType] | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        images_per_month: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,21 +528,29 @@ Global___CreateKeyResponse: _TypeAlias = CreateKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListKeysRequest(_message.Message):
-    """ListKeysRequest names an organization."""
+    """ListKeysRequest asks for a page."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is `org_…`."""
+    page_size: _builtins.int
+    """page_size is 1 to 100; 0: 20."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the page before; empty: the first page. INVALID_PARAMETER if forged."""
     def __init__(
         self,
         *,
         organization_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -455,6 +563,9 @@ class ListKeysResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token asks for the page after; empty at the end."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[_account_pb2.ApiKey]:
         """keys are newest first."""
@@ -463,10 +574,11 @@ class ListKeysResponse(_message.Message):
         self,
         *,
         keys: _abc.Iterable[_account_pb2.ApiKey] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,6 +51,11 @@ class AuthServiceStub:
                 request_serializer=imagineo_dot_v1_dot_auth__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_auth__service__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.ListUsage = channel.unary_unary(
+                '/imagineo.v1.AuthService/ListUsage',
+                request_serializer=imagineo_dot_v1_dot_auth__service__pb2.ListUsageRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_auth__service__pb2.ListUsageResponse.FromString,
+                _registered_method=True)
         self.CreateOrganization = channel.unary_unary(
                 '/imagineo.v1.AuthService/CreateOrganization',
                 request_serializer=imagineo_dot_v1_dot_auth__service__pb2.CreateOrganizationRequest.SerializeToString,
@@ -101,6 +106,13 @@ class AuthServiceServicer:
 
     def GetUsage(self, request, context):
         """GetUsage reads an organization's limits and what is used of them, counting nothing. NOT_FOUND if absent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsage(self, request, context):
+        """ListUsage lists what was drawn by day, key and model, newest day first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +170,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=imagineo_dot_v1_dot_auth__service__pb2.GetUsageRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_auth__service__pb2.GetUsageResponse.SerializeToString,
+            ),
+            'ListUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsage,
+                    request_deserializer=imagineo_dot_v1_dot_auth__service__pb2.ListUsageRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_auth__service__pb2.ListUsageResponse.SerializeToString,
             ),
             'CreateOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateOrganization,
@@ -268,6 +285,33 @@ class AuthService:
             '/imagineo.v1.AuthService/GetUsage',
             imagineo_dot_v1_dot_auth__service__pb2.GetUsageRequest.SerializeToString,
             imagineo_dot_v1_dot_auth__service__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.AuthService/ListUsage',
+            imagineo_dot_v1_dot_auth__service__pb2.ListUsageRequest.SerializeToString,
+            imagineo_dot_v1_dot_auth__service__pb2.ListUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ class AuthServiceStub:
     """ReleaseReservations gives back images of runs that were never accepted. Idempotent; unknown run_ids are passed over."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetUsageRequest, _auth_service_pb2.GetUsageResponse]
     """GetUsage reads an organization's limits and what is used of them, counting nothing. NOT_FOUND if absent."""
+    ListUsage: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListUsageRequest, _auth_service_pb2.ListUsageResponse]
+    """ListUsage lists what was drawn by day, key and model, newest day first."""
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateOrganizationRequest, _auth_service_pb2.CreateOrganizationResponse]
     """CreateOrganization makes an organization. Not idempotent. INVALID_PARAMETER for an empty name or no plan."""
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]
@@ -71,6 +73,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """ReleaseReservations gives back images of runs that were never accepted. Idempotent; unknown run_ids are passed over."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetUsageRequest, _auth_service_pb2.GetUsageResponse]  # type: ignore[assignment]
     """GetUsage reads an organization's limits and what is used of them, counting nothing. NOT_FOUND if absent."""
+    ListUsage: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListUsageRequest, _auth_service_pb2.ListUsageResponse]  # type: ignore[assignment]
+    """ListUsage lists what was drawn by day, key and model, newest day first."""
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateOrganizationRequest, _auth_service_pb2.CreateOrganizationResponse]  # type: ignore[assignment]
     """CreateOrganization makes an organization. Not idempotent. INVALID_PARAMETER for an empty name or no plan."""
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]  # type: ignore[assignment]
@@ -113,6 +117,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.GetUsageResponse, _abc.Awaitable[_auth_service_pb2.GetUsageResponse]]:
         """GetUsage reads an organization's limits and what is used of them, counting nothing. NOT_FOUND if absent."""
+
+    @_abc_1.abstractmethod
+    def ListUsage(
+        self,
+        request: _auth_service_pb2.ListUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListUsageResponse, _abc.Awaitable[_auth_service_pb2.ListUsageResponse]]:
+        """ListUsage lists what was drawn by day, key and model, newest day first."""
 
     @_abc_1.abstractmethod
     def CreateOrganization(

@@ -26,7 +26,7 @@ from imagineo.v1 import error_reason_pb2 as imagineo_dot_v1_dot_error__reason__p
 from imagineo.v1 import model_pb2 as imagineo_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!imagineo/v1/catalog_service.proto\x12\x0bimagineo.v1\x1a\x1eimagineo/v1/error_reason.proto\x1a\x17imagineo/v1/model.proto\"T\n\x0eResolveRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65xtra_model_ids\x18\x03 \x03(\t\"\x88\x01\n\x0fResolveResponse\x12*\n\nbase_model\x18\x01 \x01(\x0b\x32\x16.imagineo.v1.BaseModel\x12 \n\x05loras\x18\x02 \x03(\x0b\x32\x11.imagineo.v1.Lora\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\"\x17\n\x15ListBaseModelsRequest\"E\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.imagineo.v1.BaseModel\":\n\x13GetBaseModelRequest\x12\x15\n\rbase_model_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\"B\n\x14GetBaseModelResponse\x12*\n\nbase_model\x18\x01 \x01(\x0b\x32\x16.imagineo.v1.BaseModel\"R\n\x10ListLorasRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x11ListLorasResponse\x12 \n\x05loras\x18\x01 \x03(\x0b\x32\x11.imagineo.v1.Lora\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x0eGetLoraRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\"2\n\x0fGetLoraResponse\x12\x1f\n\x04lora\x18\x01 \x01(\x0b\x32\x11.imagineo.v1.Lora2\x98\x03\n\x0e\x43\x61talogService\x12\x44\n\x07Resolve\x12\x1b.imagineo.v1.ResolveRequest\x1a\x1c.imagineo.v1.ResolveResponse\x12Y\n\x0eListBaseModels\x12\".imagineo.v1.ListBaseModelsRequest\x1a#.imagineo.v1.ListBaseModelsResponse\x12S\n\x0cGetBaseModel\x12 .imagineo.v1.GetBaseModelRequest\x1a!.imagineo.v1.GetBaseModelResponse\x12J\n\tListLoras\x12\x1d.imagineo.v1.ListLorasRequest\x1a\x1e.imagineo.v1.ListLorasResponse\x12\x44\n\x07GetLora\x12\x1b.imagineo.v1.GetLoraRequest\x1a\x1c.imagineo.v1.GetLoraResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!imagineo/v1/catalog_service.proto\x12\x0bimagineo.v1\x1a\x1eimagineo/v1/error_reason.proto\x1a\x17imagineo/v1/model.proto\"T\n\x0eResolveRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65xtra_model_ids\x18\x03 \x03(\t\"\x88\x01\n\x0fResolveResponse\x12*\n\nbase_model\x18\x01 \x01(\x0b\x32\x16.imagineo.v1.BaseModel\x12 \n\x05loras\x18\x02 \x03(\x0b\x32\x11.imagineo.v1.Lora\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\"\x17\n\x15ListBaseModelsRequest\"E\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.imagineo.v1.BaseModel\":\n\x13GetBaseModelRequest\x12\x15\n\rbase_model_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\"B\n\x14GetBaseModelResponse\x12*\n\nbase_model\x18\x01 \x01(\x0b\x32\x16.imagineo.v1.BaseModel\"\x9e\x01\n\x10ListLorasRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\rbase_model_id\x18\x04 \x01(\t\x12%\n\x07sharing\x18\x05 \x01(\x0e\x32\x14.imagineo.v1.Sharing\x12\x0c\n\x04text\x18\x06 \x01(\t\"N\n\x11ListLorasResponse\x12 \n\x05loras\x18\x01 \x03(\x0b\x32\x11.imagineo.v1.Lora\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x0eGetLoraRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\"2\n\x0fGetLoraResponse\x12\x1f\n\x04lora\x18\x01 \x01(\x0b\x32\x11.imagineo.v1.Lora\",\n\x11\x43reateLoraOpening\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"\xbb\x01\n\tLoraDraft\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rbase_model_id\x18\x03 \x01(\t\x12\x15\n\rtrigger_words\x18\x04 \x03(\t\x12%\n\x07sharing\x18\x05 \x01(\x0e\x32\x14.imagineo.v1.Sharing\x12\x1f\n\x17shared_organization_ids\x18\x06 \x03(\t\x12\x15\n\rsample_run_id\x18\x07 \x01(\t\"\x88\x01\n\x11\x43reateLoraRequest\x12\x31\n\x07opening\x18\x01 \x01(\x0b\x32\x1e.imagineo.v1.CreateLoraOpeningH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\'\n\x05\x64raft\x18\x03 \x01(\x0b\x32\x16.imagineo.v1.LoraDraftH\x00\x42\x06\n\x04part\"5\n\x12\x43reateLoraResponse\x12\x1f\n\x04lora\x18\x01 \x01(\x0b\x32\x11.imagineo.v1.Lora\"\x1d\n\x0cTriggerWords\x12\r\n\x05words\x18\x01 \x03(\t\"W\n\rSharingChange\x12%\n\x07sharing\x18\x01 \x01(\x0e\x32\x14.imagineo.v1.Sharing\x12\x1f\n\x17shared_organization_ids\x18\x02 \x03(\t\"\xe3\x01\n\x11UpdateLoraRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x30\n\rtrigger_words\x18\x05 \x01(\x0b\x32\x19.imagineo.v1.TriggerWords\x12+\n\x07sharing\x18\x06 \x01(\x0b\x32\x1a.imagineo.v1.SharingChangeB\x07\n\x05_nameB\x0e\n\x0c_description\"5\n\x12UpdateLoraResponse\x12\x1f\n\x04lora\x18\x01 \x01(\x0b\x32\x11.imagineo.v1.Lora\">\n\x11\x44\x65leteLoraRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteLoraResponse2\x87\x05\n\x0e\x43\x61talogService\x12\x44\n\x07Resolve\x12\x1b.imagineo.v1.ResolveRequest\x1a\x1c.imagineo.v1.ResolveResponse\x12Y\n\x0eListBaseModels\x12\".imagineo.v1.ListBaseModelsRequest\x1a#.imagineo.v1.ListBaseModelsResponse\x12S\n\x0cGetBaseModel\x12 .imagineo.v1.GetBaseModelRequest\x1a!.imagineo.v1.GetBaseModelResponse\x12J\n\tListLoras\x12\x1d.imagineo.v1.ListLorasRequest\x1a\x1e.imagineo.v1.ListLorasResponse\x12\x44\n\x07GetLora\x12\x1b.imagineo.v1.GetLoraRequest\x1a\x1c.imagineo.v1.GetLoraResponse\x12O\n\nCreateLora\x12\x1e.imagineo.v1.CreateLoraRequest\x1a\x1f.imagineo.v1.CreateLoraResponse(\x01\x12M\n\nUpdateLora\x12\x1e.imagineo.v1.UpdateLoraRequest\x1a\x1f.imagineo.v1.UpdateLoraResponse\x12M\n\nDeleteLora\x12\x1e.imagineo.v1.DeleteLoraRequest\x1a\x1f.imagineo.v1.DeleteLoraResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,14 +45,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBASEMODELREQUEST']._serialized_end=486
   _globals['_GETBASEMODELRESPONSE']._serialized_start=488
   _globals['_GETBASEMODELRESPONSE']._serialized_end=554
-  _globals['_LISTLORASREQUEST']._serialized_start=556
-  _globals['_LISTLORASREQUEST']._serialized_end=638
-  _globals['_LISTLORASRESPONSE']._serialized_start=640
-  _globals['_LISTLORASRESPONSE']._serialized_end=718
-  _globals['_GETLORAREQUEST']._serialized_start=720
-  _globals['_GETLORAREQUEST']._serialized_end=779
-  _globals['_GETLORARESPONSE']._serialized_start=781
-  _globals['_GETLORARESPONSE']._serialized_end=831
-  _globals['_CATALOGSERVICE']._serialized_start=834
-  _globals['_CATALOGSERVICE']._serialized_end=1242
+  _globals['_LISTLORASREQUEST']._serialized_start=557
+  _globals['_LISTLORASREQUEST']._serialized_end=715
+  _globals['_LISTLORASRESPONSE']._serialized_start=717
+  _globals['_LISTLORASRESPONSE']._serialized_end=795
+  _globals['_GETLORAREQUEST']._serialized_start=797
+  _globals['_GETLORAREQUEST']._serialized_end=856
+  _globals['_GETLORARESPONSE']._serialized_start=858
+  _globals['_GETLORARESPONSE']._serialized_end=908
+  _globals['_CREATELORAOPENING']._serialized_start=910
+  _globals['_CREATELORAOPENING']._serialized_end=954
+  _globals['_LORADRAFT']._serialized_start=957
+  _globals['_LORADRAFT']._serialized_end=1144
+  _globals['_CREATELORAREQUEST']._serialized_start=1147
+  _globals['_CREATELORAREQUEST']._serialized_end=1283
+  _globals['_CREATELORARESPONSE']._serialized_start=1285
+  _globals['_CREATELORARESPONSE']._serialized_end=1338
+  _globals['_TRIGGERWORDS']._serialized_start=1340
+  _globals['_TRIGGERWORDS']._serialized_end=1369
+  _globals['_SHARINGCHANGE']._serialized_start=1371
+  _globals['_SHARINGCHANGE']._serialized_end=1458
+  _globals['_UPDATELORAREQUEST']._serialized_start=1461
+  _globals['_UPDATELORAREQUEST']._serialized_end=1688
+  _globals['_UPDATELORARESPONSE']._serialized_start=1690
+  _globals['_UPDATELORARESPONSE']._serialized_end=1743
+  _globals['_DELETELORAREQUEST']._serialized_start=1745
+  _globals['_DELETELORAREQUEST']._serialized_end=1807
+  _globals['_DELETELORARESPONSE']._serialized_start=1809
+  _globals['_DELETELORARESPONSE']._serialized_end=1829
+  _globals['_CATALOGSERVICE']._serialized_start=1832
+  _globals['_CATALOGSERVICE']._serialized_end=2479
 # @@protoc_insertion_point(module_scope)

@@ -188,22 +188,34 @@ class ListLorasRequest(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_ID_FIELD_NUMBER: _builtins.int
+    SHARING_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is who asks."""
     page_size: _builtins.int
     """page_size is 1 to 100; 0: 20."""
     page_token: _builtins.str
     """page_token is the next_page_token of the page before; empty: the first page. INVALID_PARAMETER if forged."""
+    base_model_id: _builtins.str
+    """base_model_id leaves in the LoRAs of one base model; empty: of all."""
+    sharing: _model_pb2.Sharing.ValueType
+    """sharing leaves in the LoRAs that are shared so; unspecified: all."""
+    text: _builtins.str
+    """text leaves in the LoRAs whose name, description or trigger words hold it, in any case; empty: all."""
     def __init__(
         self,
         *,
         organization_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        base_model_id: _builtins.str = ...,
+        sharing: _model_pb2.Sharing.ValueType = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "sharing", b"sharing", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,3 +298,307 @@ class GetLoraResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetLoraResponse: _TypeAlias = GetLoraResponse  # noqa: Y015
+
+@_typing.final
+class CreateLoraOpening(_message.Message):
+    """CreateLoraOpening says who uploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id will own the LoRA."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLoraOpening: _TypeAlias = CreateLoraOpening  # noqa: Y015
+
+@_typing.final
+class LoraDraft(_message.Message):
+    """LoraDraft is all of a LoRA that its file does not tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_ID_FIELD_NUMBER: _builtins.int
+    TRIGGER_WORDS_FIELD_NUMBER: _builtins.int
+    SHARING_FIELD_NUMBER: _builtins.int
+    SHARED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    SAMPLE_RUN_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is for people, 1 to 100 characters."""
+    description: _builtins.str
+    """description is for people, at most 2000 characters."""
+    base_model_id: _builtins.str
+    """base_model_id is the base it adapts."""
+    sharing: _model_pb2.Sharing.ValueType
+    """sharing says who may use it."""
+    sample_run_id: _builtins.str
+    """sample_run_id is the run that will draw its sample picture; empty: there will be none."""
+    @_builtins.property
+    def trigger_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """trigger_words help a prompt to wake it; at most 16."""
+
+    @_builtins.property
+    def shared_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """shared_organization_ids are named where sharing says so; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        base_model_id: _builtins.str = ...,
+        trigger_words: _abc.Iterable[_builtins.str] | None = ...,
+        sharing: _model_pb2.Sharing.ValueType = ...,
+        shared_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        sample_run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "description", b"description", "name", b"name", "sample_run_id", b"sample_run_id", "shared_organization_ids", b"shared_organization_ids", "sharing", b"sharing", "trigger_words", b"trigger_words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoraDraft: _TypeAlias = LoraDraft  # noqa: Y015
+
+@_typing.final
+class CreateLoraRequest(_message.Message):
+    """CreateLoraRequest is one message of an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENING_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    chunk: _builtins.bytes
+    """chunk is the next piece of the file."""
+    @_builtins.property
+    def opening(self) -> Global___CreateLoraOpening:
+        """opening comes first."""
+
+    @_builtins.property
+    def draft(self) -> Global___LoraDraft:
+        """draft comes last, after the whole file."""
+
+    def __init__(
+        self,
+        *,
+        opening: Global___CreateLoraOpening | None = ...,
+        chunk: _builtins.bytes = ...,
+        draft: Global___LoraDraft | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "draft", b"draft", "opening", b"opening", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "draft", b"draft", "opening", b"opening", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["opening", "chunk", "draft"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___CreateLoraRequest: _TypeAlias = CreateLoraRequest  # noqa: Y015
+
+@_typing.final
+class CreateLoraResponse(_message.Message):
+    """CreateLoraResponse holds the new LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LORA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lora(self) -> _model_pb2.Lora:
+        """lora was made."""
+
+    def __init__(
+        self,
+        *,
+        lora: _model_pb2.Lora | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lora", b"lora"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lora", b"lora"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateLoraResponse: _TypeAlias = CreateLoraResponse  # noqa: Y015
+
+@_typing.final
+class TriggerWords(_message.Message):
+    """TriggerWords is a list that may be empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """words are at most 16."""
+
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TriggerWords: _TypeAlias = TriggerWords  # noqa: Y015
+
+@_typing.final
+class SharingChange(_message.Message):
+    """SharingChange replaces who may use a LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARING_FIELD_NUMBER: _builtins.int
+    SHARED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    sharing: _model_pb2.Sharing.ValueType
+    """sharing is the new one."""
+    @_builtins.property
+    def shared_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """shared_organization_ids are named where sharing says so."""
+
+    def __init__(
+        self,
+        *,
+        sharing: _model_pb2.Sharing.ValueType = ...,
+        shared_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shared_organization_ids", b"shared_organization_ids", "sharing", b"sharing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharingChange: _TypeAlias = SharingChange  # noqa: Y015
+
+@_typing.final
+class UpdateLoraRequest(_message.Message):
+    """UpdateLoraRequest changes a LoRA; what is not set stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TRIGGER_WORDS_FIELD_NUMBER: _builtins.int
+    SHARING_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id is who asks."""
+    model_id: _builtins.str
+    """model_id is `model_…`."""
+    name: _builtins.str
+    """name is as in LoraDraft."""
+    description: _builtins.str
+    """description is as in LoraDraft."""
+    @_builtins.property
+    def trigger_words(self) -> Global___TriggerWords:
+        """trigger_words replace those there are."""
+
+    @_builtins.property
+    def sharing(self) -> Global___SharingChange:
+        """sharing replaces who may use it."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        trigger_words: Global___TriggerWords | None = ...,
+        sharing: Global___SharingChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "description", b"description", "name", b"name", "sharing", b"sharing", "trigger_words", b"trigger_words"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_name", b"_name", "description", b"description", "model_id", b"model_id", "name", b"name", "organization_id", b"organization_id", "sharing", b"sharing", "trigger_words", b"trigger_words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateLoraRequest: _TypeAlias = UpdateLoraRequest  # noqa: Y015
+
+@_typing.final
+class UpdateLoraResponse(_message.Message):
+    """UpdateLoraResponse holds the LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LORA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lora(self) -> _model_pb2.Lora:
+        """lora is as it stands now."""
+
+    def __init__(
+        self,
+        *,
+        lora: _model_pb2.Lora | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lora", b"lora"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lora", b"lora"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateLoraResponse: _TypeAlias = UpdateLoraResponse  # noqa: Y015
+
+@_typing.final
+class DeleteLoraRequest(_message.Message):
+    """DeleteLoraRequest names a LoRA."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """organization_id is who asks."""
+    model_id: _builtins.str
+    """model_id is `model_…`."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteLoraRequest: _TypeAlias = DeleteLoraRequest  # noqa: Y015
+
+@_typing.final
+class DeleteLoraResponse(_message.Message):
+    """DeleteLoraResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteLoraResponse: _TypeAlias = DeleteLoraResponse  # noqa: Y015

@@ -61,6 +61,21 @@ class CatalogServiceStub:
                 request_serializer=imagineo_dot_v1_dot_catalog__service__pb2.GetLoraRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.GetLoraResponse.FromString,
                 _registered_method=True)
+        self.CreateLora = channel.stream_unary(
+                '/imagineo.v1.CatalogService/CreateLora',
+                request_serializer=imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraResponse.FromString,
+                _registered_method=True)
+        self.UpdateLora = channel.unary_unary(
+                '/imagineo.v1.CatalogService/UpdateLora',
+                request_serializer=imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraResponse.FromString,
+                _registered_method=True)
+        self.DeleteLora = channel.unary_unary(
+                '/imagineo.v1.CatalogService/DeleteLora',
+                request_serializer=imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -105,6 +120,32 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateLora(self, request_iterator, context):
+        """CreateLora takes a LoRA's file in pieces, checks it and adds the LoRA; nothing is left of one that is refused or cut
+        off. The messages are: opening, any number of chunks, draft. Not idempotent: each call makes a LoRA, but the same
+        bytes are stored once. INVALID_FILE, LORA_INCOMPATIBLE, BODY_TOO_LARGE, MODEL_NOT_FOUND for the base model,
+        TOO_MANY_STREAMS where the organization uploads as many as it may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLora(self, request, context):
+        """UpdateLora changes what the fields say that are set. Idempotent. NOT_FOUND as above; PERMISSION_DENIED where the
+        asker may use it but does not own it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLora(self, request, context):
+        """DeleteLora removes a LoRA for good; its file goes an hour later, once no other LoRA has the same. NOT_FOUND where it
+        is gone already; PERMISSION_DENIED as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +173,21 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.GetLora,
                     request_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.GetLoraRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_catalog__service__pb2.GetLoraResponse.SerializeToString,
+            ),
+            'CreateLora': grpc.stream_unary_rpc_method_handler(
+                    servicer.CreateLora,
+                    request_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraResponse.SerializeToString,
+            ),
+            'UpdateLora': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLora,
+                    request_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraResponse.SerializeToString,
+            ),
+            'DeleteLora': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLora,
+                    request_deserializer=imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -271,6 +327,87 @@ class CatalogService:
             '/imagineo.v1.CatalogService/GetLora',
             imagineo_dot_v1_dot_catalog__service__pb2.GetLoraRequest.SerializeToString,
             imagineo_dot_v1_dot_catalog__service__pb2.GetLoraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLora(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/imagineo.v1.CatalogService/CreateLora',
+            imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraRequest.SerializeToString,
+            imagineo_dot_v1_dot_catalog__service__pb2.CreateLoraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLora(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.CatalogService/UpdateLora',
+            imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraRequest.SerializeToString,
+            imagineo_dot_v1_dot_catalog__service__pb2.UpdateLoraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLora(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.CatalogService/DeleteLora',
+            imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraRequest.SerializeToString,
+            imagineo_dot_v1_dot_catalog__service__pb2.DeleteLoraResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,20 @@ class CatalogServiceStub:
     """ListLoras lists the LoRAs that an organization may use, newest first. Empty if there are none."""
     GetLora: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetLoraRequest, _catalog_service_pb2.GetLoraResponse]
     """GetLora reads one. NOT_FOUND if absent or somebody else's."""
+    CreateLora: _grpc.StreamUnaryMultiCallable[_catalog_service_pb2.CreateLoraRequest, _catalog_service_pb2.CreateLoraResponse]
+    """CreateLora takes a LoRA's file in pieces, checks it and adds the LoRA; nothing is left of one that is refused or cut
+    off. The messages are: opening, any number of chunks, draft. Not idempotent: each call makes a LoRA, but the same
+    bytes are stored once. INVALID_FILE, LORA_INCOMPATIBLE, BODY_TOO_LARGE, MODEL_NOT_FOUND for the base model,
+    TOO_MANY_STREAMS where the organization uploads as many as it may.
+    """
+    UpdateLora: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateLoraRequest, _catalog_service_pb2.UpdateLoraResponse]
+    """UpdateLora changes what the fields say that are set. Idempotent. NOT_FOUND as above; PERMISSION_DENIED where the
+    asker may use it but does not own it.
+    """
+    DeleteLora: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteLoraRequest, _catalog_service_pb2.DeleteLoraResponse]
+    """DeleteLora removes a LoRA for good; its file goes an hour later, once no other LoRA has the same. NOT_FOUND where it
+    is gone already; PERMISSION_DENIED as above.
+    """
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -69,6 +83,20 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """ListLoras lists the LoRAs that an organization may use, newest first. Empty if there are none."""
     GetLora: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetLoraRequest, _catalog_service_pb2.GetLoraResponse]  # type: ignore[assignment]
     """GetLora reads one. NOT_FOUND if absent or somebody else's."""
+    CreateLora: _aio.StreamUnaryMultiCallable[_catalog_service_pb2.CreateLoraRequest, _catalog_service_pb2.CreateLoraResponse]  # type: ignore[assignment]
+    """CreateLora takes a LoRA's file in pieces, checks it and adds the LoRA; nothing is left of one that is refused or cut
+    off. The messages are: opening, any number of chunks, draft. Not idempotent: each call makes a LoRA, but the same
+    bytes are stored once. INVALID_FILE, LORA_INCOMPATIBLE, BODY_TOO_LARGE, MODEL_NOT_FOUND for the base model,
+    TOO_MANY_STREAMS where the organization uploads as many as it may.
+    """
+    UpdateLora: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.UpdateLoraRequest, _catalog_service_pb2.UpdateLoraResponse]  # type: ignore[assignment]
+    """UpdateLora changes what the fields say that are set. Idempotent. NOT_FOUND as above; PERMISSION_DENIED where the
+    asker may use it but does not own it.
+    """
+    DeleteLora: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.DeleteLoraRequest, _catalog_service_pb2.DeleteLoraResponse]  # type: ignore[assignment]
+    """DeleteLora removes a LoRA for good; its file goes an hour later, once no other LoRA has the same. NOT_FOUND where it
+    is gone already; PERMISSION_DENIED as above.
+    """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """CatalogService knows base models, LoRAs and where their files lie. Reads are idempotent and may be cached for some
@@ -117,5 +145,37 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.GetLoraResponse, _abc.Awaitable[_catalog_service_pb2.GetLoraResponse]]:
         """GetLora reads one. NOT_FOUND if absent or somebody else's."""
+
+    @_abc_1.abstractmethod
+    def CreateLora(
+        self,
+        request_iterator: _MaybeAsyncIterator[_catalog_service_pb2.CreateLoraRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.CreateLoraResponse, _abc.Awaitable[_catalog_service_pb2.CreateLoraResponse]]:
+        """CreateLora takes a LoRA's file in pieces, checks it and adds the LoRA; nothing is left of one that is refused or cut
+        off. The messages are: opening, any number of chunks, draft. Not idempotent: each call makes a LoRA, but the same
+        bytes are stored once. INVALID_FILE, LORA_INCOMPATIBLE, BODY_TOO_LARGE, MODEL_NOT_FOUND for the base model,
+        TOO_MANY_STREAMS where the organization uploads as many as it may.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateLora(
+        self,
+        request: _catalog_service_pb2.UpdateLoraRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.UpdateLoraResponse, _abc.Awaitable[_catalog_service_pb2.UpdateLoraResponse]]:
+        """UpdateLora changes what the fields say that are set. Idempotent. NOT_FOUND as above; PERMISSION_DENIED where the
+        asker may use it but does not own it.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteLora(
+        self,
+        request: _catalog_service_pb2.DeleteLoraRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_service_pb2.DeleteLoraResponse, _abc.Awaitable[_catalog_service_pb2.DeleteLoraResponse]]:
+        """DeleteLora removes a LoRA for good; its file goes an hour later, once no other LoRA has the same. NOT_FOUND where it
+        is gone already; PERMISSION_DENIED as above.
+        """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

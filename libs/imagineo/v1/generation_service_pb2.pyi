@@ -243,6 +243,54 @@ class AcceptResponse(_message.Message):
 Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
 
 @_typing.final
+class AcceptTogetherRequest(_message.Message):
+    """AcceptTogetherRequest is a list of submissions that belong together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBMISSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]:
+        """submissions are 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        submissions: _abc.Iterable[Global___Submission] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTogetherRequest: _TypeAlias = AcceptTogetherRequest  # noqa: Y015
+
+@_typing.final
+class AcceptTogetherResponse(_message.Message):
+    """AcceptTogetherResponse holds the answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTANCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acceptances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Acceptance]:
+        """acceptances answer the submissions, one for one, in their order; none is an error, all or none are replayed."""
+
+    def __init__(
+        self,
+        *,
+        acceptances: _abc.Iterable[Global___Acceptance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptances", b"acceptances"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTogetherResponse: _TypeAlias = AcceptTogetherResponse  # noqa: Y015
+
+@_typing.final
 class FindAcceptanceRequest(_message.Message):
     """FindAcceptanceRequest names an idempotency key."""
 
@@ -516,6 +564,7 @@ class ListGenerationsRequest(_message.Message):
     MODEL_ID_FIELD_NUMBER: _builtins.int
     CREATED_AFTER_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is who asks."""
     page_size: _builtins.int
@@ -524,6 +573,8 @@ class ListGenerationsRequest(_message.Message):
     """page_token is the next_page_token of the page before; empty: the first page."""
     model_id: _builtins.str
     """model_id keeps only runs asked with it; empty: all."""
+    batch_id: _builtins.str
+    """batch_id keeps only the items of one batch; empty: all."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_generation_pb2.Status.ValueType]:
         """statuses keep only runs in one of them; empty: all."""
@@ -546,10 +597,11 @@ class ListGenerationsRequest(_message.Message):
         model_id: _builtins.str = ...,
         created_after: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before", "model_id", b"model_id", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_after", b"created_after", "created_before", b"created_before", "model_id", b"model_id", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,11 @@ class GenerationServiceStub:
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
                 _registered_method=True)
+        self.AcceptTogether = channel.unary_unary(
+                '/imagineo.v1.GenerationService/AcceptTogether',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.FromString,
+                _registered_method=True)
         self.FindAcceptance = channel.unary_unary(
                 '/imagineo.v1.GenerationService/FindAcceptance',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.SerializeToString,
@@ -116,6 +121,14 @@ class GenerationServiceServicer:
     def Accept(self, request, context):
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTogether(self, request, context):
+        """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+        error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,6 +240,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.SerializeToString,
             ),
+            'AcceptTogether': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTogether,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.SerializeToString,
+            ),
             'FindAcceptance': grpc.unary_unary_rpc_method_handler(
                     servicer.FindAcceptance,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.FindAcceptanceRequest.FromString,
@@ -322,6 +340,33 @@ class GenerationService:
             '/imagineo.v1.GenerationService/Accept',
             imagineo_dot_v1_dot_generation__service__pb2.AcceptRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.AcceptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTogether(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/AcceptTogether',
+            imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.AcceptTogetherResponse.FromString,
             options,
             channel_credentials,
             insecure,

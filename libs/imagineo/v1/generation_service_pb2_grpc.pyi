@@ -39,6 +39,10 @@ class GenerationServiceStub:
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
     """
+    AcceptTogether: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptTogetherRequest, _generation_service_pb2.AcceptTogetherResponse]
+    """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+    error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
+    """
     FindAcceptance: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]
     """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
     images are used up, say. NOT_FOUND if the key is new or older than 24 h, IDEMPOTENCY_KEY_REUSED for another body.
@@ -90,6 +94,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Accept: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptRequest, _generation_service_pb2.AcceptResponse]  # type: ignore[assignment]
     """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
     transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+    """
+    AcceptTogether: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.AcceptTogetherRequest, _generation_service_pb2.AcceptTogetherResponse]  # type: ignore[assignment]
+    """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+    error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
     """
     FindAcceptance: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.FindAcceptanceRequest, _generation_service_pb2.FindAcceptanceResponse]  # type: ignore[assignment]
     """FindAcceptance says what an idempotency key was answered, where its request cannot be submitted any more: the month's
@@ -145,6 +153,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_service_pb2.AcceptResponse, _abc.Awaitable[_generation_service_pb2.AcceptResponse]]:
         """Accept makes runs durable, each on its own: the row, its idempotency key and its job for the relay, in one
         transaction. A refused submission does not fail its list mates. Idempotent by run_id, and by idempotency_key for 24 h.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptTogether(
+        self,
+        request: _generation_service_pb2.AcceptTogetherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.AcceptTogetherResponse, _abc.Awaitable[_generation_service_pb2.AcceptTogetherResponse]]:
+        """AcceptTogether makes runs of one organization durable, all or none, in one transaction; a refusal is the call's own
+        error. Idempotent by the run_ids, and by the idempotency_keys, which are all given or all empty.
         """
 
     @_abc_1.abstractmethod

@@ -44,6 +44,34 @@ SIZING_UPSCALE: Sizing.ValueType  # 2
 """Drawn near its native size, then upscaled and resized."""
 Global___Sizing: _TypeAlias = Sizing  # noqa: Y015
 
+class _Sharing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SharingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sharing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SHARING_UNSPECIFIED: _Sharing.ValueType  # 0
+    """Not set; never stored."""
+    SHARING_PRIVATE: _Sharing.ValueType  # 1
+    """The organization that owns it."""
+    SHARING_ORGANIZATIONS: _Sharing.ValueType  # 2
+    """The organization that owns it, and those that it names."""
+    SHARING_PUBLIC: _Sharing.ValueType  # 3
+    """Everybody."""
+
+class Sharing(_Sharing, metaclass=_SharingEnumTypeWrapper):
+    """Sharing says who may use a LoRA."""
+
+SHARING_UNSPECIFIED: Sharing.ValueType  # 0
+"""Not set; never stored."""
+SHARING_PRIVATE: Sharing.ValueType  # 1
+"""The organization that owns it."""
+SHARING_ORGANIZATIONS: Sharing.ValueType  # 2
+"""The organization that owns it, and those that it names."""
+SHARING_PUBLIC: Sharing.ValueType  # 3
+"""Everybody."""
+Global___Sharing: _TypeAlias = Sharing  # noqa: Y015
+
 @_typing.final
 class StoredFile(_message.Message):
     """StoredFile is a file in the object store, named by its content."""
@@ -104,6 +132,7 @@ class BaseModel(_message.Message):
     LICENSE_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    SAMPLE_PROMPT_FIELD_NUMBER: _builtins.int
     base_model_id: _builtins.str
     """base_model_id is `base_…`."""
     slug: _builtins.str
@@ -138,6 +167,8 @@ class BaseModel(_message.Message):
     """upscaler is the path of its upscaler inside its directory; empty where sizing is direct."""
     license: _builtins.str
     """license is an SPDX expression or a sentence."""
+    sample_prompt: _builtins.str
+    """sample_prompt is what the sample picture of a LoRA shows, besides its trigger words."""
     @_builtins.property
     def schedulers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """schedulers are the names it may be asked with."""
@@ -173,14 +204,63 @@ class BaseModel(_message.Message):
         license: _builtins.str = ...,
         files: _abc.Iterable[Global___StoredFile] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        sample_prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "created_at", b"created_at", "default_guidance", b"default_guidance", "default_height", b"default_height", "default_scheduler", b"default_scheduler", "default_steps", b"default_steps", "default_width", b"default_width", "description", b"description", "family", b"family", "files", b"files", "license", b"license", "max_height", b"max_height", "max_steps", b"max_steps", "max_width", b"max_width", "name", b"name", "native_px", b"native_px", "schedulers", b"schedulers", "sizing", b"sizing", "slug", b"slug", "upscaler", b"upscaler"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "created_at", b"created_at", "default_guidance", b"default_guidance", "default_height", b"default_height", "default_scheduler", b"default_scheduler", "default_steps", b"default_steps", "default_width", b"default_width", "description", b"description", "family", b"family", "files", b"files", "license", b"license", "max_height", b"max_height", "max_steps", b"max_steps", "max_width", b"max_width", "name", b"name", "native_px", b"native_px", "sample_prompt", b"sample_prompt", "schedulers", b"schedulers", "sizing", b"sizing", "slug", b"slug", "upscaler", b"upscaler"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BaseModel: _TypeAlias = BaseModel  # noqa: Y015
+
+@_typing.final
+class LoraCheck(_message.Message):
+    """LoraCheck is what was found when a LoRA's file was held against its base model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_FIELD_NUMBER: _builtins.int
+    RANKS_FIELD_NUMBER: _builtins.int
+    ALPHAS_FIELD_NUMBER: _builtins.int
+    TARGET_MODULES_FIELD_NUMBER: _builtins.int
+    MATCHED_KEYS_FIELD_NUMBER: _builtins.int
+    IGNORED_KEYS_FIELD_NUMBER: _builtins.int
+    family: _builtins.str
+    """family is the base models that it was made for, as its keys and shapes tell, for people; empty: they do not tell."""
+    matched_keys: _builtins.int
+    """matched_keys counts its tensors that the base model takes."""
+    ignored_keys: _builtins.int
+    """ignored_keys counts those that it does not take."""
+    @_builtins.property
+    def ranks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """ranks are the ranks of its modules, each once, ascending."""
+
+    @_builtins.property
+    def alphas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """alphas are the alphas of its modules, each once, ascending; empty: the file tells none, and each is as its rank."""
+
+    @_builtins.property
+    def target_modules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """target_modules are the last parts of the adapted modules' names, sorted, such as `to_k`."""
+
+    def __init__(
+        self,
+        *,
+        family: _builtins.str = ...,
+        ranks: _abc.Iterable[_builtins.int] | None = ...,
+        alphas: _abc.Iterable[_builtins.float] | None = ...,
+        target_modules: _abc.Iterable[_builtins.str] | None = ...,
+        matched_keys: _builtins.int = ...,
+        ignored_keys: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alphas", b"alphas", "family", b"family", "ignored_keys", b"ignored_keys", "matched_keys", b"matched_keys", "ranks", b"ranks", "target_modules", b"target_modules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoraCheck: _TypeAlias = LoraCheck  # noqa: Y015
 
 @_typing.final
 class Lora(_message.Message):
@@ -198,6 +278,10 @@ class Lora(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    SHARING_FIELD_NUMBER: _builtins.int
+    SHARED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    SAMPLE_RUN_ID_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """model_id is `model_…`."""
     organization_id: _builtins.str
@@ -212,6 +296,10 @@ class Lora(_message.Message):
     """naming is the key naming of its file: `diffusers`, `peft` or `kohya`."""
     rank: _builtins.int
     """rank is the largest rank of its layers."""
+    sharing: Global___Sharing.ValueType
+    """sharing says who may use it besides its owner; the platform's are public."""
+    sample_run_id: _builtins.str
+    """sample_run_id is the run that draws its sample picture; empty: there is none."""
     @_builtins.property
     def trigger_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """trigger_words help a prompt to wake it."""
@@ -223,6 +311,14 @@ class Lora(_message.Message):
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """created_at is when it was added."""
+
+    @_builtins.property
+    def shared_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """shared_organization_ids are named where sharing says so; empty for all askers but the owner."""
+
+    @_builtins.property
+    def check(self) -> Global___LoraCheck:
+        """check is what was found in its file; absent where it was added before there was a check."""
 
     def __init__(
         self,
@@ -237,10 +333,14 @@ class Lora(_message.Message):
         rank: _builtins.int = ...,
         file: Global___StoredFile | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        sharing: Global___Sharing.ValueType = ...,
+        shared_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        check: Global___LoraCheck | None = ...,
+        sample_run_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "file", b"file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "created_at", b"created_at", "file", b"file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "created_at", b"created_at", "description", b"description", "file", b"file", "model_id", b"model_id", "name", b"name", "naming", b"naming", "organization_id", b"organization_id", "rank", b"rank", "trigger_words", b"trigger_words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "check", b"check", "created_at", b"created_at", "description", b"description", "file", b"file", "model_id", b"model_id", "name", b"name", "naming", b"naming", "organization_id", b"organization_id", "rank", b"rank", "sample_run_id", b"sample_run_id", "shared_organization_ids", b"shared_organization_ids", "sharing", b"sharing", "trigger_words", b"trigger_words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,7 +21,7 @@ from services.gateway.submission import read_submission
 async def submit(parts: Parts, request: Request) -> Response:
     """Accept one run."""
     exchange = exchange_of(request.scope)
-    asked = await _read(request)
+    asked = await _read(parts, request)
     if not isinstance(asked, errors.Refused) and asked.wanted.dry_run:
         return await _rehearse(parts, request, asked)
     accepted = await parts.admission.submit(request.headers, exchange, asked)
@@ -61,7 +61,7 @@ def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int) -> l
     return found
 
 
-async def _read(request: Request) -> admission.Request | errors.Refused:
+async def _read(parts: Parts, request: Request) -> admission.Request | errors.Refused:
     """What is asked for; or what is wrong with it, to be said once it is known who asks."""
     try:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -69,7 +69,8 @@ async def _read(request: Request) -> admission.Request | errors.Refused:
             raise errors.UnsupportedMediaType("The body's content type must be application/json.")
         preferences = read_preferences(request.headers)
         body = await request.body()
-        return admission.Request(read_submission(body), preferences, body)
+        wanted = read_submission(body, allow_loopback=parts.settings.webhooks_allow_loopback)
+        return admission.Request(wanted, preferences, body)
     except errors.Refused as refusal:
         return refusal
 

@@ -1,4 +1,4 @@
-"""`/v1/generations`: list, read, cancel. Status holds the truth; this shows it."""
+"""`/v1/generations`: list, read, cancel, delete. Status holds the truth; this shows it."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ async def cancel(parts: Parts, request: Request) -> Response:
     return json_response(rendering.generation(found.generation, parts.public_url(request), parts.signer, parts.now_s()))
 
 
+async def delete(parts: Parts, request: Request) -> Response:
+    """Erase one run for good."""
+    names = pb.DeleteGenerationRequest(
+        organization_id=principal_of(request.scope).organization_id, run_id=run_id_of(request)
+    )
+    await parts.peers.ask(parts.peers.status.DeleteGeneration, names)
+    return Response(status_code=204)
+
+
 def run_id_of(request: Request) -> str:
     """The run that the path names.
 
@@ -102,5 +111,11 @@ CANCEL: Final = operation(
     "cancelGeneration",
     "Stop one generation: at once where it is queued, at the next step where it runs. Idempotent.",
     {200: answer("As it stands.", shape("Generation"))},
+    refuses=[404],
+)
+DELETE: Final = operation(
+    "deleteGeneration",
+    "Erase one generation for good: it is canceled if it is not over, and its image and all that is stored of it go.",
+    {204: {"description": "It is gone: nobody can read it any more.", "headers": {}}},
     refuses=[404],
 )

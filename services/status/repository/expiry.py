@@ -28,6 +28,10 @@ class Expiry:
         """Delete terminal runs."""
         await self._database.execute(_SQL["delete_runs"], list(run_ids))
 
+    async def delete_batches(self, bound: str) -> None:
+        """Delete some batches with smaller ids that have no run left."""
+        await self._database.execute(_SQL["delete_batches"], bound)
+
     async def delete_keys(self) -> None:
         """Delete some expired idempotency keys."""
         await self._database.execute(_SQL["delete_keys"])

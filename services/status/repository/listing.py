@@ -24,6 +24,7 @@ class Filters:
     model_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    batch_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,9 @@ class Listing:
 
     async def page(self, organization_id: str, before: str, filters: Filters, limit: int) -> list[str]:
         """Ids of an organization's runs, newest first, older than `before` (a run_id, or the largest text)."""
+        batch = [filters.batch_id] if filters.batch_id else []
         rows = await self._database.fetch(
-            _SQL["list_run_ids"],
+            _SQL["list_batch_run_ids" if batch else "list_run_ids"],
             organization_id,
             before,
             list(filters.statuses) if filters.statuses else None,
@@ -93,6 +95,7 @@ class Listing:
             filters.created_after,
             filters.created_before,
             limit,
+            *batch,
         )
         return [row["run_id"] for row in rows]
 

@@ -80,8 +80,8 @@ class Runs:
             await self._save(connection, list(held.values()), now)
         return replies
 
-    async def save_progress(self, latest: Sequence[tuple[str, int, int]]) -> list[str]:
-        """Store (run_id, attempt, progress) where it is news; gives the runs that changed. May be lost in a crash."""
+    async def save_progress(self, latest: Sequence[tuple[str, int, int, int]]) -> list[str]:
+        """Store (run_id, attempt, progress, step) that are news; gives the runs that changed. A crash may lose it."""
         columns = [list(column) for column in zip(*latest, strict=True)]
         async with self._database.transaction() as connection:
             await connection.execute("SET LOCAL synchronous_commit = off")
@@ -93,25 +93,28 @@ class Runs:
             tag = await connection.execute(_SQL["save_runs"], *_save_columns(changed))
             if tag != f"UPDATE {len(changed)}":
                 raise errors.Internal("a locked run changed under its lock")
+        uncounted: set[str] = set()
         moved = [one for one in changed if one.run.status != one.before.status]
         if moved:
             queued = [None if one.run.is_over else one.run.status == pb.STATUS_QUEUED for one in moved]
-            await connection.execute(_SQL["note_moves"], [one.run.run_id for one in moved], queued)
+            rows = await connection.fetch(_SQL["note_moves"], [one.run.run_id for one in moved], queued)
+            uncounted = {row["run_id"] for row in rows}
         littered = [one for one in held if one.is_littered]
         if littered:
             columns = [[one.run.run_id for one in littered], [one.organization_id for one in littered]]
             await connection.execute(_SQL["insert_leftovers"], *columns)
         finished = [one for one in changed if one.run.is_over]
         if finished:
-            await self._settle(connection, finished, now)
+            await self._settle(connection, finished, uncounted, now)
 
-    async def _settle(self, connection: Any, finished: Sequence[_Held], now: Any) -> None:
+    async def _settle(self, connection: Any, finished: Sequence[_Held], uncounted: set[str], now: Any) -> None:
         run_ids = [one.run.run_id for one in finished]
         event_ids = [new_id("evt") for _ in finished]
         await connection.execute(_SQL["insert_announcements"], run_ids, event_ids, [now] * len(finished))
-        amounts = Counter(one.organization_id for one in finished)
-        await connection.fetch(_COUNTERS, sorted(amounts))
-        await connection.execute(_SQL["lower_counters"], list(amounts), list(amounts.values()))
+        amounts = Counter(one.organization_id for one in finished if one.run.run_id not in uncounted)
+        if amounts:
+            await connection.fetch(_COUNTERS, sorted(amounts))
+            await connection.execute(_SQL["lower_counters"], list(amounts), list(amounts.values()))
 
 
 def _held(row: Any) -> _Held:

@@ -8,9 +8,19 @@ from typing import Any
 
 from imagineo.jobs.estimate import work_of
 from imagineo.postgres.pool import Database
+from imagineo.v1 import generation_service_pb2 as pb
 from imagineo.wire.times import moment
 
-from services.status.admission import Answer, Books, Candidate, Earlier, Key, Known, admit
+from services.status.admission import (
+    Answer,
+    Books,
+    Candidate,
+    Earlier,
+    Key,
+    Known,
+    admit,
+    admit_together,
+)
 from services.status.repository import queries, refused_data
 
 _SQL = queries("submissions")
@@ -32,6 +42,20 @@ class Submissions:
         organizations = sorted({candidate.organization_id for candidate in candidates})
         with refused_data():
             return await self._accept(organizations, candidates)
+
+    async def accept_together(self, candidates: Sequence[Candidate]) -> tuple[list[pb.Acceptance], list[Candidate]]:
+        """Make candidates of one organization durable, all or none; gives what was new too.
+
+        Raises:
+            Refused, Unavailable: as `admit_together`, and as `accept`.
+        """
+        with refused_data():
+            async with self._database.transaction() as connection:
+                books = await self._open_books(connection, [candidates[0].organization_id], candidates)
+                answers, admitted = admit_together(candidates, books)
+                if admitted:
+                    await self._store(connection, admitted)
+        return answers, admitted
 
     async def find(self, key: Key) -> Earlier | None:
         """What a key answered when it was first used; None if it is new or expired."""
@@ -97,6 +121,7 @@ def _row(candidate: Candidate) -> tuple[Any, ...]:
         job.parameters.seed,
         job.SerializeToString(),
         json.dumps(dict(submission.metadata)),
+        submission.webhook_url,
     )
 
 

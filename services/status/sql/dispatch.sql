@@ -47,11 +47,13 @@ FROM (SELECT run_id FROM status.unfinished WHERE run_id = ANY ($1::text[]) FOR N
 WHERE u.run_id = a.run_id
 
 -- name: overdue_runs
--- Runs that time may have decided about: deadlines (index unfinished_deadline), silent workers (index
+-- Runs that time may have decided about: deadlines (indexes unfinished_deadline, held_deadline), silent workers (index
 -- unfinished_running). `imagineo.jobs.states` decides; its shortest patience stands here.
 (
     SELECT run_id FROM status.unfinished
     WHERE queued AND deadline IS NOT NULL AND deadline <= clock_timestamp() LIMIT 256
+) UNION (
+    SELECT run_id FROM status.held WHERE deadline IS NOT NULL AND deadline <= clock_timestamp() LIMIT 256
 ) UNION (
     SELECT u.run_id FROM status.unfinished AS u JOIN status.generations AS g USING (run_id)
     WHERE NOT u.queued AND g.lease_until < clock_timestamp() - interval '10 seconds'

@@ -1,7 +1,14 @@
 -- name: get_runs
--- By primary key.
-SELECT g.*, s.key_id, s.job, s.metadata, u.base_model_slug, u.lane
+-- By primary key. What is held in a batch stands behind its batch mates (index held_turn).
+SELECT g.*, s.key_id, s.job, s.metadata, s.webhook_url, s.batch_id, u.base_model_slug, u.lane, h.held_before
 FROM status.generations AS g JOIN status.submissions AS s USING (run_id) LEFT JOIN status.unfinished AS u USING (run_id)
+LEFT JOIN LATERAL (
+    SELECT own.item_index - (
+        SELECT min(mate.item_index) FROM status.held AS mate
+        WHERE mate.batch_id = own.batch_id AND mate.base_model_slug = own.base_model_slug
+    ) AS held_before
+    FROM status.held AS own WHERE own.run_id = g.run_id
+) AS h ON s.batch_id IS NOT NULL AND g.status = 1
 WHERE g.run_id = ANY ($1::text[])
 
 -- name: count_before
@@ -28,12 +35,22 @@ ORDER BY base_model_slug, lane, run_id
 -- name: list_run_ids
 -- Index (organization_id, run_id), read backwards; run_ids are in the order of time.
 SELECT run_id FROM status.generations
-WHERE organization_id = $1 AND run_id < $2
+WHERE organization_id = $1 AND run_id < $2 AND deleted_at IS NULL
   AND ($3::int[] IS NULL OR status = ANY ($3::int[]))
   AND ($4::text IS NULL OR model_id = $4)
   AND ($5::timestamptz IS NULL OR created_at > $5)
   AND ($6::timestamptz IS NULL OR created_at < $6)
 ORDER BY organization_id DESC, run_id DESC LIMIT $7
+
+-- name: list_batch_run_ids
+-- The same of one batch ($8), by its primary key; few enough to be sorted.
+SELECT g.run_id FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
+WHERE i.batch_id = $8 AND g.organization_id = $1 AND g.run_id < $2 AND g.deleted_at IS NULL
+  AND ($3::int[] IS NULL OR g.status = ANY ($3::int[]))
+  AND ($4::text IS NULL OR g.model_id = $4)
+  AND ($5::timestamptz IS NULL OR g.created_at > $5)
+  AND ($6::timestamptz IS NULL OR g.created_at < $6)
+ORDER BY g.run_id DESC LIMIT $7
 
 -- name: get_statuses
 SELECT run_id, status FROM status.generations WHERE run_id = ANY ($1::text[])

@@ -8,6 +8,17 @@ WITH g AS (DELETE FROM status.generations WHERE run_id = ANY ($1::text[]) AND st
      l AS (DELETE FROM status.leftovers WHERE run_id = ANY ($1::text[]))
 DELETE FROM status.submissions AS s USING g WHERE s.run_id = g.run_id
 
+-- name: delete_batches
+-- Batches from before the retention that have no run left, with the list of their items. Ids are in the order of time.
+WITH empty AS (
+    SELECT b.batch_id FROM status.batches AS b WHERE b.batch_id < $1 AND NOT EXISTS (
+        SELECT FROM status.batch_items AS i JOIN status.generations AS g USING (run_id) WHERE i.batch_id = b.batch_id
+    ) ORDER BY b.batch_id LIMIT 200
+), items AS (
+    DELETE FROM status.batch_items AS i USING empty WHERE i.batch_id = empty.batch_id
+)
+DELETE FROM status.batches AS b USING empty WHERE b.batch_id = empty.batch_id
+
 -- name: delete_keys
 DELETE FROM status.idempotency WHERE (organization_id, key) IN (
     SELECT organization_id, key FROM status.idempotency WHERE expires_at < now() LIMIT 1000

@@ -25,15 +25,18 @@ WHERE g.run_id = a.run_id AND g.version = a.old_version AND g.status <= 3
 
 -- name: note_moves
 -- The relay's copy: a run that moved waits or runs ($2, looked at in 10 s), or is over and leaves ($2 is null).
--- Row locks on unfinished, in key order, as everybody who waits for them takes them.
+-- Row locks on unfinished, in key order, as everybody who waits for them takes them. Answers the runs that were held in
+-- a batch: they did not count yet.
 WITH moved AS (
     SELECT u.run_id, a.queued FROM unnest($1::text[], $2::boolean[]) AS a (run_id, queued)
     JOIN status.unfinished AS u USING (run_id) ORDER BY u.run_id FOR UPDATE OF u
 ), left_over AS (
     DELETE FROM status.unfinished AS u USING moved WHERE u.run_id = moved.run_id AND moved.queued IS NULL
+), staying AS (
+    UPDATE status.unfinished AS u SET queued = moved.queued, due_at = clock_timestamp() + interval '10 seconds'
+    FROM moved WHERE u.run_id = moved.run_id AND moved.queued IS NOT NULL
 )
-UPDATE status.unfinished AS u SET queued = moved.queued, due_at = clock_timestamp() + interval '10 seconds'
-FROM moved WHERE u.run_id = moved.run_id AND moved.queued IS NOT NULL
+DELETE FROM status.held AS h WHERE h.run_id = ANY ($1::text[]) RETURNING h.run_id
 
 -- name: insert_announcements
 INSERT INTO status.announcements (run_id, event_id, occurred_at, due_at)
@@ -57,10 +60,11 @@ WHERE o.organization_id = a.organization_id
 -- name: save_progress
 -- Never waits: a locked row gets the next word. HOT.
 WITH latest AS (
-    SELECT g.run_id, a.progress FROM unnest($1::text[], $2::int[], $3::int[]) AS a (run_id, attempt, progress)
+    SELECT g.run_id, a.progress, a.step
+    FROM unnest($1::text[], $2::int[], $3::int[], $4::int[]) AS a (run_id, attempt, progress, step)
     JOIN status.generations AS g USING (run_id)
     WHERE g.attempt = a.attempt AND g.status = 2 AND g.progress < a.progress
     FOR NO KEY UPDATE OF g SKIP LOCKED
 )
-UPDATE status.generations AS g SET progress = latest.progress, version = g.version + 1
+UPDATE status.generations AS g SET progress = latest.progress, step = latest.step, version = g.version + 1
 FROM latest WHERE g.run_id = latest.run_id RETURNING g.run_id

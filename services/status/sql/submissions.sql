@@ -26,10 +26,10 @@ WHERE g.run_id = ANY ($1::text[])
 WITH new AS (
     SELECT * FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::float8[], $7::timestamptz[], $8::int[],
-        $9::text[], $10::bigint[], $11::bytea[], $12::text[]
+        $9::text[], $10::bigint[], $11::bytea[], $12::text[], $13::text[]
     ) AS a (
         run_id, organization_id, model_id, base_model_slug, lane, work, deadline, estimate_s,
-        key_id, seed, job, metadata
+        key_id, seed, job, metadata, webhook_url
     )
 ), changing AS (
     INSERT INTO status.generations (
@@ -37,8 +37,8 @@ WITH new AS (
     )
     SELECT run_id, organization_id, model_id, 1, deadline, now(), estimate_s FROM new
 ), lasting AS (
-    INSERT INTO status.submissions (run_id, key_id, seed, job, metadata)
-    SELECT run_id, key_id, seed, job, metadata FROM new
+    INSERT INTO status.submissions (run_id, key_id, seed, job, metadata, webhook_url)
+    SELECT run_id, key_id, seed, job, metadata, webhook_url FROM new
 ), counted AS (
     UPDATE status.organizations AS o SET unfinished = o.unfinished + a.amount
     FROM (SELECT organization_id, count(*) AS amount FROM new GROUP BY organization_id) AS a

@@ -79,10 +79,11 @@ async def test_a_frozen_postgres_holds_no_check_and_counts_none_that_was_given_u
         finally:
             await asyncio.to_thread(own_postgres.thaw)
         assert max(took_s) < 2.3
-        verdict = await eventually_granted(auth, secret, within_s=5.0)
-        used = 100 - verdict.rate_limit.remaining
-        assert used <= 40
+        await eventually_granted(auth, secret, within_s=5.0)
+        # Both numbers in one look: a statement that was in the air at the thaw may still be counting.
         usage = await auth(auth_service_pb2.GetUsageRequest(organization_id=organization_id))
+        used = 100 - usage.rate_limit.remaining
+        assert used <= 40
         assert usage.images_reserved == used - 1
 
 

@@ -28,6 +28,7 @@ class StatusClient:
     """Calls one replica as gateway and workers would."""
 
     def __init__(self, channel):
+        self.channel = channel
         self.stub = generation_service_pb2_grpc.GenerationServiceStub(channel)
 
     async def __call__(self, request, timeout_s=10.0):
@@ -126,9 +127,16 @@ def status_dsn(postgres, template):
 
 
 @contextlib.asynccontextmanager
-async def replica(dsn, nats_url, folder) -> AsyncIterator[StatusClient]:
+async def serving(dsn, nats_url, folder) -> AsyncIterator[int]:
+    """A replica's port."""
     settings = Settings(postgres_dsn=Secret(dsn), nats_url=nats_url, blobs_url=f"file://{folder}", listen="127.0.0.1:0")
     async with app.running(settings, None, None) as port:
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def replica(dsn, nats_url, folder) -> AsyncIterator[StatusClient]:
+    async with serving(dsn, nats_url, folder) as port:
         channel = connect(f"127.0.0.1:{port}")
         try:
             yield StatusClient(channel)

@@ -8,7 +8,7 @@ import pytest
 from imagineo import errors
 from imagineo.jobs.states import Cancellation
 from imagineo.postgres.pool import Database
-from imagineo.v1 import error_reason_pb2, generation_pb2
+from imagineo.v1 import error_reason_pb2, event_pb2, generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
 from services.status.admission import Candidate
@@ -103,3 +103,32 @@ async def test_places_in_a_long_queue_are_exact(status_dsn):
         assert queues.landmark(("tiny", 1), run_ids[-1]).before_count == 512
     await database.close()
     assert places == {0: list(range(640)), 40: list(range(600))}
+
+
+async def test_a_webhook_url_is_kept_and_announced(status, broker):
+    one = submission()
+    one.webhook_url = "https://hooks.example.com/x?key=1"
+    await status.accept(one)
+    assert (await status.get(one.job.run_id)).webhook_url == one.webhook_url
+    heard = asyncio.Queue()
+
+    async def hear(deliveries):
+        for delivery in deliveries:
+            await heard.put(event_pb2.GenerationChanged.FromString(delivery.body))
+            await delivery.ack()
+
+    listening = asyncio.create_task(broker.consume("EVENTS", "test-webhook-url", hear))
+    await status.cancel(one.job.run_id)
+    async with asyncio.timeout(20):
+        while (event := await heard.get()).generation.run_id != one.job.run_id:
+            pass
+    listening.cancel()
+    assert event.generation.webhook_url == one.webhook_url
+
+
+@pytest.mark.parametrize("url", ["https://a.example/\n", "https://a.example/\0", "x" * 2049, "https://\u00e9.example"])
+async def test_a_webhook_url_that_cannot_be_stored_is_refused(status, url):
+    one = submission()
+    one.webhook_url = url
+    [answer] = await status.accept(one)
+    assert answer.error.metadata["param"] == "webhook_url"

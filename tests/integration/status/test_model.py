@@ -109,7 +109,7 @@ class Lives(RuleBasedStateMachine):
         attempt = self.row(run_id)["attempt"] - age
         for percent in percents:
             before = self.row(run_id)
-            self.do(Runs(self.database).save_progress([(run_id, attempt, percent)]))
+            self.do(Runs(self.database).save_progress([(run_id, attempt, percent, percent)]))
             is_news = age == 0 and before["status"] == generation_pb2.STATUS_RUNNING
             assert self.row(run_id)["progress"] == (max(before["progress"], percent) if is_news else before["progress"])
 

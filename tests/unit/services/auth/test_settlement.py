@@ -21,7 +21,9 @@ def event(status: pb.Status, **fields: str) -> bytes:
 
 
 def test_a_completed_run_counts_in_the_month_in_which_it_was_accepted():
-    assert settlement_of(event(pb.STATUS_COMPLETED)) == Settlement("gen_1", True, "org_1", date(2026, 3, 1))
+    assert settlement_of(event(pb.STATUS_COMPLETED)) == Settlement(
+        "gen_1", True, "org_1", date(2026, 3, 1), day=date(2026, 3, 31)
+    )
 
 
 @pytest.mark.parametrize("status", [pb.STATUS_FAILED, pb.STATUS_CANCELED, pb.STATUS_EXPIRED])

@@ -7,6 +7,7 @@ import pytest
 from imagineo import errors
 from imagineo.settings import Secret
 from imagineo.v1 import error_reason_pb2 as pb
+from imagineo.wire.image_urls import UrlSigner
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.datastructures import Headers, QueryParams
@@ -17,7 +18,6 @@ from services.gateway.exchange import Exchange
 from services.gateway.llms import summary
 from services.gateway.preferences import read_preferences
 from services.gateway.routes import ROUTES
-from services.gateway.signing import UrlSigner
 from services.gateway.specification import document
 
 REASONS = [value for value in pb.ErrorReason.values() if value != pb.ERROR_REASON_UNSPECIFIED]

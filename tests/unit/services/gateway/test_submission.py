@@ -130,7 +130,7 @@ def test_a_missing_field_is_named(field):
     ("name", "message"),
     [
         ("guidence", "Unknown parameter 'guidence'. Did you mean 'guidance'?"),
-        ("webhook_url", "Unknown parameter 'webhook_url'."),
+        ("callback", "Unknown parameter 'callback'."),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_known(name, message):
@@ -190,3 +190,24 @@ def test_what_is_taken_fits_the_published_schema(fields):
     except errors.Refused:
         return
     assert OAS31Validator(SCHEMAS["Submission"]).is_valid(document)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example/", "https://127.0.0.1/", "https://0x7f.1/", "ftp://a.example", "", 7]
+)
+def test_a_webhook_url_that_is_not_a_public_https_one_is_refused(url):
+    with pytest.raises(errors.InvalidParameter) as refused:
+        read_submission(body(webhook_url=url))
+    assert refused.value.metadata["param"] == "webhook_url"
+
+
+def test_a_webhook_url_is_kept_as_it_was_written():
+    url = "https://Hooks.example.com:8443/a%20b?key=1"
+    assert read_submission(body(webhook_url=url)).webhook_url == url
+
+
+def test_this_machine_is_a_receiver_where_the_setting_says_so():
+    url = "http://127.0.0.1:9/x"
+    assert read_submission(body(webhook_url=url), allow_loopback=True).webhook_url == url
+    with pytest.raises(errors.InvalidParameter):
+        read_submission(body(webhook_url="http://10.0.0.1/x"), allow_loopback=True)

@@ -1,0 +1,1 @@
+"""Requests that leave the platform for an address that a client named: which URLs and addresses are let out."""
