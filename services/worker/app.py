@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.metadata
 import logging
+import os
 import signal
 import uuid
 from typing import Final
@@ -27,19 +30,24 @@ from services.worker.adapter_cache import AdapterCache
 from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
+from services.worker.drawing import Drawing
 from services.worker.engine.base import BaseModelBroken, Engine
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
 from services.worker.intake import Intake
 from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
+from services.worker.provenance import Maker
 from services.worker.settings import Settings
+from services.worker.watchdog import watch
 
 log = logging.getLogger(__name__)
 
 #: How long between two looks at the catalog: while nothing can be drawn, and after that.
 _EMPTY_LOOK_S: Final = 1.0
 _LOOK_S: Final = 30.0
+#: The exit status of a worker whose device hung.
+_HUNG: Final = 70
 
 
 class Worker:
@@ -67,8 +75,8 @@ class Worker:
             broker=broker,
             blobs=blobs,
             leases=self.leases,
-            adapters=self.adapters,
-            engine=engine,
+            drawing=Drawing(blobs, self.adapters, engine),
+            maker=lambda job: Maker(job.base_model_sha256, engine.device_name, engine.dtype_name, _versions()),
             worker_id=settings.worker_id,
         )
         self.intake = Intake(broker, self.lifecycle, slots=engine.slots)
@@ -175,7 +183,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     hurry = asyncio.Event()
     try:
         async with process.background(
-            lambda: telemetry.watch_loop_lag("worker"), lambda: watch_readiness(server, readiness)
+            lambda: telemetry.watch_loop_lag("worker"),
+            lambda: watch_readiness(server, readiness),
+            lambda: watch(engine, settings.hang_s, _end_at_once),
         ):
             hurrying = asyncio.create_task(_hurry(stop, hurry))
             await worker.work(stop, hurry)
@@ -191,6 +201,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _connected(broker: Broker) -> None:
     if not broker.connected:
         raise Unavailable("NATS does not answer")
+
+
+def _end_at_once() -> None:
+    """Nothing in this process can be waited for any more; its leases lapse."""
+    os._exit(_HUNG)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """What draws, by name and version."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
 
 
 async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:

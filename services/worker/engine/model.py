@@ -210,6 +210,11 @@ class Model:
 _MOST_ROWS: Final = 64
 
 
+def dtype_of(device: torch.device) -> torch.dtype:
+    """What a device draws with: GPUs have bfloat16 at full speed, and CPUs have not."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
 def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
     try:
         # Notes on outdated configurations are for those who publish a model, not for those who serve it.
@@ -224,7 +229,7 @@ def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> 
         base.directory,
         local_files_only=True,
         use_safetensors=True,
-        dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+        dtype=dtype_of(device),
         **family.pipeline_arguments,
     )
 
