@@ -134,8 +134,7 @@ def _activate(model: Model, adapter: PartAdapter) -> None:
 def _memory(report: Report, model: Model, files: list[AdapterUse]) -> None:
     """Resident memory over loads that evict each other."""
     store = AdapterStore(
-        model.pipeline.unet,
-        model.pipeline.text_encoder,
+        {"unet": model.pipeline.unet, "text_encoder": model.pipeline.text_encoder},
         device=model.device,
         dtype=model.dtype,
         limit_bytes=3 * model.adapters.read(files[0].path).size_bytes,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -60,17 +61,39 @@ class Stock:
 
         try:
             self.load(request.adapters)
-            image = pipeline(
+            image = _of_kind(pipeline, request)(
                 request.positive_prompt,
                 negative_prompt=request.negative_prompt,
                 guidance_scale=request.guidance,
-                width=request.width_px,
-                height=request.height_px,
                 num_inference_steps=request.steps,
                 generator=torch.Generator("cpu").manual_seed(request.seed),
                 callback_on_step_end=note,
+                **_start(request),
             ).images[0]
         finally:
             if request.adapters:
                 pipeline.unload_lora_weights()
         return latents[-1].clone(), np.asarray(image).astype(int)
+
+
+def _of_kind(pipeline, request):
+    """The stock pipeline that draws such requests, of the same parts."""
+    if request.source is None:
+        return pipeline
+    kind = StableDiffusionImg2ImgPipeline if request.source.mask is None else StableDiffusionInpaintPipeline
+    made = kind(**pipeline.components, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _start(request):
+    """What a request starts from, as the stock pipeline of its kind takes it; a source has the size that is drawn."""
+    size = {"width": request.width_px, "height": request.height_px}
+    source = request.source
+    if source is None:
+        return size
+    image = Image.frombytes("RGB", (source.width_px, source.height_px), source.rgb)
+    if source.mask is None:
+        return {"image": image, "strength": source.strength}
+    mask = Image.frombytes("L", image.size, source.mask)
+    return {"image": image, "mask_image": mask, "strength": source.strength, **size}

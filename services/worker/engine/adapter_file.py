@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -52,21 +52,20 @@ class LoraLayer:
 
 @dataclass(frozen=True, slots=True)
 class LoraLayers:
-    """A LoRA file against one base model: its layers by module name, for the UNet and for the text encoder."""
+    """A LoRA file against one base model: by part of the model, its layers by module name."""
 
-    unet: Mapping[str, LoraLayer] = field(default_factory=dict)
-    text_encoder: Mapping[str, LoraLayer] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, LoraLayer]]
     matched_keys: int = 0
     ignored_keys: int = 0
 
 
 def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
-    """Read a file and match it with the modules of the parts `unet` and `text_encoder`.
+    """Read a file and match it with the modules of the base model's parts.
 
     Raises:
         AdapterIncompatible: if it is not a sound safetensors file, or holds nothing that the base model takes.
     """
-    tensors, settings = _read(path)
+    tensors, settings = _read(path, tuple(names))
     unsupported = next((key for key in tensors if any(word in key for word in _UNSUPPORTED)), None)
     if unsupported:
         raise AdapterIncompatible(f"The LoRA is of a kind that is not supported (its tensor '{unsupported[:100]}').")
@@ -83,7 +82,7 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
             alphas[part, module] = float(tensor)
         else:
             halves.setdefault((part, module), {})[half] = tensor
-    layers: dict[str, dict[str, LoraLayer]] = {"unet": {}, "text_encoder": {}}
+    layers: dict[str, dict[str, LoraLayer]] = {part: {} for part in names}
     matched = 0
     for (part, module), pair in halves.items():
         down, up = _matrices(names[part].modules[module], module, pair)
@@ -96,7 +95,7 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
         matched += used[part, module]
     if not matched:
         raise AdapterIncompatible("None of the LoRA's tensors fits the base model.")
-    return LoraLayers(layers["unet"], layers["text_encoder"], matched, len(tensors) - matched)
+    return LoraLayers(layers, matched, len(tensors) - matched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +113,13 @@ class _Settings:
         return alpha / (math.sqrt(rank) if self.is_rank_stabilized else rank)
 
 
-def _settings(content: bytes, header_bytes: int) -> dict[str, _Settings]:
+def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[str, _Settings]:
     written = json.loads(content[8 : 8 + header_bytes]).get("__metadata__", {}).get(_METADATA_KEY)
     if written is None:
         return {}
     flat = json.loads(written)
     found: dict[str, _Settings] = {}
-    for part in ("unet", "text_encoder"):
+    for part in parts:
         of_part = {key.removeprefix(f"{part}."): value for key, value in flat.items() if key.startswith(f"{part}.")}
         if of_part.get("use_dora"):
             raise ValueError("it is a DoRA, which is not supported")
@@ -131,7 +130,7 @@ def _settings(content: bytes, header_bytes: int) -> dict[str, _Settings]:
     return found
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, _Settings]]:
+def _read(path: Path, parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, _Settings]]:
     try:
         # Read whole, not mapped: a mapped file that shrinks kills the process, and pages in on the step loop.
         content = path.read_bytes()
@@ -139,7 +138,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, _Settings]]:
         if not 2 <= header_bytes <= _MAX_HEADER_BYTES:
             raise ValueError("its header is not of 2 bytes to 1 MiB")  # noqa: TRY301 - told as the parser's errors are
         tensors = load(content)
-        settings = _settings(content, header_bytes)
+        settings = _settings(content, header_bytes, parts)
     except Exception as problem:
         raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
     if len(tensors) > _MAX_TENSORS:

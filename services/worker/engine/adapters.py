@@ -1,7 +1,7 @@
 """LoRA files in memory, in the layout that the layers compute with: loaded once however many wait, bounded by bytes.
 
-A file becomes, for the UNet and for the text encoder, two flat tensors: all down matrices and all up matrices, ranks
-padded to their bucket, the file's own scale multiplied into the ups. To activate an adapter for a run is then one
+A file becomes, for the denoiser and for each text encoder, two flat tensors: all down matrices and all up matrices,
+ranks padded to their bucket, the file's own scale multiplied into the ups. To activate one for a run is then one
 multiplication by the run's weight. Reading happens in a thread of its own, never on the step loop; a load that fails
 leaves nothing behind. All methods of `AdapterStore` are called on the event loop.
 """
@@ -50,9 +50,10 @@ class AdapterStore:
     """The adapters of one base model."""
 
     def __init__(
-        self, unet: nn.Module, text_encoder: nn.Module, *, device: torch.device, dtype: torch.dtype, limit_bytes: int
+        self, parts: Mapping[str, nn.Module], *, device: torch.device, dtype: torch.dtype, limit_bytes: int
     ) -> None:
-        self._names = {"unet": ModuleNames(unet), "text_encoder": ModuleNames(text_encoder)}
+        """`parts` are those that a LoRA may change, by their name in the pipeline."""
+        self._names = {name: ModuleNames(part) for name, part in parts.items()}
         self._device = device
         self._dtype = dtype
         self._layouts: dict[tuple[Place, ...], Layout] = {}
@@ -123,8 +124,7 @@ class AdapterStore:
         """
         with torch.inference_mode():
             file = read_layers(path, self._names)
-            parts = {"unet": file.unet, "text_encoder": file.text_encoder}
-            laid = {name: self._lay(layers) for name, layers in parts.items() if layers}
+            laid = {part: self._lay(layers) for part, layers in file.parts.items() if layers}
         return Adapter(laid, file.matched_keys, file.ignored_keys)
 
     def _lay(self, layers: Mapping[str, LoraLayer]) -> PartAdapter:

@@ -83,6 +83,11 @@ class StopSignal:
 class DrawStopped(Exception):
     """The run stopped at a step boundary because its stop signal was set; nothing was decoded."""
 
+    def __init__(self, state: bytes | None = None) -> None:
+        super().__init__()
+        self.state = state
+        """Of a run that is handed back: what another worker goes on from, as the next request's `resume`."""
+
 
 @dataclass(frozen=True, slots=True)
 class BaseModelFiles:
@@ -157,7 +162,9 @@ class DrawRequest:
     organization_id: str = ""
     """Who gets a fair share of the device beside the other organizations."""
     deadline_s: float | None = None
-    """When it should be drawn at the latest, in seconds since the epoch; those with the nearest go first."""
+    """When it should have begun, in seconds since the epoch."""
+    resume: bytes | None = field(default=None, repr=False)
+    """Where a worker that ended left it; without it, or where it does not fit, it is drawn from its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,10 @@ class Engine(Protocol):
     @property
     def slots(self) -> int:
         """How many runs it draws at once."""
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the device has been at its current piece of work; 0 while it waits. From any thread."""
 
     @property
     def warm_sha256s(self) -> frozenset[str]:

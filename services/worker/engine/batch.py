@@ -6,20 +6,18 @@ or changes nothing, so that a step that failed may be tried again in smaller bat
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from services.worker.engine import schedulers
-from services.worker.engine.families.sd import denoising
 from services.worker.engine.lora_layers import LoraRows, Place, RowLora
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
+from services.worker.engine.sources import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,10 @@ class Batch:
         self.row_count = len(arranged.rows)
         self._lora_rows = LoraRows(model.layers, arranged.loras)
         self._latents = torch.cat([run.latents for run in self.runs])
-        self._text = torch.cat([self.runs[index].text[half : half + 1] for index, half in arranged.rows])
+        self._conditions = _conditions(arranged)
         self._text_views = model.text_attention.views(
-            torch.cat([_projected(self.runs[index], half) for index, half in arranged.rows]), self._text.shape[1]
+            torch.cat([_projected(self.runs[index], half) for index, half in arranged.rows]),
+            self._conditions["text"].shape[1],
         )
         device = self._latents.device
         position = {row: place for place, row in enumerate(arranged.rows)}
@@ -78,8 +77,6 @@ class Batch:
         self._unconditional = torch.tensor(unconditional, device=device)
         guidance = torch.tensor([run.guidance for run in self.runs], device=device, dtype=self._latents.dtype)
         self._guidance = guidance.view(-1, 1, 1, 1)
-        embeddings = [run.guidance_embedding for run in self.runs if run.guidance_embedding is not None]
-        self._guidance_rows = torch.cat(embeddings)[self._run_of_row] if embeddings else None
         self._remembers = any(run.table is not None and run.table.remembers for run in self.runs)
         self._has_euler = any(run.table is not None and run.table.is_euler for run in self.runs)
         self._predicted = torch.cat(
@@ -89,22 +86,15 @@ class Batch:
     def step(self) -> None:
         """Make one step of every run, or none."""
         self._model.bind(self, self._lora_rows, self._text_views)
-        table = self._coefficients()
-        scaled = self._latents * table[:, schedulers.SCALE].view(-1, 1, 1, 1).to(self._latents.dtype)
-        timesteps = table[:, schedulers.TIMESTEP]
-        if any(run.table is None for run in self.runs):
-            scaled = self._scaled_alone(scaled)
-        output = denoising.forward(
+        own = self._own()
+        table = self._coefficients(own)
+        output = self._model.family.denoising.forward(
             self._model.pipeline,
-            scaled.index_select(0, self._run_of_row),
-            timesteps.index_select(0, self._run_of_row),
-            self._text,
-            self._guidance_rows,
+            self._scaled(table, own).index_select(0, self._run_of_row),
+            table[:, schedulers.TIMESTEP].index_select(0, self._run_of_row),
+            self._conditions,
         )
-        guided = denoising.guide(
-            output.index_select(0, self._unconditional), output.index_select(0, self._conditional), self._guidance
-        )
-        self._commit(guided, table)
+        self._commit(self._guided(output), table, own)
 
     def scatter(self) -> None:
         """Give every run its rows back, before other batches are made of them."""
@@ -112,25 +102,58 @@ class Batch:
             run.latents = self._latents[index : index + 1]
             run.predicted = self._predicted[index : index + 1]
 
-    def _coefficients(self) -> Tensor:
+    def _guided(self, output: Tensor) -> Tensor:
+        """Both passes combined; a run without an unconditional pass gives its conditional one twice."""
+        unconditional = output.index_select(0, self._unconditional)
+        conditional = output.index_select(0, self._conditional)
+        # Source: Ho and Salimans 2022 (arXiv 2207.12598), equation 6, in the stock pipeline's order of operations.
+        return unconditional + self._guidance * (conditional - unconditional)
+
+    def _own(self) -> tuple[int, ...]:
+        """Which runs are stepped by schedulers of their own: those without a table, and one that is alone."""
+        is_alone = len(self.runs) == 1 and not self.runs[0].has_drawn
+        return tuple(index for index, run in enumerate(self.runs) if run.table is None or is_alone)
+
+    def _coefficients(self, own: Sequence[int]) -> Tensor:
         rows = np.zeros((len(self.runs), schedulers.COLUMN_COUNT), np.float32)
         for index, run in enumerate(self.runs):
             if run.table is not None:
                 rows[index] = run.table.coefficients[run.step]
-            else:
-                rows[index, schedulers.TIMESTEP] = run.scheduler.timesteps[run.step]
-                rows[index, schedulers.SCALE] = rows[index, schedulers.SIGMA] = 1
+        for index in own:
+            run = self.runs[index]
+            rows[index, schedulers.TIMESTEP] = run.scheduler.timestep(run.step)
+            rows[index, schedulers.SIGMA] = 1
         return torch.from_numpy(rows).to(self._latents.device)
 
-    def _scaled_alone(self, scaled: Tensor) -> Tensor:
-        scaled = scaled.clone()
-        for index, run in enumerate(self.runs):
-            if run.table is None:
-                latents = self._latents[index : index + 1]
-                scaled[index : index + 1] = run.scheduler.scale_model_input(latents, run.scheduler.timesteps[run.step])
+    def _scaled(self, table: Tensor, own: Sequence[int]) -> Tensor:
+        scaled = self._latents * table[:, schedulers.SCALE].view(-1, 1, 1, 1).to(self._latents.dtype)
+        for index in own:
+            run, row = self.runs[index], slice(index, index + 1)
+            scaled[row] = run.scheduler.scaled(self._latents[row], run.step)
         return scaled
 
-    def _commit(self, output: Tensor, table: Tensor) -> None:
+    def _commit(self, output: Tensor, table: Tensor, own: Sequence[int]) -> None:
+        after, predicted = self._latents, self._predicted
+        if len(own) < len(self.runs):
+            after, predicted = self._stepped(output, table, own)
+        if own:
+            after, predicted = after.clone(), predicted.clone()
+        for index in own:
+            run, row = self.runs[index], slice(index, index + 1)
+            latents = self._latents[row]
+            after[row], remembered = run.step_alone(output[row].to(latents.dtype), latents, self._predicted[row])
+            if remembered is not None:
+                predicted[row] = remembered
+        for index, run in enumerate(self.runs):
+            if run.kept is not None:
+                row = slice(index, index + 1)
+                after[row] = run.kept.over(after[row], _origin(run, run.kept, table[index], index in own))
+        self._latents, self._predicted = after, predicted
+        for run in self.runs:
+            run.advance()
+
+    def _stepped(self, output: Tensor, table: Tensor, own: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """All rows by their tables: the latents after the step, and what is remembered of it."""
         dtype = self._latents.dtype
         latents, output = self._latents.float(), output.float()
         factors = table.view(*table.shape, 1, 1, 1)
@@ -143,17 +166,20 @@ class Batch:
         if self._has_euler:
             after += (latents - predicted) / factors[:, schedulers.SIGMA] * factors[:, schedulers.DT]
         for index, run in enumerate(self.runs):
-            noise = run.noise(dtype)
+            noise = run.noise(dtype) if index not in own else None
             if noise is not None:
                 after[index : index + 1] += noise * factors[index, schedulers.Z]
-        after = after.to(dtype)
-        for index, run in enumerate(self.runs):
-            if run.table is None:
-                row = slice(index, index + 1)
-                after[row] = run.step_alone(output[row].to(dtype), self._latents[row], _extra(run))
-        self._latents, self._predicted = after, predicted
-        for run in self.runs:
-            run.advance()
+        return after.to(dtype), predicted
+
+
+def _origin(run: Run, kept: Kept, row: Tensor, is_own: bool) -> Tensor:
+    """What a run keeps of its source, as noisy as the step at hand leaves the rest."""
+    if run.step + 1 == run.steps:
+        return kept.latents
+    if is_own:
+        return run.scheduler.noised(kept.latents, kept.noise, run.step + 1)
+    origin = kept.latents.float() * row[schedulers.KEEP] + kept.noise.float() * row[schedulers.OVER]
+    return origin.to(kept.latents.dtype)
 
 
 def _project_texts(model: Model, runs: Sequence[Run]) -> None:
@@ -162,20 +188,22 @@ def _project_texts(model: Model, runs: Sequence[Run]) -> None:
         return
     arranged = arrange(runs)
     model.bind(None, LoraRows(model.layers, arranged.loras), None)
-    text = torch.cat([arranged.runs[index].text[half : half + 1] for index, half in arranged.rows])
-    projected = model.text_attention.project(text)
+    projected = model.text_attention.project(_conditions(arranged)["text"])
     position = {row: place for place, row in enumerate(arranged.rows)}
     for index, run in enumerate(arranged.runs):
         run.text_projected = torch.cat([projected[position[index, half]][None] for half in range(run.rows)])
+
+
+def _conditions(arranged: Arrangement) -> dict[str, Tensor]:
+    """What steers each row, row by row."""
+    runs, rows = arranged.runs, arranged.rows
+    return {
+        name: torch.cat([runs[index].conditions[name][half : half + 1] for index, half in rows])
+        for name in runs[0].conditions
+    }
 
 
 def _projected(run: Run, half: int) -> Tensor:
     if run.text_projected is None:
         raise ValueError("the text was not projected")
     return run.text_projected[half : half + 1]
-
-
-def _extra(run: Run) -> dict[str, Any]:
-    known = inspect.signature(run.scheduler.step).parameters
-    offered = {"eta": 0.0, "generator": run.generator}
-    return {name: value for name, value in offered.items() if name in known}

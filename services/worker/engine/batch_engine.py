@@ -15,7 +15,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from services.worker.engine import memory
+from services.worker.engine import memory, sources
 from services.worker.engine.adapters import Adapter, reports
 from services.worker.engine.base import (
     BaseModelFiles,
@@ -47,6 +47,7 @@ class BatchEngine:
         self._device = torch.device(_default_device() if device == "auto" else device)
         self._adapter_bytes = adapter_bytes
         self._models: dict[str, Model] = {}
+        self._opening = False
         self._texts = DeviceThread(lambda: _prepare(threads))
         self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter)
         self._pictures = PictureDesk(lambda: _prepare(threads))
@@ -58,6 +59,12 @@ class BatchEngine:
         return max(1, rows // 2) + _AHEAD_COUNT if rows else 1
 
     @property
+    def busy_s(self) -> float:
+        """For how long the longest piece of work at hand has been done; a base model may take its time to load."""
+        texts_s = 0.0 if self._opening else self._texts.busy_s
+        return max(texts_s, self._steps.busy_s, self._pictures.thread.busy_s)
+
+    @property
     def warm_sha256s(self) -> frozenset[str]:
         """Digests of the LoRA files in memory."""
         return frozenset().union(*(model.adapters.sha256s for model in self._models.values()))
@@ -66,7 +73,11 @@ class BatchEngine:
         """Load a base model and measure how many rows a step should carry."""
         if base.slug in self._models:
             return
-        model = await self._texts.run(lambda: Model(base, self._device, adapter_bytes=self._adapter_bytes))
+        self._opening = True
+        try:
+            model = await self._texts.run(lambda: Model(base, self._device, adapter_bytes=self._adapter_bytes))
+        finally:
+            self._opening = False
         await self._steps.call(model.measure)
         self._models[base.slug] = model
 
@@ -105,13 +116,17 @@ class BatchEngine:
         self, model: Model, request: DrawRequest, stop: StopSignal, on_progress: Callable[[Progress], None]
     ) -> DrawResult:
         _check_stop(stop)
+        asked = Size(request.width_px, request.height_px)
+        if request.source is not None and sources.first_step(request.source, request.steps) >= request.steps:
+            image = await asyncio.to_thread(sources.untouched, request.source, asked)
+            return DrawResult(image.width, image.height, image.tobytes())
+        source = await self._pictures.encode(model, request)
         started_s = time.perf_counter()
         async with model.adapters.hold(request.adapters) as adapters:
             load_s = time.perf_counter() - started_s
-            run, text_s = await self._texts.run(lambda: _prepared(model, request, adapters, stop, on_progress))
+            run, text_s = await self._texts.run(lambda: _prepared(model, request, adapters, stop, on_progress, source))
             latents = await self._steps.denoise(model, run)
             report = reports(adapters, request.adapters)
-        asked = Size(request.width_px, request.height_px)
         picture = await self._pictures.draw(model, latents, asked, stop)
         stage_s = {
             "load": load_s,
@@ -130,13 +145,14 @@ def _prepared(
     adapters: Sequence[Adapter],
     stop: StopSignal,
     on_progress: Callable[[Progress], None],
+    source: sources.Encoded | None,
 ) -> tuple[Run, float]:
     """The run of a request and the seconds that it took to make; where memory runs out, tried once more."""
     _check_stop(stop)
     started_s = time.perf_counter()
     for _ in range(2):
         try:
-            run = model.prepare(request, adapters, stop, on_progress)
+            run = model.prepare(request, adapters, stop, on_progress, source)
             return run, time.perf_counter() - started_s
         except Exception as problem:
             if not memory.is_out_of_memory(problem):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -21,8 +22,15 @@ class DeviceThread:
     def __init__(self, prepare: Callable[[], None]) -> None:
         self._prepare = prepare
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._began_s: float | None = None
         self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
         self._thread.start()
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the work at hand has been done. From any thread."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else time.perf_counter() - began_s
 
     async def run(self, function: Callable[[], Result]) -> Result:
         """Await `function()` on the thread. A cancelled call drops work not begun; begun work runs to its end."""
@@ -41,9 +49,11 @@ class DeviceThread:
             future, function = item
             if not future.set_running_or_notify_cancel():
                 continue
+            self._began_s = time.perf_counter()
             try:
                 future.set_result(function())
             except BaseException as problem:  # noqa: BLE001 - it travels to whoever awaits
                 future.set_exception(problem)
+            self._began_s = None
             # Nothing of the finished work may stay alive while the thread waits for more.
             del item, future, function

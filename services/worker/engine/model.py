@@ -1,6 +1,6 @@
 """A base model on the device, made ready to draw many runs at once: its pipeline, LoRA layers, adapters and tables.
 
-The UNet belongs to the step loop's thread, the text encoder to the text thread, the autoencoder and the upscaler to the
+The denoiser belongs to the step loop's thread, the text encoders to the text thread, autoencoder and upscaler to the
 thread of pictures; no module is shared between two.
 """
 
@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
-from diffusers import StableDiffusionPipeline
-from torch import Tensor
+from torch import Tensor, nn
 
-from services.worker.engine import schedulers
+from services.worker.engine import hand_back, noise, schedulers, sources
 from services.worker.engine.adapters import Adapter, AdapterStore, activate
 from services.worker.engine.attention import TextAttention
 from services.worker.engine.base import (
@@ -25,16 +24,18 @@ from services.worker.engine.base import (
     BaseModelFiles,
     DrawRequest,
     Progress,
+    SourceImage,
     StopSignal,
 )
-from services.worker.engine.families.sd import denoising, latents, text_encoding
+from services.worker.engine.families import FAMILIES
+from services.worker.engine.families.port import Asked, Conditions, Family
 from services.worker.engine.knee import knee, profile
-from services.worker.engine.lora_layers import LoraRows, RowLora, install
+from services.worker.engine.lora_layers import LoraRows, install
+from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
 from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
 
-FAMILIES: Final = frozenset({"sd"})
 _TEXTS_KEPT: Final = 1024
 #: The fastest of these counts: what slows a step beyond it is the neighbours'.
 _PROFILE_TRIES: Final = 4
@@ -47,24 +48,26 @@ class Model:
         if base.family not in FAMILIES:
             raise BaseModelBroken(f"The family '{base.family}' of '{base.slug}' is not drawn by this worker.")
         self.base = base
+        self.family = FAMILIES[base.family]
         self.device = device
-        self.pipeline = _load_pipeline(base, device)
-        self.dtype: torch.dtype = self.pipeline.unet.dtype
-        self.layers = install(self.pipeline.unet)
-        self._text_layers = install(self.pipeline.text_encoder)
-        self.text_attention = TextAttention(self.pipeline.unet)
+        self.pipeline = _load_pipeline(base, self.family, device)
+        self.denoiser = self.family.denoiser_of(self.pipeline)
+        self.dtype: torch.dtype = self.denoiser.dtype
+        self.layers = install(self.denoiser)
+        encoders = self.family.text_encoders_of(self.pipeline)
+        self._text_layers = {name: install(encoder) for name, encoder in encoders.items()}
+        self.text_attention = TextAttention(self.denoiser)
         self.adapters = AdapterStore(
-            self.pipeline.unet,
-            self.pipeline.text_encoder,
+            {self.family.denoiser: self.denoiser, **encoders},
             device=device,
             dtype=self.dtype,
             limit_bytes=adapter_bytes,
         )
-        self.tables = schedulers.Tables(self.pipeline.scheduler.config)
+        self.tables = schedulers.Tables(self.pipeline.scheduler.config, self.family.schedulers)
         self.upscaler: CompactUpscaler | None = None
         if base.upscaler:
             self.upscaler = load_upscaler(base.directory / base.upscaler, device)
-        self._texts: collections.OrderedDict[tuple[object, ...], Tensor] = collections.OrderedDict()
+        self._texts: collections.OrderedDict[tuple[object, ...], Conditions] = collections.OrderedDict()
         self._bound: object = None
         self._lowered_caps: dict[tuple[int, int], int] = {}
         self.native_row_cap = 1
@@ -75,37 +78,62 @@ class Model:
         adapters: Sequence[Adapter],
         stop: StopSignal,
         on_progress: Callable[[Progress], None],
+        source: sources.Encoded | None = None,
     ) -> Run:
         """Make the run of a request: its text encoded, its noise drawn. On the text thread."""
-        table = self.tables.of(request.scheduler, request.steps)
-        scheduler = None
-        if table is None:
-            scheduler = schedulers.build(request.scheduler, self.pipeline.scheduler.config)
-            schedulers.set_steps(scheduler, request.scheduler, request.steps)
         size = self.drawn_size(request)
-        generator = latents.generator_of(request.seed)
-        start_scale = table.start_scale if table is not None else float(scheduler.init_noise_sigma)  # type: ignore[union-attr]
-        start = latents.start(self.pipeline, size, generator, self.dtype, start_scale)
-        text = [self._text(request.positive_prompt, adapters, request.adapters)]
-        if denoising.is_guided(self.pipeline, request.guidance):
-            text.append(self._text(request.negative_prompt, adapters, request.adapters))
-        return Run(
+        schedule = self.family.latents.schedule(self.pipeline, size, request.steps)
+        begin = None if request.source is None else sources.first_step(request.source, request.steps)
+        table = self.tables.of(request.scheduler, request.steps, schedule, begin)
+        scheduler = OwnScheduler(
+            lambda: self.tables.build(request.scheduler, request.steps, schedule, begin),
+            begin or 0,
+            is_sole=table is None,
+        )
+        generator = noise.generator_of(request.seed)
+        shape = self.family.latents.shape(self.pipeline, size)
+        kept = None
+        if source is None or request.source is None:
+            start_scale = table.start_scale if table is not None else scheduler.start_scale
+            latents = noise.start(shape, generator, self.device, self.dtype, start_scale)
+        else:
+            like = (shape, self.device, self.dtype)
+            latents, kept = sources.start(source, request.source, scheduler, generator, like)
+        asked = Asked(request.positive_prompt, request.negative_prompt, request.guidance, size)
+        rows = self.family.text_encoding.rows(
+            self.pipeline, asked, lambda prompt: self._text(prompt, adapters, request.adapters)
+        )
+        run = Run(
             stop=stop,
             on_progress=on_progress,
             generator=generator,
-            latents=start,
-            text=torch.cat(text),
+            latents=latents,
+            conditions={name: torch.cat([row[name] for row in rows]) for name in rows[0]},
             guidance=request.guidance,
             table=table,
             scheduler=scheduler,
-            lora=activate("unet", adapters, request.adapters),
-            guidance_embedding=denoising.embedded_guidance(self.pipeline, request.guidance, self.dtype),
+            organization_id=request.organization_id,
+            deadline_s=request.deadline_s,
+            kept=kept,
+            lora=activate(self.family.denoiser, adapters, request.adapters),
         )
+        if request.resume is not None:
+            hand_back.restore(run, request.resume)
+        return run
+
+    def encode(self, source: SourceImage, size: Size) -> sources.Encoded:
+        """A picture that a run starts from, on the device. On the thread of pictures."""
+        vae = self.pipeline.vae
+        pixels = sources.pixels(source, size).to(device=self.device, dtype=vae.dtype)
+        mask = sources.mask(source, size, self.family.latents.shape(self.pipeline, size))
+        return sources.Encoded(vae.encode(pixels).latent_dist, vae.config.scaling_factor, mask)
 
     def drawn_size(self, request: DrawRequest) -> Size:
         """The size that a request is drawn at."""
         asked = Size(request.width_px, request.height_px)
-        return drawn_size(asked, native_px=self.base.native_px, upscales=self.base.upscales)
+        return drawn_size(
+            asked, native_px=self.base.native_px, upscales=self.base.upscales, grid_px=self.family.grid_px
+        )
 
     def bind(self, owner: object, lora_rows: LoraRows, text_views: Sequence[tuple[Tensor, Tensor]] | None) -> None:
         """Let the UNet compute for this owner's rows. On the step loop's thread."""
@@ -121,12 +149,15 @@ class Model:
     def measure(self) -> None:
         """Find the most rows worth stepping at once at the native size. On the step loop's thread."""
         native = Size(self.base.native_px, self.base.native_px)
-        shape = latents.shape(self.pipeline, native)[1:]
-        text = text_encoding.encode(self.pipeline, "")
+        shape = self.family.latents.shape(self.pipeline, native)[1:]
+        encoding = self.family.text_encoding
+        row = encoding.rows(
+            self.pipeline, Asked("", "", 1.0, native), lambda text: encoding.encode(self.pipeline, text)
+        )[0]
         self.unbind()
-        self._step_s(1, shape, text)
+        self._step_s(1, shape, row)
         self.native_row_cap = knee(
-            profile(lambda rows: min(self._step_s(rows, shape, text) for _ in range(_PROFILE_TRIES)))
+            profile(lambda rows: min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES)))
         )
 
     def row_cap(self, height: int, width: int) -> int:
@@ -141,67 +172,66 @@ class Model:
         """Remember that more rows than these do not fit into memory at a latent size."""
         self._lowered_caps[height, width] = rows
 
-    def _step_s(self, rows: int, shape: tuple[int, ...], text: Tensor) -> float:
-        noise = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
+    def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
+        latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
         timesteps = torch.full((rows,), 500.0, device=self.device)
-        embedding = denoising.embedded_guidance(self.pipeline, 1.0, self.dtype)
-        if embedding is not None:
-            embedding = embedding.expand(rows, -1)
+        conditions = {name: one.expand(rows, *one.shape[1:]) for name, one in row.items()}
         started_s = time.perf_counter()
-        denoising.forward(self.pipeline, noise, timesteps, text.expand(rows, -1, -1), embedding)
+        self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started_s
 
-    def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Tensor:
+    def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         pairs = [
             (adapter, use)
             for adapter, use in zip(adapters, uses, strict=True)
-            if use.weight and "text_encoder" in adapter.parts
+            if use.weight and not self._text_layers.keys().isdisjoint(adapter.parts)
         ]
         key = (prompt, *((use.sha256, use.weight) for _, use in pairs))
         if key not in self._texts:
-            lora = activate("text_encoder", [one for one, _ in pairs], [use for _, use in pairs])
-            self._texts[key] = self._encoded(prompt, lora)
+            self._texts[key] = self._encoded(prompt, [one for one, _ in pairs], [use for _, use in pairs])
             if len(self._texts) > _TEXTS_KEPT:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(key)
         return self._texts[key]
 
-    def _encoded(self, prompt: str, lora: RowLora | None) -> Tensor:
-        LoraRows(self._text_layers, [(0, [lora])] if lora is not None else []).bind()
+    def _encoded(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
+        for name, layers in self._text_layers.items():
+            lora = activate(name, adapters, uses)
+            LoraRows(layers, [(0, [lora])] if lora is not None else []).bind()
         try:
-            return text_encoding.encode(self.pipeline, prompt)
+            return self.family.text_encoding.encode(self.pipeline, prompt)
         finally:
-            LoraRows(self._text_layers, ()).bind()
+            for layers in self._text_layers.values():
+                LoraRows(layers, ()).bind()
 
 
 _MOST_ROWS: Final = 64
 
 
-def _load_pipeline(base: BaseModelFiles, device: torch.device) -> Any:
+def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
     try:
         # Notes on outdated configurations are for those who publish a model, not for those who serve it.
         with warnings.catch_warnings(action="ignore"):
-            return _prepared(_pipeline_of(base, device), device)
+            return _prepared(_pipeline_of(base, family, device), device)
     except Exception as problem:
         raise BaseModelBroken(f"The base model '{base.slug}' does not load: {problem}.") from problem
 
 
-def _pipeline_of(base: BaseModelFiles, device: torch.device) -> Any:
-    return StableDiffusionPipeline.from_pretrained(
+def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
+    return family.pipeline_class.from_pretrained(
         base.directory,
         local_files_only=True,
         use_safetensors=True,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
         dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+        **family.pipeline_arguments,
     )
 
 
 def _prepared(pipeline: Any, device: torch.device) -> Any:
     pipeline.to(device)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        part.eval().requires_grad_(False)
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.eval().requires_grad_(False)
     return pipeline

@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from services.worker.engine import memory
-from services.worker.engine.base import NotFinite, OutOfMemory, StopSignal
+from services.worker.engine.base import DrawRequest, NotFinite, OutOfMemory, SourceImage, StopSignal
 from services.worker.engine.device_thread import DeviceThread
-from services.worker.engine.families.sd import decoding
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
+from services.worker.engine.sources import Encoded
 from services.worker.engine.upscaler import to_asked_size
 
 #: Pixels that are decoded at once at most: the autoencoder saturates a device early, and its memory is large.
@@ -68,6 +68,22 @@ class PictureDesk:
         await self.thread.run(self._serve)
         return await asyncio.wrap_future(mine.answer)
 
+    async def encode(self, model: Model, request: DrawRequest) -> Encoded | None:
+        """The picture that a request starts from, if any.
+
+        Raises:
+            OutOfMemory: if the device does not hold it.
+        """
+        source = request.source
+        if source is None:
+            return None
+        try:
+            return await self.thread.run(lambda: _encoded(model, source, model.drawn_size(request)))
+        except Exception as problem:
+            if memory.is_out_of_memory(problem):
+                raise OutOfMemory from problem
+            raise
+
     async def close(self) -> None:
         """End the thread after the work that waits."""
         await self.thread.close()
@@ -106,8 +122,8 @@ class PictureDesk:
 
     def _decoded(self, together: list[_Latents]) -> list[tuple[Image.Image | None, float]]:
         started_s = time.perf_counter()
-        pipeline = together[0].model.pipeline
-        images = decoding.decode(pipeline, torch.cat([one.latents for one in together]))
+        model = together[0].model
+        images = model.family.decoding.decode(model.pipeline, torch.cat([one.latents for one in together]))
         share_s = (time.perf_counter() - started_s) / len(together)
         return [(image, share_s) for image in images]
 
@@ -119,3 +135,8 @@ class PictureDesk:
         if one.stop.reason is None:
             image = to_asked_size(image, one.asked, one.model.upscaler, one.model.device)
         return Picture(image, decode_s, time.perf_counter() - started_s)
+
+
+@torch.inference_mode()
+def _encoded(model: Model, source: SourceImage, size: Size) -> Encoded:
+    return model.encode(source, size)

@@ -9,6 +9,7 @@ read off the diffusers class itself, by stepping it on unit vectors: no formula 
 from __future__ import annotations
 
 import collections
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
 from numpy.typing import NDArray
@@ -35,35 +37,41 @@ CLASSES: Final[dict[str, Any]] = {
     "lcm": LCMScheduler,
 }
 
+#: For models of flow matching.
+FLOW_CLASSES: Final[dict[str, Any]] = {"flow_euler": FlowMatchEulerDiscreteScheduler}
+
 #: Columns of a table. The step is x' = X x + E e + M m + Z z, for latents x, the model's output e, the prediction m of
 #: the step before and noise z; the prediction is p = MX x + ME e; the model is given SCALE x at TIMESTEP. Euler's steps
 #: add DT (x - p) / SIGMA, unexpanded: where sigma is large the stock class cancels large numbers, and so do we.
-TIMESTEP, SCALE, X, E, M, Z, MX, ME, SIGMA, DT = range(10)
-COLUMN_COUNT: Final = 10
+#: A picture s with noise n as noisy as the step leaves x is KEEP s + OVER n.
+TIMESTEP, SCALE, X, E, M, Z, MX, ME, SIGMA, DT, KEEP, OVER = range(12)
+COLUMN_COUNT: Final = 12
 #: The length of the unit vectors: a power of two, large beside the noise that is drawn over them.
 _UNIT: Final = 2.0**20
 _TABLES_KEPT: Final = 256
+_PLAIN: Final[Mapping[str, Any]] = {}
 
 
-def build(name: str, base_config: Any) -> Any:
+def build(name: str, base_config: Any, classes: Mapping[str, Any] = CLASSES) -> Any:
     """Make a fresh scheduler of this name with the noise schedule of `base_config`.
 
     Raises:
         SchedulerUnknown: if there is none of this name.
     """
-    if name not in CLASSES:
-        raise SchedulerUnknown(f"There is no scheduler '{name}'; there are {', '.join(CLASSES)}.")
-    return CLASSES[name].from_config(base_config)
+    if name not in classes:
+        raise SchedulerUnknown(f"There is no scheduler '{name}'; there are {', '.join(classes)}.")
+    return classes[name].from_config(base_config)
 
 
-def set_steps(scheduler: Any, name: str, steps: int) -> None:
-    """Lay out the timesteps.
+def set_steps(scheduler: Any, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN) -> None:
+    """Lay out the timesteps; `schedule` is what the base model's family adds to the number of steps.
 
     Raises:
         SchedulerUnknown: if the scheduler does not take that many steps.
     """
+    known = inspect.signature(scheduler.set_timesteps).parameters
     try:
-        scheduler.set_timesteps(steps)
+        scheduler.set_timesteps(steps, **{key: value for key, value in schedule.items() if key in known})
     except ValueError as problem:
         raise SchedulerUnknown(f"The scheduler '{name}' does not take {steps} steps: {problem}") from problem
 
@@ -73,7 +81,7 @@ class Table:
     """All steps of a scheduler at one step count."""
 
     coefficients: NDArray[np.float32]
-    """(steps, 8), by the columns above."""
+    """(steps, columns), by the columns above."""
     draws_noise: tuple[bool, ...]
     start_scale: float
     """What the noise that a run starts from is multiplied by."""
@@ -94,22 +102,41 @@ class Table:
         return bool(self.coefficients[:, M].any())
 
 
+def start_scale(scheduler: Any) -> float:
+    """What the noise that a run starts from is multiplied by; schedulers of flows do not say."""
+    return float(getattr(scheduler, "init_noise_sigma", 1.0))
+
+
 class Tables:
     """Tables of one base model, each made once."""
 
-    def __init__(self, base_config: Any) -> None:
+    def __init__(self, base_config: Any, classes: Mapping[str, Any] = CLASSES) -> None:
         self._config = base_config
-        self._made: collections.OrderedDict[tuple[str, int], Table | None] = collections.OrderedDict()
+        self._classes = classes
+        self._made: collections.OrderedDict[tuple[object, ...], Table | None] = collections.OrderedDict()
 
-    def of(self, name: str, steps: int) -> Table | None:
-        """The table, or None where the steps are not linear and the run needs a scheduler of its own.
+    def build(self, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN, begin: int | None = None) -> Any:
+        """A scheduler for one run alone, its timesteps laid out; `begin` is its first step where a picture is given.
 
         Raises:
             SchedulerUnknown: if there is no such scheduler, or it does not take that many steps.
         """
-        key = (name, steps)
+        scheduler = build(name, self._config, self._classes)
+        set_steps(scheduler, name, steps, schedule)
+        if begin is not None and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+        return scheduler
+
+    def of(self, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN, begin: int | None = None) -> Table | None:
+        """The table of the steps from `begin` on, or None where they are not linear and need a scheduler of their own.
+
+        Raises:
+            SchedulerUnknown: if there is no such scheduler, or it does not take that many steps.
+        """
+        key = (name, steps, begin, *sorted(schedule.items()))
         if key not in self._made:
-            self._made[key] = tabulate(name, self._config, steps)
+            scheduler = self.build(name, steps, schedule, begin)
+            self._made[key] = tabulated(scheduler, begin or 0)
             if len(self._made) > _TABLES_KEPT:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -122,25 +149,41 @@ def is_linear(config: Mapping[str, Any]) -> bool:
 
 
 def tabulate(name: str, base_config: Any, steps: int) -> Table | None:
-    """Read the coefficients off the scheduler's class."""
-    scheduler = build(name, base_config)
+    """The table of a scheduler by its name."""
+    return Tables(base_config).of(name, steps)
+
+
+def tabulated(scheduler: Any, begin: int = 0) -> Table | None:
+    """Read the coefficients off a scheduler that is laid out; None where its steps are not linear."""
     if not is_linear(scheduler.config):
         return None
-    set_steps(scheduler, name, steps)
-    coefficients = np.zeros((len(scheduler.timesteps), COLUMN_COUNT), np.float64)
+    coefficients = np.zeros((len(scheduler.timesteps) - begin, COLUMN_COUNT), np.float64)
     draws = []
-    for index, timestep in enumerate(scheduler.timesteps):
-        row, draws_noise = _PROBES.get(type(scheduler), _probe)(scheduler, timestep, index)
-        coefficients[index] = row
+    for step, row in enumerate(coefficients):
+        index = begin + step
+        probe = _PROBES.get(type(scheduler), _probe)
+        row[:KEEP], draws_noise = probe(scheduler, scheduler.timesteps[index], index, step == 0)
+        row[KEEP:] = _noising(scheduler, index + 1)
         draws.append(draws_noise)
-    return Table(coefficients.astype(np.float32), tuple(draws), float(scheduler.init_noise_sigma))
+    return Table(coefficients.astype(np.float32), tuple(draws), start_scale(scheduler))
 
 
-def _probe(scheduler: Any, timestep: Tensor, index: int) -> tuple[list[float], bool]:
+def _noising(scheduler: Any, index: int) -> list[float]:
+    """What a picture and noise over it are multiplied by to be as noisy as a step takes them; none after the last."""
+    if index == len(scheduler.timesteps):
+        return [1.0, 0.0]
+    if not hasattr(scheduler, "add_noise"):
+        return [0.0, 0.0]
+    picture, noise = torch.eye(2).unsqueeze(1)
+    noised: list[float] = scheduler.add_noise(picture, noise, scheduler.timesteps[index : index + 1])[0].tolist()
+    return noised
+
+
+def _probe(scheduler: Any, timestep: Tensor, index: int, is_first: bool) -> tuple[list[float], bool]:
     """Step a scheduler on unit vectors of x, e and m, with known noise over them."""
     x, e, m = (_UNIT * torch.eye(4)[position] for position in range(3))
     is_multistep = isinstance(scheduler, DPMSolverMultistepScheduler)
-    if is_multistep and index > 0:
+    if is_multistep and not is_first:
         scheduler.model_outputs[-1] = m
     scaled = scheduler.scale_model_input(x, timestep)
     generator = torch.Generator().manual_seed(index)
@@ -152,13 +195,13 @@ def _probe(scheduler: Any, timestep: Tensor, index: int) -> tuple[list[float], b
     of_noise = float(after[3] / noise[3]) if draws_noise else 0.0
     of_x, of_e, of_m, _ = ((after - of_noise * noise) / _UNIT).tolist()
     predicted = scheduler.model_outputs[-1] / _UNIT if is_multistep else torch.zeros(4)
-    of_m = of_m if is_multistep and index > 0 else 0.0
+    of_m = of_m if is_multistep and not is_first else 0.0
     scale = float(scaled[0]) / _UNIT
     predictions = [float(predicted[0]), float(predicted[1])]
     return [float(timestep), scale, of_x, of_e, of_m, of_noise, *predictions, 1.0, 0.0], draws_noise
 
 
-def _probe_euler(scheduler: Any, timestep: Tensor, index: int) -> tuple[list[float], bool]:
+def _probe_euler(scheduler: Any, timestep: Tensor, index: int, _is_first: bool) -> tuple[list[float], bool]:
     """Euler, with or without noise: Karras et al. 2022 (arXiv 2206.00364), algorithm 2 without churn."""
     x, e = (_UNIT * torch.eye(4)[position] for position in range(2))
     scale = float(scheduler.scale_model_input(x, timestep)[0]) / _UNIT

@@ -20,20 +20,20 @@ class Size:
     height_px: int
 
 
-def drawn_size(asked: Size, *, native_px: int, upscales: bool) -> Size:
+def drawn_size(asked: Size, *, native_px: int, upscales: bool, grid_px: int = GRID_PX) -> Size:
     """The size to draw at: the asked one, or for a base that upscales its native area in the aspect asked.
 
-    Sides are multiples of 8; of the sizes near the native area the one with the truest aspect is taken.
+    Sides are multiples of `grid_px`; of the sizes near the native area the one with the truest aspect is taken.
     """
     if not upscales:
-        return Size(_up(asked.width_px), _up(asked.height_px))
+        return Size(_up(asked.width_px, grid_px), _up(asked.height_px, grid_px))
     aspect = asked.width_px / asked.height_px
     ideal_width = native_px * math.sqrt(aspect)
-    around = {max(SMALLEST_PX, _down(ideal_width) + offset) for offset in (0, GRID_PX)}
+    around = {max(SMALLEST_PX, _down(ideal_width, grid_px) + offset) for offset in (0, grid_px)}
     sizes = [
         Size(width, max(SMALLEST_PX, height))
         for width in sorted(around)
-        for height in (_down(width / aspect), _down(width / aspect) + GRID_PX)
+        for height in (_down(width / aspect, grid_px), _down(width / aspect, grid_px) + grid_px)
     ]
     return min(sizes, key=lambda size: _badness(size, aspect, native_px))
 
@@ -62,9 +62,9 @@ def _badness(size: Size, aspect: float, native_px: int) -> float:
     return 2 * wrong_aspect + wrong_area
 
 
-def _down(side_px: float) -> int:
-    return int(side_px // GRID_PX) * GRID_PX
+def _down(side_px: float, grid_px: int) -> int:
+    return int(side_px // grid_px) * grid_px
 
 
-def _up(side_px: int) -> int:
-    return -(-side_px // GRID_PX) * GRID_PX
+def _up(side_px: int, grid_px: int) -> int:
+    return -(-side_px // grid_px) * grid_px

@@ -35,6 +35,7 @@ class StepLoop:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waves: dict[WaveKey, Wave] = {}
         self._fairness: FairShare[WaveKey] = FairShare()
+        self._began_s: float | None = None
         self._thread = threading.Thread(target=self._loop, name="steps", daemon=True)
         self._thread.start()
 
@@ -54,6 +55,12 @@ class StepLoop:
         answer: Future[Result] = Future()
         self._inbox.put(lambda: _answer(answer, function))
         return await asyncio.wrap_future(answer)
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the step at hand has been made. From any thread."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else self._clock() - began_s
 
     async def close(self) -> None:
         """End the thread after the step at hand; runs that are left stop."""
@@ -90,14 +97,24 @@ class StepLoop:
         self._waves[key].join(run)
 
     def _step(self) -> None:
-        key = self._fairness.pick(self._waves)
-        wave = self._waves[key]
-        started_s = self._clock()
+        """Let runs leave and join in every wave, then step the one whose turn it is."""
+        for key, wave in list(self._waves.items()):
+            wave.admit()
+            if wave.is_empty:
+                self._drop(key)
+        if not self._waves:
+            return
+        key = self._fairness.pick({key: wave.runs for key, wave in self._waves.items()})
+        wave, runs = self._waves[key], self._waves[key].runs
+        started_s = self._began_s = self._clock()
         wave.step()
-        self._fairness.charge(key, self._clock() - started_s, wave.run_count)
+        self._began_s = None
+        self._fairness.charge(key, self._clock() - started_s, runs)
         if wave.is_empty:
-            wave.model.unbind()
-            del self._waves[key]
+            self._drop(key)
+
+    def _drop(self, key: WaveKey) -> None:
+        self._waves.pop(key).model.unbind()
 
 
 def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:

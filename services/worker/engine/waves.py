@@ -6,16 +6,16 @@ small; one that fails otherwise is tried again run by run, so that only the run 
 
 from __future__ import annotations
 
-import collections
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
 
-from services.worker.engine import memory
-from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress
+from services.worker.engine import hand_back, memory
+from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress, StopReason
 from services.worker.engine.batch import Batch
+from services.worker.engine.fairness import next_to_join
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
 
@@ -32,7 +32,7 @@ class Wave:
         self.model = model
         self.row_cap = row_cap
         self._clock = clock
-        self._waiting: collections.deque[Run] = collections.deque()
+        self._waiting: list[Run] = []
         self._runs: list[Run] = []
         self._batches: list[Batch] = []
         self._is_stale = False
@@ -43,18 +43,30 @@ class Wave:
         return not self._runs and not self._waiting
 
     @property
-    def run_count(self) -> int:
-        """How many runs are stepped."""
-        return len(self._runs)
+    def runs(self) -> tuple[Run, ...]:
+        """The runs that the next step carries."""
+        return tuple(self._runs)
 
     def join(self, run: Run) -> None:
         """Let a run wait for its first step."""
         self._waiting.append(run)
 
-    def step(self) -> None:
-        """Let runs leave and join, then make one step of each; runs that end are answered."""
+    def admit(self) -> None:
+        """Let runs leave that should stop, and others join as far as there is room."""
         self._leave()
-        self._admit()
+        rows = sum(run.rows for run in self._runs)
+        while self._waiting:
+            index = next_to_join(self._waiting, self._runs)
+            if self._runs and rows + self._waiting[index].rows > self.row_cap:
+                return
+            run = self._waiting.pop(index)
+            run.started_s = self._clock()
+            rows += run.rows
+            self._runs.append(run)
+            self._is_stale = True
+
+    def step(self) -> None:
+        """Make one step of each run; runs that end are answered."""
         if self._is_stale:
             self._scatter()
         if not self._batches:
@@ -71,19 +83,15 @@ class Wave:
             self._end(run, make_problem())
 
     def _leave(self) -> None:
-        for run in [one for one in (*self._waiting, *self._runs) if one.stop.reason is not None]:
-            self._end(run, DrawStopped())
-
-    def _admit(self) -> None:
-        rows = sum(run.rows for run in self._runs)
-        while self._waiting and (not self._runs or rows + self._waiting[0].rows <= self.row_cap):
-            run = self._waiting.popleft()
-            run.started_s = self._clock()
-            rows += run.rows
-            self._runs.append(run)
-            self._is_stale = True
+        stopped = [run for run in (*self._waiting, *self._runs) if run.stop.reason is not None]
+        if any(run.stop.reason is StopReason.DRAINING for run in stopped):
+            self._scatter()
+        for run in stopped:
+            state = hand_back.packed(run) if run.stop.reason is StopReason.DRAINING else None
+            self._end(run, DrawStopped(state))
 
     def _scatter(self) -> None:
+        """Take the batches apart: each run has its own latents again."""
         for batch in self._batches:
             batch.scatter()
         self._batches.clear()

@@ -1,28 +1,19 @@
-"""The noise that a picture starts from."""
+"""The form of what is denoised."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from diffusers.utils.torch_utils import randn_tensor
-from torch import Tensor
-
+from services.worker.engine.families.unet import latents_shape
 from services.worker.engine.sizing import Size
 
 
-def generator_of(seed: int) -> torch.Generator:
-    """A run's own generator, always on the CPU, so that a seed draws the same noise on any device."""
-    return torch.Generator("cpu").manual_seed(seed)
-
-
 def shape(pipeline: Any, size: Size) -> tuple[int, int, int, int]:
-    """The latents' shape at a size: (1, channels, height_px / factor, width_px / factor)."""
-    factor = pipeline.vae_scale_factor
-    return (1, pipeline.unet.config.in_channels, size.height_px // factor, size.width_px // factor)
+    """The latents' shape at a size: (1, channels, height, width)."""
+    return latents_shape(pipeline, size)
 
 
-def start(pipeline: Any, size: Size, generator: torch.Generator, dtype: torch.dtype, scale: float) -> Tensor:
-    """Noise for the first step on the device, multiplied by what the scheduler starts from."""
-    noise: Tensor = randn_tensor(shape(pipeline, size), generator=generator, device=pipeline.device, dtype=dtype)
-    return noise * scale
+def schedule(pipeline: Any, size: Size, steps: int) -> Mapping[str, Any]:  # noqa: ARG001 - the port's signature
+    """Nothing: the timesteps are the same at every size."""
+    return {}
