@@ -47,6 +47,7 @@ _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _SIDE_MAX_PX: Final = 4096
 _STEPS_MAX: Final = 100
 _JSON_MAX_BYTES: Final = 1 << 20
+_PROMPT_MAX_CHARACTERS: Final = 500
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Literal["upscale", "direct"] = "direct"
     upscaler: str = ""
     license: str = ""
+    sample_prompt: str = "a red mug"
+    """What the sample picture of a LoRA shows, besides its trigger words."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -109,6 +112,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             sizing=pb.SIZING_UPSCALE if self.sizing == "upscale" else pb.SIZING_DIRECT,
             upscaler=self.upscaler,
             license=self.license,
+            sample_prompt=self.sample_prompt,
         )
 
 
@@ -218,6 +222,8 @@ def _require_sound(manifest: Manifest) -> None:
         "default_width must be from 8 to max_width": scale <= manifest.default_width <= manifest.max_width,
         "default_height must be from 8 to max_height": scale <= manifest.default_height <= manifest.max_height,
         "latent_channels must be from 1 to 64": 1 <= manifest.latent_channels <= 64,
+        f"sample_prompt must have 1 to {_PROMPT_MAX_CHARACTERS} characters": bool(manifest.sample_prompt.strip())
+        and len(manifest.sample_prompt) <= _PROMPT_MAX_CHARACTERS,
         f"max_steps must be from 1 to {_STEPS_MAX}": 1 <= manifest.max_steps <= _STEPS_MAX,
         "default_steps must be from 1 to max_steps": 1 <= manifest.default_steps <= manifest.max_steps,
         "default_guidance must be from 0 to 30": 0 <= manifest.default_guidance <= 30,

@@ -1,4 +1,4 @@
-"""Puts base models and LoRAs from local files into the store and the database; every call may be repeated.
+"""Puts base models and LoRAs from local files into the store and the database; a seeding may be repeated.
 
 Files are stored by their content, before the row that names them; what a row named before stays in the store, for
 workers that still draw with it. Run it from the command line, beside the serving catalog.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +20,10 @@ from imagineo.errors import FailedPrecondition, NotFound
 from imagineo.v1 import model_pb2 as pb
 
 from services.catalog import lora_file
+from services.catalog.base_modules import BaseModulesReader
 from services.catalog.manifest import MANIFEST_FILE, Manifest, read_manifest
-from services.catalog.repository import CatalogRepository
+from services.catalog.repository import CatalogRepository, NewLora
+from services.catalog.shelf import Shelf, stored_file
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,8 @@ class Seeder:
     def __init__(self, repository: CatalogRepository, blobs: Blobs) -> None:
         self._repository = repository
         self._blobs = blobs
+        self._shelf = Shelf(repository, blobs)
+        self._modules = BaseModulesReader(blobs)
 
     async def seed(self, directory: Path, *, with_unshared: bool = False) -> tuple[pb.BaseModel, list[pb.Lora]]:
         """Add `directory/base` and the LoRAs of `directory/loras/loras.json`, which need not be there.
@@ -64,12 +70,13 @@ class Seeder:
         """
         base_model = await self.add_base_model(directory / "base")
         entries = await asyncio.to_thread(read_loras, directory / "loras" / "loras.json")
+        # Lists show the newest first: the last entry is made first, so that they show the order of the file.
         loras = [
-            await self.add_lora(directory / "loras" / entry.file, entry, base_model)
-            for entry in entries
+            await self.add_lora(directory / "loras" / entry.file, entry, base_model, renews=True)
+            for entry in reversed(entries)
             if entry.shared or with_unshared
         ]
-        return base_model, loras
+        return base_model, loras[::-1]
 
     async def add_base_model(self, directory: Path, **overrides: str) -> pb.BaseModel:
         """Add a diffusers directory, or renew the base model of the same slug.
@@ -85,27 +92,38 @@ class Seeder:
         return base_model
 
     async def add_lora(
-        self, path: Path, entry: LoraEntry, base_model: pb.BaseModel, *, organization_id: str = ""
+        self,
+        path: Path,
+        entry: LoraEntry,
+        base_model: pb.BaseModel,
+        *,
+        organization_id: str = "",
+        renews: bool = False,
     ) -> pb.Lora:
-        """Add a LoRA of a base model, or renew the owner's one of the same file name.
+        """Add a LoRA of a base model; with `renews`, the one that was added so by the same file name gets new contents.
 
         Raises:
-            InvalidParameter, LoraIncompatible: if the file is refused.
+            InvalidFile, LoraIncompatible: if the file is refused.
         """
         if not await asyncio.to_thread(path.is_file):
             raise FailedPrecondition(f"There is no LoRA file '{path}'.")
-        facts = await asyncio.to_thread(lora_file.inspect, path)
-        file = await self._store(path, "loras/{sha256}.safetensors")
-        lora = await self._repository.put_lora(
-            organization_id=organization_id,
-            base_model_id=base_model.base_model_id,
-            file_name=entry.file,
-            name=entry.name,
-            description=entry.description,
-            trigger_words=entry.trigger_words,
-            facts=facts,
-            file=file,
-        )
+        modules = await self._modules.of(base_model)
+        with tempfile.TemporaryDirectory(prefix="imagineo-lora-") as folder:
+            # Judged, hashed and stored is a copy: the file may change meanwhile.
+            copy = Path(await asyncio.to_thread(shutil.copy, path, folder))
+            facts = await asyncio.to_thread(lora_file.inspect, copy, modules)
+            file = stored_file(await asyncio.to_thread(_digest, copy), (await asyncio.to_thread(copy.stat)).st_size)
+            new = NewLora(
+                organization_id=organization_id,
+                base_model_id=base_model.base_model_id,
+                file_name=entry.file if renews else "",
+                name=entry.name,
+                description=entry.description,
+                trigger_words=entry.trigger_words,
+                facts=facts,
+                file=file,
+            )
+            lora = await self._shelf.add(copy, new)
         log.info("LoRA %s is %s: %s naming, rank %d", entry.file, lora.model_id, facts.naming, facts.rank)
         return lora
 
@@ -121,7 +139,7 @@ class Seeder:
         return base_model
 
     async def _store(self, source: Path, key: str, *, path: str = "") -> pb.StoredFile:
-        """Store a file by its content, unless it is there; refuses one that changes meanwhile."""
+        """Store a base model's file by its content, unless it is there; refuses one that changes meanwhile."""
         before = await asyncio.to_thread(source.stat)
         sha256 = await asyncio.to_thread(_digest, source)
         store_key = key.format(sha256=sha256)

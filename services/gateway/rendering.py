@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
 from imagineo.jobs.estimate import work_of
-from imagineo.v1 import account_pb2, auth_service_pb2, generation_pb2, model_pb2
+from imagineo.v1 import auth_service_pb2, generation_pb2, model_pb2
 from imagineo.wire.shown import FORMAT_WORDS, STATUS_WORDS, STATUSES, body_of, generation, image_name, moment, urls
 
-__all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
+from services.gateway.accounts import PLAN_WORDS
 
-_PLAN_WORDS: Final = {
-    account_pb2.PLAN_FREE: "free",
-    account_pb2.PLAN_BASIC: "basic",
-    account_pb2.PLAN_PREMIUM: "premium",
-}
+__all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
 
 
 def submitted(run_id: str, seed: int, estimated_time_s: int, public_url: str) -> dict[str, Any]:
@@ -108,7 +104,7 @@ def limits(
     bounds, rate = usage.organization.limits, usage.rate_limit
     taken = usage.images_used + usage.images_reserved
     return {
-        "plan": _PLAN_WORDS.get(usage.organization.plan, "free"),
+        "plan": PLAN_WORDS.get(usage.organization.plan, "free"),
         "requests_per_minute": {
             "limit": rate.limit or bounds.requests_per_minute,
             "remaining": rate.remaining,

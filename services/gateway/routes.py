@@ -6,7 +6,11 @@ from typing import Final
 
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_READ as READ
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_WRITE as WRITE
+from imagineo.v1.account_pb2 import PERMISSION_KEYS_READ as KEYS_READ
+from imagineo.v1.account_pb2 import PERMISSION_KEYS_WRITE as KEYS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_MODELS_READ as MODELS
+from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_READ as ORGANIZATION_READ
+from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_WRITE as ORGANIZATION_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
 
 from services.gateway.dispatch import Row
@@ -18,11 +22,14 @@ from services.gateway.endpoints import (
     generations,
     health,
     images,
+    keys,
     limits,
     models,
     openai_images,
     openapi,
+    organization,
     provenance,
+    usage,
 )
 
 # fmt: off
@@ -38,6 +45,12 @@ ROUTES: Final = (
     Row("GET", "/v1/models", models.list_all, models.LIST, MODELS),
     Row("GET", "/v1/models/{model_id}", models.read, models.READ, MODELS),
     Row("GET", "/v1/base-models", base_models.list_all, base_models.LIST, MODELS),
+    Row("GET", "/v1/keys", keys.list_all, keys.LIST, KEYS_READ),
+    Row("POST", "/v1/keys", keys.create, keys.CREATE, KEYS_WRITE),
+    Row("DELETE", "/v1/keys/{key_id}", keys.revoke, keys.REVOKE, KEYS_WRITE),
+    Row("GET", "/v1/organization", organization.read, organization.READ, ORGANIZATION_READ),
+    Row("PATCH", "/v1/organization", organization.change, organization.CHANGE, ORGANIZATION_WRITE),
+    Row("GET", "/v1/usage", usage.read, usage.READ, USAGE),
     Row("GET", "/v1/limits", limits.read, limits.READ, USAGE),
     Row("GET", "/images/{name}", images.read, images.READ),
     Row("GET", "/healthz", health.alive, health.ALIVE),

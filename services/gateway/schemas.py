@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from services.gateway.rendering import STATUSES
+from services.gateway.schemas_account import ACCOUNT_SCHEMAS
+from services.gateway.shapes import TEXT as _TEXT
+from services.gateway.shapes import TIME as _TIME
+from services.gateway.shapes import WHOLE as _WHOLE
+from services.gateway.shapes import Json, closed, nullable
+from services.gateway.shapes import page as _page
+from services.gateway.shapes import ref as _ref
 from services.gateway.submission import FIELDS, MAX_EXTRA_LORAS, MAX_SEED, MAX_STEPS, MIN_SIDE_PX, OUTPUT_FORMATS
 
-Json = dict[str, Any]
-
-_TEXT: Final[Json] = {"type": "string"}
-_WHOLE: Final[Json] = {"type": "integer"}
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _SIDE: Final[Json] = {
     "type": "integer",
     "minimum": MIN_SIDE_PX,
@@ -26,25 +28,6 @@ _METADATA: Final[Json] = {
     "additionalProperties": {"type": "string", "maxLength": 512},
     "description": "Yours, handed back untouched.",
 }
-
-
-def closed(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
-    """An object of exactly these properties."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def nullable(schema: Json) -> Json:
-    """The same, or null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _page(name: str, items: str) -> Json:
-    return closed({name: {"type": "array", "items": _ref(items)}, "next_cursor": nullable(_TEXT)})
 
 
 _SUBMISSION_FIELDS: Final[Json] = {
@@ -90,6 +73,7 @@ _PICTURE: Final[Json] = {
 }
 
 SCHEMAS: Final[dict[str, Json]] = {
+    **ACCOUNT_SCHEMAS,
     "ImageRequest": closed(
         {
             "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},

@@ -17,6 +17,8 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "IMAGINEO_API_KEY": account.key,
         "MODEL_ID": account.lora(),
         "RUN_ID": drawn["run_id"],
+        "UNWANTED_RUN_ID": account.draw()["run_id"],
+        "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "IMAGE_URL": drawn["image_url"],
     }
     document = account.get("/openapi.json").json()

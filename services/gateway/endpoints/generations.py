@@ -118,4 +118,5 @@ DELETE: Final = operation(
     "Erase one generation for good: it is canceled if it is not over, and its image and all that is stored of it go.",
     {204: {"description": "It is gone: nobody can read it any more.", "headers": {}}},
     refuses=[404],
+    path_values={"run_id": "$UNWANTED_RUN_ID"},
 )
