@@ -29,7 +29,7 @@ from services.worker.engine.base import (
 )
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions, Family
-from services.worker.engine.knee import knee, profile
+from services.worker.engine.knee import RowCap, knee, profile
 from services.worker.engine.lora_layers import LoraRows, install
 from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.run import Run
@@ -69,7 +69,7 @@ class Model:
             self.upscaler = load_upscaler(base.directory / base.upscaler, device)
         self._texts: collections.OrderedDict[tuple[object, ...], Conditions] = collections.OrderedDict()
         self._bound: object = None
-        self._lowered_caps: dict[tuple[int, int], int] = {}
+        self._row_caps: dict[tuple[int, int], RowCap] = {}
         self.native_row_cap = 1
 
     def prepare(
@@ -160,27 +160,24 @@ class Model:
             profile(lambda rows: min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES)))
         )
 
-    def row_cap(self, height: int, width: int) -> int:
-        """The most rows worth stepping at once at a latent size: the native size's measure by area."""
-        known = self._lowered_caps.get((height, width))
-        if known is not None:
-            return known
-        side = self.base.native_px // int(self.pipeline.vae_scale_factor)
-        return max(1, min(_MOST_ROWS, self.native_row_cap * side**2 // (height * width)))
-
-    def lower_row_cap(self, height: int, width: int, rows: int) -> None:
-        """Remember that more rows than these do not fit into memory at a latent size."""
-        self._lowered_caps[height, width] = rows
+    def row_cap(self, height: int, width: int) -> RowCap:
+        """The most rows worth stepping at once at a latent size: the native size's measure by area, then its own."""
+        if (height, width) not in self._row_caps:
+            side = self.base.native_px // int(self.pipeline.vae_scale_factor)
+            self._row_caps[height, width] = RowCap(self.native_row_cap * side**2 // (height * width))
+        return self._row_caps[height, width]
 
     def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
         latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
         timesteps = torch.full((rows,), 500.0, device=self.device)
         conditions = {name: one.expand(rows, *one.shape[1:]) for name, one in row.items()}
-        started_s = time.perf_counter()
+        # On a CPU the thread's own time: neighbours on its cores change nothing then.
+        clock = time.perf_counter if self.device.type == "cuda" else time.thread_time
+        started_s = clock()
         self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - started_s
+        return clock() - started_s
 
     def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         pairs = [
@@ -205,9 +202,6 @@ class Model:
         finally:
             for layers in self._text_layers.values():
                 LoraRows(layers, ()).bind()
-
-
-_MOST_ROWS: Final = 64
 
 
 def dtype_of(device: torch.device) -> torch.dtype:

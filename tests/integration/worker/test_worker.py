@@ -218,10 +218,10 @@ async def test_a_cancel_hint_stops_a_run_at_its_next_step(platform):
 
 @pytest.mark.parametrize("verdict", [generations.LEASE_VERDICT_CANCEL, generations.LEASE_VERDICT_LOST])
 async def test_a_renewal_brings_word_of_a_cancel_or_a_loss(platform, verdict):
-    platform.worker.leases._interval_s = 0.05
-    platform.status.lease_verdicts["gen_1"] = verdict
     await platform.submit(job_of("gen_1", steps=LONG))
     await platform.started()
+    platform.worker.leases._interval_s = 0.05
+    platform.status.lease_verdicts["gen_1"] = verdict
     await asyncio.wait_for(platform.status.renewed.wait(), WAIT_S)
     await platform.worker.leases._renew()
     await platform.worker.intake.wait_idle(WAIT_S)

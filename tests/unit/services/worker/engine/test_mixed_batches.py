@@ -299,7 +299,7 @@ def test_a_step_beyond_memory_is_made_in_halves(place, loras, monkeypatch):
         inner(batch)
 
     monkeypatch.setattr(waves.Batch, "step", step)
-    monkeypatch.setattr(place.model, "_lowered_caps", {})
+    monkeypatch.setattr(place.model, "_row_caps", {})
 
     async def all_at_once():
         return await asyncio.gather(*(draw(place, request) for request in requests_of(loras, 5)))
@@ -318,7 +318,7 @@ def test_a_run_that_never_fits_fails_alone(place, loras, monkeypatch):
         inner(batch)
 
     monkeypatch.setattr(waves.Batch, "step", step)
-    monkeypatch.setattr(place.model, "_lowered_caps", {})
+    monkeypatch.setattr(place.model, "_row_caps", {})
 
     async def both():
         bad = draw(place, request_of(steps=15))
