@@ -8,7 +8,12 @@ from typing import Any, Final
 
 import grpc
 from imagineo.rpc.client import call, check_health
-from imagineo.v1 import auth_service_pb2_grpc, catalog_service_pb2_grpc, generation_service_pb2_grpc
+from imagineo.v1 import (
+    auth_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    generation_service_pb2_grpc,
+    upload_service_pb2_grpc,
+)
 
 #: One call to a service. A submit makes up to three in a row and has `admission.BUDGET_S` for all.
 CALL_TIMEOUT_S: Final = 2.0
@@ -23,6 +28,7 @@ class Peers:
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(auth)
         self.catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(catalog)
         self.status: Any = generation_service_pb2_grpc.GenerationServiceStub(status)
+        self.uploads: Any = upload_service_pb2_grpc.UploadServiceStub(status)
 
     async def ask(self, method: Any, request: Any) -> Any:
         """One unary call with the usual deadline.

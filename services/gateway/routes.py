@@ -29,8 +29,18 @@ from services.gateway.endpoints import (
     openapi,
     organization,
     provenance,
+    uploads,
+    upscales,
     usage,
+    variations,
 )
+from services.gateway.settings import GatewaySettings
+
+
+def _UPLOAD(settings: GatewaySettings) -> int:  # noqa: N802 - it reads as a word of the table
+    """A picture's file as text in JSON, and what stands around it."""
+    return max(uploads.BODY_LIMIT_BYTES, settings.body_limit_bytes)
+
 
 # fmt: off
 ROUTES: Final = (
@@ -40,8 +50,15 @@ ROUTES: Final = (
     Row("DELETE", "/v1/generations/{run_id}", generations.delete, generations.DELETE, WRITE),
     Row("GET", "/v1/generations/{run_id}/manifest", provenance.read, provenance.READ, READ),
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
+    Row("POST", "/v1/generations/{run_id}/upscale", upscales.of_run, upscales.OF_RUN, WRITE, admits_itself=True),
+    Row("POST", "/v1/generations/{run_id}/variations", variations.of_run, variations.OF_RUN, WRITE, admits_itself=True),
     Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ),
     Row("GET", "/v1/generations", generations.list_all, generations.LIST, READ),
+    Row("POST", "/v1/uploads", uploads.create, uploads.CREATE, WRITE, body_limit_bytes=_UPLOAD),
+    Row("GET", "/v1/uploads/{upload_id}", uploads.read, uploads.READ, READ),
+    Row("DELETE", "/v1/uploads/{upload_id}", uploads.delete, uploads.DELETE, WRITE),
+    Row("POST", "/v1/variations", variations.of_picture, variations.OF_PICTURE, WRITE, admits_itself=True, body_limit_bytes=_UPLOAD),  # noqa: E501
+    Row("POST", "/v1/upscales", upscales.of_picture, upscales.OF_PICTURE, WRITE, admits_itself=True, body_limit_bytes=_UPLOAD),  # noqa: E501
     Row("GET", "/v1/models", models.list_all, models.LIST, MODELS),
     Row("GET", "/v1/models/{model_id}", models.read, models.READ, MODELS),
     Row("GET", "/v1/base-models", base_models.list_all, base_models.LIST, MODELS),
