@@ -114,6 +114,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         auth=connect(settings.auth_address),
         catalog=connect(settings.catalog_address),
         status=connect(settings.status_address),
+        webhooks=connect(settings.webhooks_address),
     )
     broker = await JetStreamBroker.connect(settings.nats_url, name="gateway")
     blobs = ObstoreBlobs.from_url(settings.blobs_url)

@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
 from services.gateway.schemas_sources import source_schemas
+from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
 from services.gateway.shapes import TIME as _TIME
 from services.gateway.shapes import WHOLE as _WHOLE
@@ -83,6 +84,7 @@ _PICTURE: Final[Json] = {
 
 SCHEMAS: Final[dict[str, Json]] = {
     **ACCOUNT_SCHEMAS,
+    **WEBHOOK_SCHEMAS,
     "ImageRequest": closed(
         {
             "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},

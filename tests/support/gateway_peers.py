@@ -396,6 +396,7 @@ async def platform(**changes):
             servers[name].add(register_uploads, uploads, "imagineo.v1.UploadService")
         ports[name] = await servers[name].start()
         channels[name] = connect(f"127.0.0.1:{ports[name]}")
+    channels["webhooks"] = connect("127.0.0.1:1")  # nobody is there: the rest must not need it
     peers, broker, blobs = Peers(**channels), MemoryBroker(), MemoryBlobs()
     background, metrics = Background(), GatewayMetrics(CollectorRegistry())
     parts = wire(settings(**changes), peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
