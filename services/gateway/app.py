@@ -38,12 +38,16 @@ from services.gateway.middleware.error_answers import ErrorAnswers
 from services.gateway.middleware.request_id import RequestId
 from services.gateway.parts import Parts
 from services.gateway.peers import Peers
+from services.gateway.pictures import Pictures
 from services.gateway.publishing import Publisher
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
 from services.gateway.routes import ROUTES
 from services.gateway.settings import GatewaySettings
+from services.gateway.sources import Sources
 from services.gateway.specification import document
+from services.gateway.together import Together
+from services.gateway.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ def wire(
     resolver = Resolver(peers, time.monotonic)
     retraction = Retraction(peers, background)
     admission = Admission(peers, gatekeeper, resolver, publisher, retraction, metrics, time.time)
+    uploads = Uploads(peers, blobs, Pictures(settings.pictures_at_once))
 
     async def check_broker() -> None:
         if not broker.connected:
@@ -76,6 +81,9 @@ def wire(
         peers=peers,
         gatekeeper=gatekeeper,
         admission=admission,
+        together=Together(peers, gatekeeper, admission, publisher, retraction),
+        sources=Sources(peers, uploads),
+        uploads=uploads,
         following=Following(peers, max_streams_count=settings.max_streams_count),
         retraction=retraction,
         blobs=blobs,
@@ -106,6 +114,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         auth=connect(settings.auth_address),
         catalog=connect(settings.catalog_address),
         status=connect(settings.status_address),
+        webhooks=connect(settings.webhooks_address),
     )
     broker = await JetStreamBroker.connect(settings.nats_url, name="gateway")
     blobs = ObstoreBlobs.from_url(settings.blobs_url)

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 #: What stands for a path's parameter where the operation names no value.
-_VARIABLES: Final = {"run_id": "$RUN_ID", "model_id": "$MODEL_ID", "key_id": "$KEY_ID"}
+_VARIABLES: Final = {
+    "run_id": "$RUN_ID",
+    "model_id": "$MODEL_ID",
+    "upload_id": "$UPLOAD_ID",
+    "key_id": "$KEY_ID",
+    "webhook_id": "$WEBHOOK_ID",
+    "delivery_id": "$DELIVERY_ID",
+}
 
 _MULTIPART: Final = "multipart/form-data"
 

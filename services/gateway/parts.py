@@ -19,6 +19,9 @@ from services.gateway.following import Following
 from services.gateway.peers import Peers
 from services.gateway.retraction import Retraction
 from services.gateway.settings import GatewaySettings
+from services.gateway.sources import Sources
+from services.gateway.together import Together
+from services.gateway.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class Parts:
     peers: Peers
     gatekeeper: Gatekeeper
     admission: Admission
+    together: Together
+    sources: Sources
+    uploads: Uploads
     following: Following
     retraction: Retraction
     blobs: Blobs

@@ -8,21 +8,31 @@ from typing import Any, Final
 
 import grpc
 from imagineo.rpc.client import call, check_health
-from imagineo.v1 import auth_service_pb2_grpc, catalog_service_pb2_grpc, generation_service_pb2_grpc
+from imagineo.v1 import (
+    auth_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    generation_service_pb2_grpc,
+    upload_service_pb2_grpc,
+    webhook_service_pb2_grpc,
+)
 
 #: One call to a service. A submit makes up to three in a row and has `admission.BUDGET_S` for all.
 CALL_TIMEOUT_S: Final = 2.0
 
 
 class Peers:
-    """The three services; each `ask_…` is one call. Build it inside the event loop that uses it."""
+    """The services; each `ask_…` is one call. Build it inside the event loop that uses it."""
 
-    def __init__(self, *, auth: grpc.aio.Channel, catalog: grpc.aio.Channel, status: grpc.aio.Channel) -> None:
-        self._channels = {"auth": auth, "catalog": catalog, "status": status}
+    def __init__(
+        self, *, auth: grpc.aio.Channel, catalog: grpc.aio.Channel, status: grpc.aio.Channel, webhooks: grpc.aio.Channel
+    ) -> None:
+        self._channels = {"auth": auth, "catalog": catalog, "status": status, "webhooks": webhooks}
         # The generated stubs are typed for blocking channels; on these they answer awaitables.
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(auth)
         self.catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(catalog)
         self.status: Any = generation_service_pb2_grpc.GenerationServiceStub(status)
+        self.webhooks: Any = webhook_service_pb2_grpc.WebhookServiceStub(webhooks)
+        self.uploads: Any = upload_service_pb2_grpc.UploadServiceStub(status)
 
     async def ask(self, method: Any, request: Any) -> Any:
         """One unary call with the usual deadline.

@@ -34,14 +34,15 @@ def dry_run(
     estimated_time_s: int,
     blocked_by: Sequence[errors.Refused],
     shown_limits: dict[str, Any],
+    images: int = 1,
 ) -> dict[str, Any]:
     """The answer to a submit that was only tried."""
     return {
         "dry_run": True,
         "would_be_accepted": not blocked_by,
         "blocked_by": [{"code": problem.code, "message": problem.message} for problem in blocked_by],
-        "images": 1,
-        "megapixel_steps": round(work_of(parameters), 6),
+        "images": images,
+        "megapixel_steps": round(images * work_of(parameters), 6),
         "estimated_time": estimated_time_s,
         "base_model_id": parameters.base_model_id,
         "parameters": body_of(parameters),
@@ -53,7 +54,7 @@ def dry_run(
                 "rank": lora.rank,
                 "trigger_words": list(lora.trigger_words),
             }
-            for use, lora in zip(parameters.loras, loras, strict=True)
+            for use, lora in zip(parameters.loras if loras else (), loras, strict=True)
         ],
         "limits": shown_limits,
     }

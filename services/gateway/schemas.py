@@ -6,6 +6,8 @@ from typing import Final
 
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
+from services.gateway.schemas_sources import source_schemas
+from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
 from services.gateway.shapes import TIME as _TIME
 from services.gateway.shapes import WHOLE as _WHOLE
@@ -63,6 +65,14 @@ _SUBMISSION_FIELDS: Final[Json] = {
     },
 }
 
+#: What a run's parameters say again; those of an enlarged picture are not bounded as a submit's, and may be empty.
+_DRAWN: Final = [
+    (name, field)
+    for name, field in _SUBMISSION_FIELDS.items()
+    if name not in ("webhook_url", "metadata", "dry_run", "width", "height")
+]
+_BOUNDS: Final = ("minimum", "maximum", "minLength", "default", "description")
+
 _LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
 
 _PICTURE: Final[Json] = {
@@ -74,6 +84,7 @@ _PICTURE: Final[Json] = {
 
 SCHEMAS: Final[dict[str, Json]] = {
     **ACCOUNT_SCHEMAS,
+    **WEBHOOK_SCHEMAS,
     "ImageRequest": closed(
         {
             "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
@@ -110,6 +121,15 @@ SCHEMAS: Final[dict[str, Json]] = {
     "Submission": closed(
         _SUBMISSION_FIELDS, optional=tuple(name for name in FIELDS if name not in ("positive_prompt", "model_id"))
     ),
+    **source_schemas(_SUBMISSION_FIELDS),
+    "Parameters": closed(
+        {
+            **{name: {key: value for key, value in field.items() if key not in _BOUNDS} for name, field in _DRAWN},
+            "width": _WHOLE,
+            "height": _WHOLE,
+        },
+        optional=("lora_weight",),
+    ),
     "Urls": closed({"self": _TEXT, "events": _TEXT, "cancel": _TEXT}),
     "Submitted": closed(
         {
@@ -135,7 +155,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "base_model_id": _TEXT,
             "parameters": {
                 "description": "A body for POST /v1/generate, defaults filled in and a seed chosen.",
-                **_ref("Submission"),
+                **_ref("Parameters"),
             },
             "loras": {
                 "type": "array",
@@ -166,8 +186,8 @@ SCHEMAS: Final[dict[str, Json]] = {
             "base_model_id": _TEXT,
             "loras": {"type": "array", "items": _ref("LoraReport")},
             "parameters": {
-                "description": "A body for POST /v1/generate that gives the same image.",
-                **_ref("Submission"),
+                "description": "A body for POST /v1/generate that gives the same image, where it has no source.",
+                **_ref("Parameters"),
             },
             "queue_position": nullable(_WHOLE),
             "waiting_for": nullable(_TEXT),
@@ -180,7 +200,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "image": nullable(
                 closed({"width": _WHOLE, "height": _WHOLE, "format": _TEXT, "bytes": _WHOLE, "sha256": _TEXT})
             ),
-            "source": {"type": "null"},
+            "source": nullable(_ref("Source")),
             "replay": nullable(_ref("Replay")),
             "batch_id": {"type": "null"},
             "metadata": _METADATA,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from services.gateway.accounts import MAX_MODELS, MAX_MONTHLY_IMAGES, PLAN_WORDS, SCOPES
-from services.gateway.shapes import TEXT, TIME, WHOLE, closed, nullable, page
+from services.gateway.shapes import TEXT, TIME, WHOLE, closed, nullable, page, text
 
-_NAME: Final = {"type": "string", "minLength": 1, "maxLength": 100}
+_NAME: Final = text(1, 100)
 _SCOPES: Final = {"type": "array", "items": {"enum": list(SCOPES)}}
-_MODELS: Final = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 64}}
+_MODELS: Final = {"type": "array", "items": text(1, 64)}
 _AMOUNTS: Final[dict[str, Any]] = {
     "images": WHOLE,
     "megapixel_steps": {"type": "number", "description": "width * height / 1,000,000 * steps, summed."},

@@ -34,6 +34,8 @@ class GatewaySettings:
     """For development on one machine: webhook URLs may name it, and be http. The variable is webhooks' own."""
     max_streams_count: int = 4_000
     """Event streams open at once in one gateway; one account may hold half of them."""
+    pictures_at_once: int = 2
+    """Clients' pictures decoded side by side, each by a process of its own of at most 2 GiB; more wait."""
     drain_s: int = 20
     """How long requests in flight may take to finish after SIGTERM."""
 
@@ -44,6 +46,8 @@ class GatewaySettings:
             raise ValueError("body_limit_bytes must be at least 1024")
         if self.image_url_ttl_s < 1:
             raise ValueError("image_url_ttl_s must be at least 1")
+        if self.pictures_at_once < 1:
+            raise ValueError("pictures_at_once must be at least 1")
         if self.max_streams_count < 1:
             raise ValueError("max_streams_count must be at least 1")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):

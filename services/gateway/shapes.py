@@ -10,6 +10,14 @@ TEXT: Final[Json] = {"type": "string"}
 WHOLE: Final[Json] = {"type": "integer"}
 TIME: Final[Json] = {"type": "string", "format": "date-time"}
 
+#: What texts hold: no control characters but tab and line ends.
+CLEAN: Final = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"
+
+
+def text(low: int, high: int) -> Json:
+    """A string of so many characters, as `fields.text` takes it."""
+    return {"type": "string", "minLength": low, "maxLength": high, "pattern": CLEAN}
+
 
 def closed(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
     """An object of exactly these properties."""

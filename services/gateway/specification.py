@@ -15,6 +15,7 @@ from imagineo.errors import code_of
 from services.gateway import examples
 from services.gateway.errors import HTTP_STATUS
 from services.gateway.schemas import SCHEMAS
+from services.gateway.schemas_webhooks import POSTED
 
 Json = dict[str, Any]
 
@@ -160,6 +161,7 @@ def document(table: Sequence[Described], *, server_url: str = "/") -> Json:
         },
         "servers": [{"url": server_url or "/"}],
         "paths": paths,
+        "webhooks": POSTED,
         "components": {
             "schemas": {**SCHEMAS, "ErrorCode": _error_codes()},
             "headers": dict(HEADERS),

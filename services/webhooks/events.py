@@ -9,10 +9,10 @@ from imagineo.errors import InvalidParameter
 from imagineo.jobs.states import TERMINAL
 from imagineo.v1 import generation_pb2
 from imagineo.wire.shown import STATUS_WORDS
+from imagineo.wire.shown_webhook import EVENT_TYPES
 
 ALL: Final = "*"
 WEBHOOK_DISABLED: Final = "webhook.disabled"
-TYPES: Final = (*(f"generation.{STATUS_WORDS[status]}" for status in sorted(TERMINAL)), WEBHOOK_DISABLED)
 
 
 def type_of(status: generation_pb2.Status.ValueType) -> str | None:
@@ -26,8 +26,8 @@ def checked(events: Sequence[str]) -> list[str]:
     Raises:
         InvalidParameter: for a type that there is not.
     """
-    if any(event not in (ALL, *TYPES) for event in events):
-        raise InvalidParameter.of("events", "a list of " + ", ".join((ALL, *TYPES)))
+    if any(event not in (ALL, *EVENT_TYPES) for event in events):
+        raise InvalidParameter.of("events", "a list of " + ", ".join((ALL, *EVENT_TYPES)))
     return [ALL] if not events or ALL in events else sorted(set(events))
 
 

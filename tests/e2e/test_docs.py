@@ -6,12 +6,15 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.support.platform import Platform
+from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
 
 def test_every_command_of_the_document_works(platform: Platform, account: Account, tmp_path: Path) -> None:
+    webhooks = [account.post("/v1/webhooks", {"url": "http://127.0.0.1:9/"}).json()["id"] for _ in range(2)]
     drawn = account.draw()
+    log = f"/v1/webhooks/{webhooks[0]}/deliveries"
+    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
     places = {
         "IMAGINEO_URL": account.url,
         "IMAGINEO_API_KEY": account.key,
@@ -20,6 +23,9 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "UNWANTED_RUN_ID": account.draw()["run_id"],
         "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "IMAGE_URL": drawn["image_url"],
+        "WEBHOOK_ID": webhooks[0],
+        "UNWANTED_WEBHOOK_ID": webhooks[1],
+        "DELIVERY_ID": delivery["id"],
     }
     document = account.get("/openapi.json").json()
     for path, operations in document["paths"].items():

@@ -25,6 +25,9 @@ from imagineo.v1 import (
     generation_service_pb2,
     generation_service_pb2_grpc,
     model_pb2,
+    upload_pb2,
+    upload_service_pb2,
+    upload_service_pb2_grpc,
 )
 from prometheus_client import CollectorRegistry
 
@@ -204,6 +207,13 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         self.by_key[key] = (answer, submission.body_sha256)
         return answer
 
+    async def AcceptTogether(self, request, context):  # noqa: N802
+        await self.open.wait()
+        if self.refusal:
+            raise self.refusal
+        answers = [self._accept(submission) for submission in request.submissions]
+        return generation_service_pb2.AcceptTogetherResponse(acceptances=answers)
+
     async def FindAcceptance(self, request, context):  # noqa: N802
         if request.idempotency_key not in self.by_key:
             raise errors.NotFound
@@ -302,6 +312,36 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
             self.on_unwatched.set()
 
 
+class Uploads(upload_service_pb2_grpc.UploadServiceServicer):
+    """Keeps uploads in a dict."""
+
+    def __init__(self):
+        self.uploads = {}
+        self.on_delete = asyncio.Event()
+
+    async def CreateUpload(self, request, context):  # noqa: N802
+        upload = upload_pb2.Upload()
+        upload.CopyFrom(request.upload)
+        upload.created_at.GetCurrentTime()
+        upload.expires_at.FromSeconds(upload.created_at.seconds + 30 * 86_400)
+        self.uploads[upload.upload_id] = upload
+        return upload_service_pb2.CreateUploadResponse(upload=upload)
+
+    def _find(self, request):
+        upload = self.uploads.get(request.upload_id)
+        if upload is None or upload.organization_id != request.organization_id:
+            raise errors.NotFound("There is no such upload.", metadata={"upload_id": request.upload_id})
+        return upload
+
+    async def GetUpload(self, request, context):  # noqa: N802
+        return upload_service_pb2.GetUploadResponse(upload=self._find(request))
+
+    async def DeleteUpload(self, request, context):  # noqa: N802
+        del self.uploads[self._find(request).upload_id]
+        self.on_delete.set()
+        return upload_service_pb2.DeleteUploadResponse()
+
+
 @dataclasses.dataclass
 class Platform:
     """The peers, the fakes that ship, and a client of the gateway in front of them."""
@@ -309,6 +349,7 @@ class Platform:
     auth: Auth
     catalog: Catalog
     status: Status
+    uploads: Uploads
     servers: dict[str, RpcServer]
     ports: dict[str, int]
     broker: MemoryBroker
@@ -332,7 +373,7 @@ def settings(**changes) -> GatewaySettings:
 @contextlib.asynccontextmanager
 async def platform(**changes):
     """A gateway on scripted peers, through ASGI."""
-    auth, catalog, status = Auth(), Catalog(), Status()
+    auth, catalog, status, uploads = Auth(), Catalog(), Status(), Uploads()
     found = {
         "auth": (auth, auth_service_pb2_grpc.add_AuthServiceServicer_to_server, "imagineo.v1.AuthService"),
         "catalog": (
@@ -350,8 +391,12 @@ async def platform(**changes):
     for name, (servicer, register, service_name) in found.items():
         servers[name] = RpcServer("127.0.0.1:0", metrics=None)
         servers[name].add(register, servicer, service_name)
+        if name == "status":
+            register_uploads = upload_service_pb2_grpc.add_UploadServiceServicer_to_server
+            servers[name].add(register_uploads, uploads, "imagineo.v1.UploadService")
         ports[name] = await servers[name].start()
         channels[name] = connect(f"127.0.0.1:{ports[name]}")
+    channels["webhooks"] = connect("127.0.0.1:1")  # nobody is there: the rest must not need it
     peers, broker, blobs = Peers(**channels), MemoryBroker(), MemoryBlobs()
     background, metrics = Background(), GatewayMetrics(CollectorRegistry())
     parts = wire(settings(**changes), peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
@@ -359,7 +404,7 @@ async def platform(**changes):
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-API-Key": auth.secret}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers, timeout=30) as client:
-        yield Platform(auth, catalog, status, servers, ports, broker, blobs, parts, app, client, background)
+        yield Platform(auth, catalog, status, uploads, servers, ports, broker, blobs, parts, app, client, background)
     await background.drain(0)
     await peers.close()
     for server in servers.values():

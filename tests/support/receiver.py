@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -139,3 +140,37 @@ async def receiver(*answers: Answer, tls: ssl.SSLContext | None = None, port: in
         for task in [*found.tasks]:
             task.cancel()
         await asyncio.gather(*[*found.tasks], return_exceptions=True)
+
+
+class Listening:
+    """A receiver for tests without a loop of their own: it runs in a thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, found: Receiver) -> None:
+        self._loop = loop
+        self._found = found
+        self.url = found.url
+
+    def next(self, within_s: float = 20.0) -> Received:
+        """Wait for the next request."""
+        return asyncio.run_coroutine_threadsafe(self._found.next(within_s), self._loop).result()
+
+    def answer(self, *answers: Answer) -> None:
+        """Say what the next requests are answered."""
+        self._loop.call_soon_threadsafe(self._found.answers.extend, answers)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Listening]:
+    """Listen while the block runs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    context = receiver()
+    found = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
+    try:
+        yield Listening(loop, found)
+    finally:
+        asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -19,6 +19,14 @@ STATE_WORDS: Final[dict[pb.DeliveryState.ValueType, str]] = {
     pb.DELIVERY_STATE_FAILED: "failed",
     pb.DELIVERY_STATE_DROPPED: "dropped",
 }
+#: The events that there are; `*` in a filter is all of them.
+EVENT_TYPES: Final = (
+    "generation.completed",
+    "generation.failed",
+    "generation.canceled",
+    "generation.expired",
+    "webhook.disabled",
+)
 STATES: Final = {word: state for state, word in STATE_WORDS.items()}
 
 

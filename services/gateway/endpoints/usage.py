@@ -14,6 +14,7 @@ from services.gateway import accounts, query
 from services.gateway.exchange import principal_of
 from services.gateway.fields import text
 from services.gateway.parts import Parts, json_response
+from services.gateway.shapes import text as text_shape
 from services.gateway.specification import answer, operation, parameter, shape
 
 _NAMES: Final = ("limit", "cursor", "from", "to", "key_id", "model_id")
@@ -27,7 +28,7 @@ async def read(parts: Parts, request: Request) -> Response:
     """What was drawn; days are UTC's and those of the runs' acceptance."""
     asked = request.query_params
     query.check_names(asked, _NAMES)
-    size, offset = query.limit(asked), _offset(asked.get("cursor", "0"))
+    size, offset = query.limit(asked), _offset(asked.get("cursor") or "0")
     listing = pb.ListUsageRequest(
         organization_id=principal_of(request.scope).organization_id,
         first_day=text(0, 10)("from", asked.get("from", "")),
@@ -66,7 +67,7 @@ READ: Final = operation(
         *query.PAGE_PARAMETERS,
         parameter("from", "query", "The first day; default: the first of this month.", _DAY),
         parameter("to", "query", "The last day, at most 366 days later; default: today.", _DAY),
-        parameter("key_id", "query", "Only this key's.", {"type": "string", "maxLength": 64}),
-        parameter("model_id", "query", "Only this model's.", {"type": "string", "maxLength": 64}),
+        parameter("key_id", "query", "Only this key's.", text_shape(0, 64)),
+        parameter("model_id", "query", "Only this model's.", text_shape(0, 64)),
     ],
 )
