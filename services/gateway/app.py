@@ -27,7 +27,10 @@ from starlette.types import ASGIApp
 from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
+from services.gateway.batch_admission import BatchAdmission
+from services.gateway.contact_sheet import ContactSheets
 from services.gateway.dispatch import router
+from services.gateway.downloads import Downloads
 from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
 from services.gateway.llms import summary
@@ -82,6 +85,9 @@ def wire(
         gatekeeper=gatekeeper,
         admission=admission,
         together=Together(peers, gatekeeper, admission, publisher, retraction),
+        batch_admission=BatchAdmission(peers, gatekeeper, resolver, retraction, time.time),
+        contact_sheets=ContactSheets(blobs),
+        downloads=Downloads(),
         sources=Sources(peers, uploads),
         uploads=uploads,
         following=Following(peers, max_streams_count=settings.max_streams_count),

@@ -15,6 +15,9 @@ from starlette.responses import Response
 
 from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
+from services.gateway.batch_admission import BatchAdmission
+from services.gateway.contact_sheet import ContactSheets
+from services.gateway.downloads import Downloads
 from services.gateway.following import Following
 from services.gateway.peers import Peers
 from services.gateway.retraction import Retraction
@@ -33,6 +36,9 @@ class Parts:
     gatekeeper: Gatekeeper
     admission: Admission
     together: Together
+    batch_admission: BatchAdmission
+    contact_sheets: ContactSheets
+    downloads: Downloads
     sources: Sources
     uploads: Uploads
     following: Following

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
+from services.gateway.schemas_batches import batch_schemas
 from services.gateway.schemas_sources import source_schemas
 from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
@@ -14,7 +15,15 @@ from services.gateway.shapes import WHOLE as _WHOLE
 from services.gateway.shapes import Json, closed, nullable
 from services.gateway.shapes import page as _page
 from services.gateway.shapes import ref as _ref
-from services.gateway.submission import FIELDS, MAX_EXTRA_LORAS, MAX_SEED, MAX_STEPS, MIN_SIDE_PX, OUTPUT_FORMATS
+from services.gateway.submission import (
+    FIELDS,
+    MAX_EXTRA_LORAS,
+    MAX_SEED,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    OUTPUT_FORMATS,
+    REQUIRED,
+)
 
 _SIDE: Final[Json] = {
     "type": "integer",
@@ -84,6 +93,7 @@ _PICTURE: Final[Json] = {
 
 SCHEMAS: Final[dict[str, Json]] = {
     **ACCOUNT_SCHEMAS,
+    **batch_schemas(_SUBMISSION_FIELDS, _METADATA, tuple(REQUIRED)),
     **WEBHOOK_SCHEMAS,
     "ImageRequest": closed(
         {
@@ -202,7 +212,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             ),
             "source": nullable(_ref("Source")),
             "replay": nullable(_ref("Replay")),
-            "batch_id": {"type": "null"},
+            "batch_id": nullable({**_TEXT, "description": "The batch that it came with."}),
             "metadata": _METADATA,
             "urls": _ref("Urls"),
         }
