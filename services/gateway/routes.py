@@ -9,6 +9,7 @@ from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_WRITE as WRITE
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_READ as KEYS_READ
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_WRITE as KEYS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_MODELS_READ as MODELS
+from imagineo.v1.account_pb2 import PERMISSION_MODELS_WRITE as MODELS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_READ as ORGANIZATION_READ
 from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_WRITE as ORGANIZATION_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
@@ -73,7 +74,10 @@ ROUTES: Final = (
     Row("GET", "/v1/batches/{batch_id}/results", batch_results.read, batch_results.READ, READ),
     Row("GET", "/v1/batches/{batch_id}/contact-sheet.png", batch_results.sheet, batch_results.SHEET, READ),
     Row("GET", "/v1/models", models.list_all, models.LIST, MODELS),
+    Row("POST", "/v1/models", models.create, models.CREATE, MODELS_WRITE, body_limit_bytes=models.upload_limit_bytes),
     Row("GET", "/v1/models/{model_id}", models.read, models.READ, MODELS),
+    Row("PATCH", "/v1/models/{model_id}", models.change, models.CHANGE, MODELS_WRITE),
+    Row("DELETE", "/v1/models/{model_id}", models.delete, models.DELETE, MODELS_WRITE),
     Row("GET", "/v1/base-models", base_models.list_all, base_models.LIST, MODELS),
     Row("GET", "/v1/keys", keys.list_all, keys.LIST, KEYS_READ),
     Row("POST", "/v1/keys", keys.create, keys.CREATE, KEYS_WRITE),

@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
 from services.gateway.schemas_batches import batch_schemas
+from services.gateway.schemas_models import MODEL_SCHEMAS
 from services.gateway.schemas_sources import source_schemas
 from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
@@ -273,19 +274,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         }
     ),
     "Generations": _page("generations", "Generation"),
-    "Model": closed(
-        {
-            "id": _TEXT,
-            "name": _TEXT,
-            "description": _TEXT,
-            "created_at": _TIME,
-            "base_model_id": _TEXT,
-            "trigger_words": {"type": "array", "items": _TEXT},
-            "rank": _WHOLE,
-            "size_bytes": _WHOLE,
-            "shared": {"type": "boolean", "description": "The platform's, and everybody's."},
-        }
-    ),
+    **MODEL_SCHEMAS,
     "Models": _page("models", "Model"),
     "BaseModel": closed(
         dict.fromkeys(("id", "slug", "name", "description", "family"), _TEXT)
