@@ -15,6 +15,7 @@ _VARIABLES: Final = {
     "run_id": "$RUN_ID",
     "model_id": "$MODEL_ID",
     "upload_id": "$UPLOAD_ID",
+    "batch_id": "$BATCH_ID",
     "key_id": "$KEY_ID",
     "webhook_id": "$WEBHOOK_ID",
     "delivery_id": "$DELIVERY_ID",

@@ -83,21 +83,6 @@ def base_model(base: model_pb2.BaseModel) -> dict[str, Any]:
     }
 
 
-def model(lora: model_pb2.Lora) -> dict[str, Any]:
-    """One LoRA; the first four fields are the documented ones."""
-    return {
-        "id": lora.model_id,
-        "name": lora.name,
-        "description": lora.description,
-        "created_at": moment(lora.created_at),
-        "base_model_id": lora.base_model_id,
-        "trigger_words": list(lora.trigger_words),
-        "rank": lora.rank,
-        "size_bytes": lora.file.size_bytes,
-        "shared": not lora.organization_id,
-    }
-
-
 def limits(
     usage: auth_service_pb2.GetUsageResponse, *, unfinished_count: int, body_limit_bytes: int, max_wait_s: int
 ) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_WRITE as WRITE
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_READ as KEYS_READ
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_WRITE as KEYS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_MODELS_READ as MODELS
+from imagineo.v1.account_pb2 import PERMISSION_MODELS_WRITE as MODELS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_READ as ORGANIZATION_READ
 from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_WRITE as ORGANIZATION_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
@@ -18,6 +19,8 @@ from imagineo.v1.account_pb2 import PERMISSION_WEBHOOKS_WRITE as WEBHOOKS_WRITE
 from services.gateway.dispatch import Row
 from services.gateway.endpoints import (
     base_models,
+    batch_results,
+    batches,
     docs,
     events,
     generate,
@@ -45,6 +48,8 @@ def _UPLOAD(settings: GatewaySettings) -> int:  # noqa: N802 - it reads as a wor
     return max(uploads.BODY_LIMIT_BYTES, settings.body_limit_bytes)
 
 
+_BATCH: Final = batches.limit
+
 # fmt: off
 ROUTES: Final = (
     Row("POST", "/v1/generate", generate.submit, generate.SUBMIT, WRITE, admits_itself=True),
@@ -62,8 +67,17 @@ ROUTES: Final = (
     Row("DELETE", "/v1/uploads/{upload_id}", uploads.delete, uploads.DELETE, WRITE),
     Row("POST", "/v1/variations", variations.of_picture, variations.OF_PICTURE, WRITE, admits_itself=True, body_limit_bytes=_UPLOAD),  # noqa: E501
     Row("POST", "/v1/upscales", upscales.of_picture, upscales.OF_PICTURE, WRITE, admits_itself=True, body_limit_bytes=_UPLOAD),  # noqa: E501
+    Row("POST", "/v1/batches", batches.create, batches.CREATE, WRITE, admits_itself=True, body_limit_bytes=_BATCH),
+    Row("GET", "/v1/batches", batches.list_all, batches.LIST, READ),
+    Row("GET", "/v1/batches/{batch_id}", batches.read, batches.READ, READ),
+    Row("POST", "/v1/batches/{batch_id}/cancel", batches.cancel, batches.CANCEL, WRITE),
+    Row("GET", "/v1/batches/{batch_id}/results", batch_results.read, batch_results.READ, READ),
+    Row("GET", "/v1/batches/{batch_id}/contact-sheet.png", batch_results.sheet, batch_results.SHEET, READ),
     Row("GET", "/v1/models", models.list_all, models.LIST, MODELS),
+    Row("POST", "/v1/models", models.create, models.CREATE, MODELS_WRITE, body_limit_bytes=models.upload_limit_bytes),
     Row("GET", "/v1/models/{model_id}", models.read, models.READ, MODELS),
+    Row("PATCH", "/v1/models/{model_id}", models.change, models.CHANGE, MODELS_WRITE),
+    Row("DELETE", "/v1/models/{model_id}", models.delete, models.DELETE, MODELS_WRITE),
     Row("GET", "/v1/base-models", base_models.list_all, base_models.LIST, MODELS),
     Row("GET", "/v1/keys", keys.list_all, keys.LIST, KEYS_READ),
     Row("POST", "/v1/keys", keys.create, keys.CREATE, KEYS_WRITE),

@@ -6,6 +6,8 @@ from typing import Final
 
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
+from services.gateway.schemas_batches import batch_schemas
+from services.gateway.schemas_models import MODEL_SCHEMAS
 from services.gateway.schemas_sources import source_schemas
 from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
@@ -14,7 +16,15 @@ from services.gateway.shapes import WHOLE as _WHOLE
 from services.gateway.shapes import Json, closed, nullable
 from services.gateway.shapes import page as _page
 from services.gateway.shapes import ref as _ref
-from services.gateway.submission import FIELDS, MAX_EXTRA_LORAS, MAX_SEED, MAX_STEPS, MIN_SIDE_PX, OUTPUT_FORMATS
+from services.gateway.submission import (
+    FIELDS,
+    MAX_EXTRA_LORAS,
+    MAX_SEED,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    OUTPUT_FORMATS,
+    REQUIRED,
+)
 
 _SIDE: Final[Json] = {
     "type": "integer",
@@ -84,6 +94,7 @@ _PICTURE: Final[Json] = {
 
 SCHEMAS: Final[dict[str, Json]] = {
     **ACCOUNT_SCHEMAS,
+    **batch_schemas(_SUBMISSION_FIELDS, _METADATA, tuple(REQUIRED)),
     **WEBHOOK_SCHEMAS,
     "ImageRequest": closed(
         {
@@ -202,7 +213,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             ),
             "source": nullable(_ref("Source")),
             "replay": nullable(_ref("Replay")),
-            "batch_id": {"type": "null"},
+            "batch_id": nullable({**_TEXT, "description": "The batch that it came with."}),
             "metadata": _METADATA,
             "urls": _ref("Urls"),
         }
@@ -263,19 +274,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         }
     ),
     "Generations": _page("generations", "Generation"),
-    "Model": closed(
-        {
-            "id": _TEXT,
-            "name": _TEXT,
-            "description": _TEXT,
-            "created_at": _TIME,
-            "base_model_id": _TEXT,
-            "trigger_words": {"type": "array", "items": _TEXT},
-            "rank": _WHOLE,
-            "size_bytes": _WHOLE,
-            "shared": {"type": "boolean", "description": "The platform's, and everybody's."},
-        }
-    ),
+    **MODEL_SCHEMAS,
     "Models": _page("models", "Model"),
     "BaseModel": closed(
         dict.fromkeys(("id", "slug", "name", "description", "family"), _TEXT)

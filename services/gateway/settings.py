@@ -29,6 +29,10 @@ class GatewaySettings:
     signing_key: Secret
     """Signs image URLs; all gateways of one platform share it."""
     body_limit_bytes: int = 65_536
+    batch_body_limit_bytes: int = 4 * 2**20
+    """The same of a batch."""
+    lora_limit_bytes: int = 512 << 20
+    """The most bytes of an uploaded LoRA's file; the catalog's setting of this name says the same."""
     image_url_ttl_s: int = 3_600
     webhooks_allow_loopback: bool = False
     """For development on one machine: webhook URLs may name it, and be http. The variable is webhooks' own."""
@@ -44,6 +48,10 @@ class GatewaySettings:
             raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         if self.body_limit_bytes < 1_024:
             raise ValueError("body_limit_bytes must be at least 1024")
+        if self.batch_body_limit_bytes < 1_024:
+            raise ValueError("batch_body_limit_bytes must be at least 1024")
+        if self.lora_limit_bytes < 1:
+            raise ValueError("lora_limit_bytes must be at least 1")
         if self.image_url_ttl_s < 1:
             raise ValueError("image_url_ttl_s must be at least 1")
         if self.pictures_at_once < 1:

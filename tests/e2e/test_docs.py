@@ -6,8 +6,15 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.support.platform import Platform, eventually
+from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
+
+LORA = next((REPOSITORY / "libs" / "starter" / "weights" / "loras").glob("*.safetensors"))
+
+
+def own_model(account: Account) -> str:
+    data = {"name": "Mine", "base_model_id": account.base_model()}
+    return str(account.http.post("/v1/models", data=data, files={"file": LORA.read_bytes()}).json()["id"])
 
 
 def test_every_command_of_the_document_works(platform: Platform, account: Account, tmp_path: Path) -> None:
@@ -19,6 +26,9 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "IMAGINEO_URL": account.url,
         "IMAGINEO_API_KEY": account.key,
         "MODEL_ID": account.lora(),
+        "OWN_MODEL_ID": own_model(account),
+        "BASE_MODEL_ID": account.base_model(),
+        "LORA_FILE": str(LORA),
         "RUN_ID": drawn["run_id"],
         "UNWANTED_RUN_ID": account.draw()["run_id"],
         "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],

@@ -26,6 +26,7 @@ REFUSES_MORE = {
     "POST /v1/keys": "an expiry must lie in the future",
     "GET /v1/usage": "the days must be in their order, at most a year apart",
     "POST /v1/generate": "a LoRA may be named once, a webhook's address must be a public one",
+    "POST /v1/models": "a file must be a LoRA of the base model",
     "POST /v1/images/generations": "a LoRA may be named once",
 }
 

@@ -10,6 +10,7 @@ import time
 import httpx
 from imagineo import errors, keys
 from imagineo.blobs.memory import MemoryBlobs
+from imagineo.broker import subjects
 from imagineo.broker.memory import MemoryBroker
 from imagineo.ids import new_id
 from imagineo.rpc.channel import connect
@@ -120,6 +121,11 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
     def __init__(self):
         self.asked = []
         self.loras = {lora.model_id: lora for lora in (LORA, OTHER_LORA)}
+        self.refusal = None
+        self.uploaded = []
+        self.largest_chunk_bytes = 0
+        self.changes = []
+        self.listed = []
 
     async def Resolve(self, request, context):  # noqa: N802
         self.asked.append(request)
@@ -135,6 +141,7 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         return catalog_service_pb2.ResolveResponse(base_model=BASE, loras=found)
 
     async def ListLoras(self, request, context):  # noqa: N802
+        self.listed.append(request)
         if request.page_token not in ("", "two"):
             raise errors.InvalidParameter.of("page_token", "one of ours")
         if request.page_token == "two":
@@ -145,6 +152,59 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         if request.model_id not in self.loras:
             raise errors.NotFound
         return catalog_service_pb2.GetLoraResponse(lora=self.loras[request.model_id])
+
+    async def CreateLora(self, request_iterator, context):  # noqa: N802
+        opening = (await anext(request_iterator)).opening
+        content = b""
+        async for message in request_iterator:
+            if message.HasField("draft"):
+                break
+            content += message.chunk
+            self.largest_chunk_bytes = max(self.largest_chunk_bytes, len(message.chunk))
+        else:
+            raise errors.InvalidFile("The upload ended.")
+        self.uploaded.append((opening.organization_id, content, message.draft))
+        if self.refusal:
+            raise self.refusal
+        draft = message.draft
+        lora = model_pb2.Lora(
+            model_id=new_id("model"),
+            organization_id=opening.organization_id,
+            name=draft.name,
+            description=draft.description,
+            base_model_id=draft.base_model_id,
+            trigger_words=draft.trigger_words,
+            naming="peft",
+            rank=4,
+            file=model_pb2.StoredFile(store_key="loras/x.safetensors", sha256="b" * 64, size_bytes=len(content)),
+            sharing=draft.sharing,
+            shared_organization_ids=draft.shared_organization_ids,
+            check=model_pb2.LoraCheck(ranks=[4], target_modules=["to_q"], matched_keys=3, ignored_keys=1),
+            sample_run_id=draft.sample_run_id,
+        )
+        self.loras[lora.model_id] = lora
+        return catalog_service_pb2.CreateLoraResponse(lora=lora)
+
+    async def UpdateLora(self, request, context):  # noqa: N802
+        self.changes.append(request)
+        lora = self._owned(request)
+        lora.name = request.name or lora.name
+        return catalog_service_pb2.UpdateLoraResponse(lora=lora)
+
+    async def DeleteLora(self, request, context):  # noqa: N802
+        del self.loras[self._owned(request).model_id]
+        return catalog_service_pb2.DeleteLoraResponse()
+
+    def _owned(self, request):
+        lora = self.loras.get(request.model_id)
+        if lora is None:
+            raise errors.NotFound
+        if lora.organization_id != request.organization_id:
+            raise errors.PermissionDenied("It belongs to the platform.")
+        return lora
+
+    async def GetBaseModel(self, request, context):  # noqa: N802
+        return catalog_service_pb2.GetBaseModelResponse(base_model=BASE)
 
     async def ListBaseModels(self, request, context):  # noqa: N802
         return catalog_service_pb2.ListBaseModelsResponse(base_models=[BASE])
@@ -400,6 +460,7 @@ async def platform(**changes):
     peers, broker, blobs = Peers(**channels), MemoryBroker(), MemoryBlobs()
     background, metrics = Background(), GatewayMetrics(CollectorRegistry())
     parts = wire(settings(**changes), peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
+    await broker.subscribe(subjects.EVERY_WORKER, parts.warmth.hear)
     app = build(parts, metrics)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-API-Key": auth.secret}

@@ -74,7 +74,7 @@ def generation(run: generation_pb2.Generation, public_url: str, signer: UrlSigne
         "image": _image(run.image) if run.HasField("image") else None,
         "source": _source(parameters.source) if parameters.HasField("source") else None,
         "replay": _replay(run.replay) if run.HasField("replay") else None,
-        "batch_id": None,
+        "batch_id": run.batch_id or None,
         "metadata": dict(run.metadata),
         "urls": urls(public_url, run.run_id),
     }
