@@ -27,6 +27,7 @@ from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_
 
 from services.worker import metrics
 from services.worker.adapter_cache import AdapterCache
+from services.worker.affinity import Affinity
 from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
@@ -39,6 +40,7 @@ from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
 from services.worker.provenance import Maker
 from services.worker.settings import Settings
+from services.worker.warm_models import WarmModels
 from services.worker.watchdog import watch
 
 log = logging.getLogger(__name__)
@@ -71,11 +73,20 @@ class Worker:
         self.leases = LeaseKeeper(status_stub, settings.worker_id, incarnation)
         self.adapters = AdapterCache(blobs, settings.cache_path / "adapters", settings.adapter_cache_bytes)
         self.bases = BaseModels(catalog_stub, blobs, settings.cache_path / "bases", settings.base_models)
+        models = WarmModels()
+        self.affinity = Affinity(
+            broker,
+            settings.worker_id,
+            warm_model_ids=lambda: models.among(engine.warm_sha256s),
+            running_count=lambda: len(self.leases.run_ids),
+        )
         self.lifecycle = Lifecycle(
             broker=broker,
             blobs=blobs,
             leases=self.leases,
             drawing=Drawing(blobs, self.adapters, engine),
+            affinity=self.affinity,
+            models=models,
             maker=lambda job: Maker(job.base_model_sha256, engine.device_name, engine.dtype_name, _versions()),
             worker_id=settings.worker_id,
         )
@@ -83,7 +94,11 @@ class Worker:
 
     async def work(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Draw until `stop`, then drain."""
-        cancels = await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel)
+        hints = [
+            await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel),
+            await self._broker.subscribe(subjects.EVERY_WORKER, self.affinity.on_beat),
+            await self._broker.subscribe(subjects.nudge(self._settings.worker_id), self.intake.on_nudge),
+        ]
 
         async def beating() -> None:
             await beat(self._broker, self._settings.worker_id, self.describe)
@@ -92,7 +107,8 @@ class Worker:
             async with process.background(self.intake.pull, self._open_base_models):
                 await stop.wait()
             await drain(self.intake, self.leases, grace_s=self._settings.drain_s, hurry=hurry)
-        await cancels.close()
+        for subscription in hints:
+            await subscription.close()
 
     def describe(self) -> event_pb2.WorkerBeat:
         """The worker as it stands, for its beat; updates the gauges too."""

@@ -36,6 +36,7 @@ from imagineo.v1 import event_pb2, generation_pb2, job_pb2
 from imagineo.v1 import generation_service_pb2 as generations
 
 from services.worker import metrics, outcome, results
+from services.worker.affinity import Affinity
 from services.worker.drawing import Drawing
 from services.worker.engine.base import DrawResult, DrawStopped, StopReason, StopSignal
 from services.worker.hand_backs import HandBacks
@@ -75,19 +76,22 @@ class Lifecycle:
         blobs: Blobs,
         leases: LeaseKeeper,
         drawing: Drawing,
+        affinity: Affinity,
         maker: Callable[[job_pb2.Job], Maker],
+        models: WarmModels,
         worker_id: str,
     ) -> None:
         self._broker = broker
         self._blobs = blobs
         self._leases = leases
         self._drawing = drawing
+        self._affinity = affinity
         self._maker = maker
         self._hand_backs = HandBacks(blobs)
         self._worker_id = worker_id
         self._in_hand: set[str] = set()
+        self.models = models
         self.speed = Speed()
-        self.models = WarmModels()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
         """See one delivery to its end; `on_drawn` is called as soon as the device is free for another run."""
@@ -112,6 +116,9 @@ class Lifecycle:
         waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
         metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
         self.models.note(job.adapters)
+        with contextlib.suppress(Unavailable):
+            if await self._affinity.passed_on(job, delivery):
+                return await self._settle(delivery, outcome.PASSED_ON)
         self._drawing.prefetch(job)
         ending = await self._claimed(job, delivery, on_drawn)
         log.info("run %s", ending.name, extra={"error_code": ending.error_code})

@@ -7,6 +7,7 @@ thread of pictures; no module is shared between two.
 from __future__ import annotations
 
 import collections
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ class Model:
             device=device,
             dtype=self.dtype,
             limit_bytes=adapter_bytes,
+            rename=lambda tensors: self.family.rename_lora(self.pipeline, tensors),
         )
         self.tables = schedulers.Tables(self.pipeline.scheduler.config, self.family.schedulers)
         self.upscaler: CompactUpscaler | None = None
@@ -213,22 +215,29 @@ def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -
     try:
         # Notes on outdated configurations are for those who publish a model, not for those who serve it.
         with warnings.catch_warnings(action="ignore"):
-            return _prepared(_pipeline_of(base, family, device), device)
+            return _prepared(_pipeline_of(base, family, device), family, device)
     except Exception as problem:
         raise BaseModelBroken(f"The base model '{base.slug}' does not load: {problem}.") from problem
 
 
 def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
+    index = json.loads((base.directory / "model_index.json").read_text(encoding="utf-8"))
+    # A part that the directory says it is without, like a text encoder too large, must be said again.
+    without = {name: None for name, part in index.items() if part == [None, None]}
     return family.pipeline_class.from_pretrained(
         base.directory,
         local_files_only=True,
         use_safetensors=True,
         dtype=dtype_of(device),
-        **family.pipeline_arguments,
+        **without | dict(family.pipeline_arguments),
     )
 
 
-def _prepared(pipeline: Any, device: torch.device) -> Any:
+def _prepared(pipeline: Any, family: Family, device: torch.device) -> Any:
+    for name in family.float32_parts:
+        part = getattr(pipeline, name)
+        if part.config.force_upcast:
+            part.to(torch.float32)
     pipeline.to(device)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
