@@ -300,6 +300,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "queued_runs": closed(_LIMIT),
             "body_limit_bytes": _WHOLE,
             "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
+            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
             "max_wait_s": _WHOLE,
         }
     ),
