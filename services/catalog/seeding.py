@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from imagineo.v1 import model_pb2 as pb
 
 from services.catalog import lora_file
 from services.catalog.base_modules import BaseModulesReader
-from services.catalog.manifest import MANIFEST_FILE, Manifest, read_manifest
+from services.catalog.manifest import MANIFEST_FILE, NEVER_SERVED, Manifest, read_manifest, read_parts
 from services.catalog.repository import CatalogRepository, NewLora
 from services.catalog.shelf import Shelf, stored_file
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 _SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})
 #: What a worker needs of a base model on the hub: no pickles, no pictures, no other frameworks' weights.
 HUB_PATTERNS: Final = ("*.json", "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
-_VARIANTS: Final = ("fp16", "bf16", "non_ema", "ema_only")
+_VARIANT: Final = re.compile(r"\.(?:fp16|bf16|non_ema|ema_only)(?=[.-])")
 _TEXT_MAX_CHARACTERS: Final = 2_000
 
 
@@ -174,12 +175,13 @@ def read_loras(path: Path) -> list[LoraEntry]:
 def served_files(directory: Path, manifest: Manifest) -> list[str]:
     """Name the files of a base model's directory that workers need, relative to it, sorted.
 
-    Left out are pickles and pictures, hidden files, single-file checkpoints at the top, and a part's weights in another
-    precision where the plain ones are there.
+    Left out are pickles and pictures, hidden files, single-file checkpoints at the top, folders that are no part of the
+    pipeline, and a part's weights in another precision where the plain ones are there.
 
     Raises:
         FailedPrecondition: if a part's weights are there as pickles alone, or not at all.
     """
+    parts = read_parts(directory)
     found = {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
@@ -188,21 +190,33 @@ def served_files(directory: Path, manifest: Manifest) -> list[str]:
     chosen = {
         name
         for name in found
-        if Path(name).suffix in _SUFFIXES and not _is_variant(name, found) and not _is_checkpoint(name)
+        if Path(name).suffix in _SUFFIXES
+        and not _is_variant(name, found)
+        and not _is_checkpoint(name)
+        and (not parts or "/" not in name or name.split("/")[0] in parts)
     }
     if manifest.upscaler:
         chosen.add(manifest.upscaler)
     weighted = {name.split("/")[0] for name in chosen if name.endswith(".safetensors") and "/" in name}
     pickled = {name.split("/")[0] for name in found if name.endswith(".bin") and "/" in name} - weighted
     denoiser = "transformer" if manifest.family in {"sd3", "flux"} else "unet"
-    needed = (pickled | {"vae", denoiser, "text_encoder"}) - {"safety_checker", "feature_extractor"}
+    configured = {part for part in parts if f"{part}/config.json" in found}
+    encoders = {part for part in parts if part.startswith("text_encoder")}
+    needed = (pickled & parts if parts else pickled) | configured | encoders | {"vae", denoiser, "text_encoder"}
+    needed -= NEVER_SERVED
     if missing := needed - weighted:
         raise FailedPrecondition(f"'{directory}' has no safetensors weights in: {', '.join(sorted(missing))}.")
     return sorted(chosen | ({MANIFEST_FILE} & found))
 
 
 def _is_variant(name: str, found: set[str]) -> bool:
-    return any(f".{variant}." in name and name.replace(f".{variant}.", ".") in found for variant in _VARIANTS)
+    """Whether it is of a precision of its own while its folder has the plain one, in one file or many."""
+    folder, _, last = name.rpartition("/")
+    if _VARIANT.search(last) is None:
+        return False
+    kind = ".index.json" if ".index." in last else ".safetensors"
+    beside = (other.rpartition("/") for other in found)
+    return any(of == folder and kind in plain and _VARIANT.search(plain) is None for of, _, plain in beside)
 
 
 def _is_checkpoint(name: str) -> bool:

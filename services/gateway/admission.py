@@ -29,6 +29,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.peers import Peers
 from services.gateway.preferences import Preferences
 from services.gateway.publishing import Publisher
+from services.gateway.redrawing import Redrawing, redrawn
 from services.gateway.replay import OVERTAKEN, earlier_acceptance
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
@@ -49,6 +50,8 @@ class Request:
     body: bytes
     beginning: Beginning | None = None
     """The picture that it begins from; None: it begins from noise."""
+    redrawing: Redrawing | None = None
+    """The run that it draws again, to the last parameter; None: it is a run of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Admission:
         run_id = new_id("gen")
         async with within(BUDGET_S):
             parameters, resolved = await self._complete(principal, request)
-            job = self._job(run_id, principal, parameters, resolved, request.preferences, exchange)
+            job = self._job(run_id, principal, parameters, resolved, request, exchange)
             asked = generation_service_pb2.EstimateRunRequest(job=job)
             estimate = await self._peers.ask(self._peers.status.EstimateRun, asked)
         return Rehearsed(parameters, resolved, estimate.estimated_time_s)
@@ -207,7 +210,7 @@ class Admission:
         except TimeoutError as problem:
             raise errors.Unavailable from problem
         return generation_service_pb2.Submission(
-            job=self._job(run_id, principal, parameters, resolved, preferences, exchange),
+            job=self._job(run_id, principal, parameters, resolved, request, exchange),
             key_id=principal.key_id,
             metadata=wanted.metadata,
             idempotency_key=preferences.idempotency_key,
@@ -226,6 +229,8 @@ class Admission:
         extra_model_ids = tuple(lora.model_id for lora in wanted.loras)
         resolved = await self._resolver.resolve(principal.organization_id, wanted.model_id, extra_model_ids)
         chosen_seed = secrets.randbits(_SEED_BITS)
+        if request.redrawing is not None:
+            return redrawn(request.redrawing, resolved), resolved
         if request.beginning is None:
             return complete(wanted, resolved, chosen_seed=chosen_seed), resolved
         return begun(wanted, request.beginning, resolved, chosen_seed=chosen_seed), resolved
@@ -236,18 +241,21 @@ class Admission:
         principal: account_pb2.Principal,
         parameters: generation_pb2.Parameters,
         resolved: catalog_service_pb2.ResolveResponse,
-        preferences: Preferences,
+        request: Request,
         exchange: Exchange,
     ) -> job_pb2.Job:
-        return make_job(
+        job = make_job(
             run_id,
             principal,
             parameters,
             resolved,
             accepted_at_s=self._now_s(),
-            cancel_after_s=preferences.cancel_after_s,
+            cancel_after_s=request.preferences.cancel_after_s,
             request_id=exchange.request_id,
         )
+        if request.redrawing is not None:
+            job.replay.CopyFrom(request.redrawing.replay)
+        return job
 
     async def _accept_one(
         self, submission: generation_service_pb2.Submission, deadline_s: float

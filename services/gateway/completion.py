@@ -82,6 +82,7 @@ def make_job(
             for use, lora in adapters
         ],
         request_id=request_id,
+        omit_provenance=principal.omit_provenance,
     )
     job.accepted_at.FromNanoseconds(int(accepted_at_s * 1e9))
     if cancel_after_s is not None:

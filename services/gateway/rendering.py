@@ -84,7 +84,12 @@ def base_model(base: model_pb2.BaseModel) -> dict[str, Any]:
 
 
 def limits(
-    usage: auth_service_pb2.GetUsageResponse, *, unfinished_count: int, body_limit_bytes: int, max_wait_s: int
+    usage: auth_service_pb2.GetUsageResponse,
+    *,
+    unfinished_count: int,
+    body_limit_bytes: int,
+    model_file_limit_bytes: int,
+    max_wait_s: int,
 ) -> dict[str, Any]:
     """Every limit that applies, and what is left of it."""
     bounds, rate = usage.organization.limits, usage.rate_limit
@@ -108,5 +113,6 @@ def limits(
             "remaining": max(0, bounds.queued_runs - unfinished_count),
         },
         "body_limit_bytes": body_limit_bytes,
+        "model_file_limit_bytes": model_file_limit_bytes,
         "max_wait_s": max_wait_s,
     }

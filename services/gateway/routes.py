@@ -50,6 +50,7 @@ def _UPLOAD(settings: GatewaySettings) -> int:  # noqa: N802 - it reads as a wor
 
 _BATCH: Final = batches.limit
 
+
 # fmt: off
 ROUTES: Final = (
     Row("POST", "/v1/generate", generate.submit, generate.SUBMIT, WRITE, admits_itself=True),
@@ -57,6 +58,7 @@ ROUTES: Final = (
     Row("GET", "/v1/generations/{run_id}", generations.read, generations.READ, READ),
     Row("DELETE", "/v1/generations/{run_id}", generations.delete, generations.DELETE, WRITE),
     Row("GET", "/v1/generations/{run_id}/manifest", provenance.read, provenance.READ, READ),
+    Row("POST", "/v1/generations/{run_id}/replay", provenance.replay, provenance.REPLAY, WRITE, admits_itself=True),
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
     Row("POST", "/v1/generations/{run_id}/upscale", upscales.of_run, upscales.OF_RUN, WRITE, admits_itself=True),
     Row("POST", "/v1/generations/{run_id}/variations", variations.of_run, variations.OF_RUN, WRITE, admits_itself=True),

@@ -13,7 +13,7 @@ from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
 from services.gateway.shapes import TIME as _TIME
 from services.gateway.shapes import WHOLE as _WHOLE
-from services.gateway.shapes import Json, closed, nullable
+from services.gateway.shapes import Json, closed, nullable, text
 from services.gateway.shapes import page as _page
 from services.gateway.shapes import ref as _ref
 from services.gateway.submission import (
@@ -36,16 +36,16 @@ _WEIGHT: Final[Json] = {"type": "number", "minimum": 0, "maximum": 2, "default":
 _METADATA: Final[Json] = {
     "type": "object",
     "maxProperties": 16,
-    "propertyNames": {"minLength": 1, "maxLength": 64},
-    "additionalProperties": {"type": "string", "maxLength": 512},
+    "propertyNames": text(1, 64),
+    "additionalProperties": text(0, 512),
     "description": "Yours, handed back untouched.",
 }
 
 
 _SUBMISSION_FIELDS: Final[Json] = {
-    "positive_prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
-    "negative_prompt": {"type": "string", "maxLength": 2000, "default": ""},
-    "model_id": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+    "positive_prompt": text(1, 2000),
+    "negative_prompt": {**text(0, 2000), "default": ""},
+    "model_id": {**text(1, 64), "description": "A LoRA or a base model."},
     "lora_weight": {**_WEIGHT, "description": "Strength of model_id's LoRA; 0 gives the base model's image."},
     "loras": {
         "type": "array",
@@ -58,7 +58,12 @@ _SUBMISSION_FIELDS: Final[Json] = {
     "height": _SIDE,
     "steps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS, "description": "Default: the base model's."},
     "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "Chosen where absent."},
-    "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
+    "scheduler": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "description": "One of the base model's list; default: its own.",
+    },
     "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
     "metadata": _METADATA,
     "webhook_url": {
@@ -94,12 +99,12 @@ _PICTURE: Final[Json] = {
 
 SCHEMAS: Final[dict[str, Json]] = {
     **ACCOUNT_SCHEMAS,
-    **batch_schemas(_SUBMISSION_FIELDS, _METADATA, tuple(REQUIRED)),
     **WEBHOOK_SCHEMAS,
+    **batch_schemas(_SUBMISSION_FIELDS, _METADATA, tuple(REQUIRED)),
     "ImageRequest": closed(
         {
-            "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
-            "model": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+            "prompt": text(1, 2000),
+            "model": {**text(1, 64), "description": "A LoRA or a base model."},
             "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
             "size": {"type": "string", "default": "auto", "description": "`auto` or `WxH`, such as `512x512`."},
             "response_format": {"enum": ["url", "b64_json"], "default": "url"},
@@ -107,7 +112,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "quality": {"enum": ["auto", "standard"], "description": "Without effect; other values are refused."},
             "style": {"enum": ["natural"], "description": "Without effect; other values are refused."},
             "background": {"enum": ["auto", "opaque"], "description": "Without effect; images are opaque."},
-            "user": {"type": "string", "maxLength": 512, "description": "Kept in the runs' metadata."},
+            "user": {**text(0, 512), "description": "Kept in the runs' metadata."},
             **{
                 name: _SUBMISSION_FIELDS[name]
                 for name in ("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler")
@@ -232,6 +237,9 @@ SCHEMAS: Final[dict[str, Json]] = {
             },
         }
     ),
+    "ReplayRequest": closed(
+        {name: _SUBMISSION_FIELDS[name] for name in ("webhook_url", "metadata")}, optional=("webhook_url", "metadata")
+    ),
     "Manifest": closed(
         {
             "run_id": _TEXT,
@@ -291,6 +299,8 @@ SCHEMAS: Final[dict[str, Json]] = {
             "images_per_month": closed({**_LIMIT, "used": _WHOLE, "reserved": _WHOLE, "resets_at": _TIME}),
             "queued_runs": closed(_LIMIT),
             "body_limit_bytes": _WHOLE,
+            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
+            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
             "max_wait_s": _WHOLE,
         }
     ),

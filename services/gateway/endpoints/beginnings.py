@@ -34,7 +34,7 @@ async def submit(parts: Parts, request: Request, names: tuple[str, ...]) -> Resp
     if asked.dry_run:
         return await _rehearse(parts, request, several)
     accepted = await parts.together.submit(request.headers, exchange, several)
-    return await _answered(parts, request, accepted, preferences)
+    return await answered(parts, request, accepted, preferences)
 
 
 async def _read(parts: Parts, request: Request, names: tuple[str, ...]) -> tuple[Sourced, Preferences, bytes]:
@@ -49,7 +49,8 @@ async def _read(parts: Parts, request: Request, names: tuple[str, ...]) -> tuple
     return asked, preferences, f"{request.method} {request.url.path}\n".encode() + body
 
 
-async def _answered(parts: Parts, request: Request, accepted: Sequence[Accepted], preferences: Preferences) -> Response:
+async def answered(parts: Parts, request: Request, accepted: Sequence[Accepted], preferences: Preferences) -> Response:
+    """The runs as they were accepted, or as they stand where their ends were waited for."""
     public_url = parts.public_url(request)
     shown = [rendering.submitted(one.run_id, one.seed, one.estimated_time_s, public_url) for one in accepted]
     headers: dict[str, str] = {}
