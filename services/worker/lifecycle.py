@@ -1,5 +1,6 @@
 """One run from its delivery to its ack. Each step is safe to die in: kill -9 at any line loses nothing.
 
+pass on    Once, to a worker that holds the LoRAs: the delivery is handed back untouched.
 claim      Dead before it: the delivery comes again after its ack wait. Dead after it: the same; the next worker's claim
            waits for the lease (8 s), this place's restarted worker takes over at once, under the next attempt.
 fetch      Leaves a draft file, swept at the next start.

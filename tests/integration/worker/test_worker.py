@@ -468,3 +468,18 @@ async def test_the_outcome_and_the_file_tell_how_the_picture_came_about(platform
     job.run_id, job.omit_provenance = "gen_2", True
     await platform.submit(job)
     assert "parameters" not in (await platform.image(await platform.outcome())).info
+
+
+async def test_a_job_is_left_once_to_a_warmer_worker_and_drawn_here_if_that_one_does_not_come(platform, tmp_path):
+    nudges = asyncio.Queue()
+    await platform.broker.subscribe(subjects.nudge("w9"), lambda subject, _: nudges.put(subject))
+    beat = event_pb2.WorkerBeat(worker_id="w9", base_model_slugs=["tiny"], slots=4, warm_model_ids=["model_1"])
+    await platform.submit(job_of("gen_0"))
+    await platform.outcome()
+    await platform.broker.emit(subjects.worker("w9"), beat.SerializeToString())
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    await platform.submit(job_of("gen_1", adapter))
+    assert await asyncio.wait_for(nudges.get(), WAIT_S) == subjects.nudge("w9")
+    outcome = await platform.outcome()
+    assert (outcome.run_id, outcome.worker_id, outcome.attempt) == ("gen_1", "w1", 1)
+    assert outcome.status == generation_pb2.STATUS_COMPLETED
