@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from imagineo.jobs.estimate import MAX_ESTIMATE_S, Queue
+from imagineo.jobs.estimate import MAX_ESTIMATE_S, Pace, Queue
 from imagineo.v1 import batch_pb2, job_pb2
 
 from services.status.batches import Load, left_s, status_of
