@@ -15,6 +15,8 @@ from imagineo.v1 import generation_pb2
 
 #: Assumed of a worker that has not measured itself, and of the one that is waited for, in megapixel-steps per second.
 DEFAULT_SPEED: Final = 2.0
+#: Enlarging counts as so many steps of the picture that is enlarged.
+UPSCALE_STEPS: Final = 20
 #: No estimate exceeds a day: a longer one says nothing.
 MAX_ESTIMATE_S: Final = 86_400
 
@@ -66,8 +68,13 @@ class Place:
 
 
 def work_of(parameters: generation_pb2.Parameters) -> float:
-    """Megapixel-steps of one run."""
-    return parameters.width * parameters.height * parameters.steps / 1e6
+    """Megapixel-steps of one run: of a variation those that are made, of an upscale as many as `UPSCALE_STEPS` says."""
+    source, steps = parameters.source, parameters.steps
+    if source.kind == generation_pb2.SOURCE_KIND_UPSCALE:
+        return source.image.width * source.image.height * UPSCALE_STEPS / 1e6
+    if source.kind == generation_pb2.SOURCE_KIND_VARIATION:
+        steps = min(int(steps * source.strength), steps)
+    return parameters.width * parameters.height * steps / 1e6
 
 
 def position(place: Place, queue: Queue) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from imagineo.jobs.estimate import (
     DEFAULT_SPEED,
     MAX_ESTIMATE_S,
+    UPSCALE_STEPS,
     Pace,
     Place,
     Queue,
@@ -33,6 +34,22 @@ def place(before_work=0.0, own_work=10.0, lane=FREE, before_count=0):
 
 def test_work_is_megapixels_times_steps():
     assert work_of(generation_pb2.Parameters(width=1000, height=500, steps=20)) == 10.0
+
+
+def test_a_variation_works_only_the_steps_that_are_made():
+    def of(strength):
+        source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_VARIATION, strength=strength)
+        return work_of(generation_pb2.Parameters(width=1000, height=500, steps=20, source=source))
+
+    assert [of(strength) for strength in (0.0, 0.04, 0.5, 0.59, 1.0)] == [0.0, 0.0, 5.0, 5.5, 10.0]
+
+
+def test_an_upscale_works_by_the_size_of_its_source_whatever_the_source_was_drawn_with():
+    image = generation_pb2.Image(width=1000, height=500)
+    source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_UPSCALE, scale=4, image=image)
+    for steps in (0, 100):
+        parameters = generation_pb2.Parameters(width=4000, height=2000, steps=steps, source=source)
+        assert work_of(parameters) == 0.5 * UPSCALE_STEPS
 
 
 def test_an_idle_platform_takes_the_run_at_once():
