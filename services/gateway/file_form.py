@@ -5,6 +5,7 @@ The framework's own form reader would put the whole file onto this machine's dis
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Final
 
@@ -19,6 +20,11 @@ MEDIA_TYPE: Final = "multipart/form-data"
 _PIECE_BYTES: Final = 512 * 1024
 _FIELDS_MAX_BYTES: Final = 65_536
 _PARTS_MAX_COUNT: Final = 256
+
+#: How long a sender may be silent, and how fast the whole must come once it has been waited for some time.
+SILENCE_S: Final = 25.0
+PACE_BYTES_PER_S: Final = 16_384
+PACE_AFTER_S: Final = 30.0
 
 
 class FileForm:
@@ -146,6 +152,48 @@ class FileForm:
 
     def _end(self) -> None:
         self._is_whole = True
+
+
+class Pace:
+    """Bounds how long a sender can hold a place by sending next to nothing."""
+
+    def __init__(self) -> None:
+        self._waited_s = 0.0
+        self._received_bytes = 0
+
+    def note(self, waited_s: float, received_bytes: int) -> None:
+        """Note a piece and how long it was waited for; time that the receiver took does not count.
+
+        Raises:
+            InvalidFile: if too little has come for the time.
+        """
+        self._waited_s += waited_s
+        self._received_bytes += received_bytes
+        if self._waited_s > PACE_AFTER_S and self._received_bytes < PACE_BYTES_PER_S * self._waited_s:
+            raise errors.InvalidFile(
+                f"The body comes slower than {PACE_BYTES_PER_S} bytes a second.", metadata={"param": "file"}
+            )
+
+
+async def paced(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same body, as long as it keeps coming.
+
+    Raises:
+        InvalidFile: if the sender is silent or too slow.
+    """
+    pace, loop = Pace(), asyncio.get_running_loop()
+    while True:
+        asked_s = loop.time()
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                data = await anext(body)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as problem:
+            message = f"Nothing of the body came for {SILENCE_S:g} seconds."
+            raise errors.InvalidFile(message, metadata={"param": "file"}) from problem
+        pace.note(loop.time() - asked_s, len(data))
+        yield data
 
 
 def _unreadable(why: str) -> errors.InvalidParameter:

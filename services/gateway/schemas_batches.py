@@ -7,7 +7,7 @@ from typing import Final
 
 from services.gateway.batch_body import AXES, MAX_ITEMS
 from services.gateway.rendering_batch import COUNTS, STATUS_WORDS
-from services.gateway.shapes import TEXT, TIME, WHOLE, Json, closed, nullable, page, ref
+from services.gateway.shapes import TEXT, TIME, WHOLE, Json, closed, nullable, page, ref, text
 
 _URLS: Final = ("self", "cancel", "items", "results", "archive", "contact_sheet")
 
@@ -55,7 +55,7 @@ def batch_schemas(fields: Mapping[str, Json], metadata: Json, required: tuple[st
 
 def _submission(webhook_url: Json, metadata: Json) -> Json:
     head = {
-        "name": {"type": "string", "maxLength": 200, "description": "For people."},
+        "name": {**text(0, 200), "description": "For people."},
         "metadata": {**metadata, "description": "The batch's own, handed back untouched."},
         "webhook_url": {**webhook_url, "description": "Told of every item's end, where the item has no other."},
         "defaults": {**ref("BatchItem"), "description": "What items leave out."},

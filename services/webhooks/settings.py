@@ -48,9 +48,9 @@ class Settings:
     timeout_s: float = 15.0
     """How long one attempt may take in all."""
     attempts_at_once: int = 128
-    """Attempts in the air of one process; at most half of them go where something failed before."""
+    """Attempts in the air of one process; at most half of them go where something failed just before."""
     attempts_at_one_origin: int = 4
-    """Attempts in the air to one receiver, over all processes; one where something failed before."""
+    """Attempts in the air to one receiver, over all processes; one where something failed just before."""
     attempts_of_one_owner: int = 32
     """Attempts in the air of one organization, over all processes: many dead receivers are nobody else's matter."""
 

@@ -306,7 +306,7 @@ def test_another_organizations_batch_is_not_there(platform: Platform, account: A
         ({"items": {}}, "items"),
         ({"items": ["x"]}, "items[0]"),
         ({"items": [{"positive_prompt": "x"}]}, "items[0].model_id"),
-        ({"items": [{"positive_prompt": "x", "model_id": "$M"}, {"positive_prompt": "x", "model_id": "$M", "guidance": 0}]}, "items[1].guidance"),
+        ({"items": [{"positive_prompt": "x", "model_id": "$M", "guidance": 0}]}, "items[0].guidance"),
         ({"items": [{"positive_prompt": "x", "model_id": "$M", "dry_run": True}]}, "items[0].dry_run"),
         ({"items": [{"positive_prompt": "x", "model_id": "$M", "width": 8192}]}, "items[0].width"),
         ({"items": [{"positive_prompt": "x", "model_id": "$M"}, {"positive_prompt": "x", "model_id": "model_no"}]},

@@ -31,6 +31,8 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "LORA_FILE": str(LORA),
         "RUN_ID": drawn["run_id"],
         "UNWANTED_RUN_ID": account.draw()["run_id"],
+        "BATCH_ID": batch(account),
+        "UNWANTED_BATCH_ID": batch(account),
         "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "IMAGE_URL": drawn["image_url"],
         "WEBHOOK_ID": webhooks[0],
@@ -51,6 +53,12 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
             )
             assert ran.returncode == 0, (method, path, ran.stdout[-500:], ran.stderr)
     assert len((tmp_path / "picture.png").read_bytes()) == drawn["image"]["bytes"]
+
+
+def batch(account: Account) -> str:
+    answer = account.post("/v1/batches", {"items": [account.body()]})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["batch_id"])
 
 
 def test_the_page_of_the_document_is_there(account: Account) -> None:

@@ -7,14 +7,17 @@ refused, no way around the key. What a schema cannot say is told to the tool bel
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.platform import eventually
 from tests.support.rest import Account
 
+REPOSITORY = Path(__file__).parents[2]
 SEED = 7
 EXAMPLES = 8
 
@@ -26,18 +29,27 @@ REFUSES_MORE = {
     "POST /v1/keys": "an expiry must lie in the future",
     "GET /v1/usage": "the days must be in their order, at most a year apart",
     "POST /v1/generate": "a LoRA may be named once, a webhook's address must be a public one",
+    "POST /v1/webhooks": "its address must be a public one",
+    "PATCH /v1/webhooks/{webhook_id}": "its address must be a public one",
     "POST /v1/models": "a file must be a LoRA of the base model",
+    "POST /v1/batches": "a sweep may have too many combinations, an item's LoRA may be named once",
     "POST /v1/images/generations": "a LoRA may be named once",
 }
 
 
 @pytest.mark.timeout(600)
 def test_every_route_does_what_its_schema_says_and_nothing_else(account: Account, tmp_path: Path) -> None:
+    webhook_id = account.post("/v1/webhooks", {"url": "http://127.0.0.1:9/"}).json()["id"]
     drawn = account.draw()
+    log = f"/v1/webhooks/{webhook_id}/deliveries"
+    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
     known = {
         "path.run_id": drawn["run_id"],
         "path.key_id": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "path.model_id": account.lora(),
+        "path.batch_id": account.post("/v1/batches", {"items": [account.body()]}).json()["batch_id"],
+        "path.webhook_id": webhook_id,
+        "path.delivery_id": delivery["id"],
         "header.Last-Event-ID": f"{drawn['run_id']}:1",
         **CURSOR,
     }
@@ -50,6 +62,7 @@ def test_every_route_does_what_its_schema_says_and_nothing_else(account: Account
             *("--request-timeout", "20", "--no-color", "--generation-database", "none"),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.schema_hooks", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=500,

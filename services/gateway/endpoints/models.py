@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
@@ -19,7 +18,7 @@ from starlette.responses import Response
 from services.gateway import query, rendering_models
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.fields import choice, text
-from services.gateway.file_form import MEDIA_TYPE, FileForm
+from services.gateway.file_form import MEDIA_TYPE, FileForm, paced
 from services.gateway.model_fields import NAMES, SHARINGS, read_change, read_draft
 from services.gateway.parts import Parts, json_response
 from services.gateway.settings import GatewaySettings
@@ -29,9 +28,8 @@ from services.gateway.submission import decode
 
 #: What stands around a file in a form.
 _FORM_BYTES: Final = 131_072
-#: The longest that an upload may take, and a client may be silent in it.
+#: The longest that an upload may take.
 _UPLOAD_S: Final = 1_800.0
-_SILENCE_S: Final = 25.0
 _FILTERS: Final = ("limit", "cursor", "base_model_id", "sharing", "q")
 
 
@@ -76,7 +74,7 @@ async def create(parts: Parts, request: Request) -> Response:
 
     async def requests() -> AsyncIterator[pb.CreateLoraRequest]:
         yield pb.CreateLoraRequest(opening=pb.CreateLoraOpening(organization_id=principal.organization_id))
-        async for piece in form.pieces(_spoken(request.stream())):
+        async for piece in form.pieces(paced(request.stream())):
             yield pb.CreateLoraRequest(chunk=piece)
         yield pb.CreateLoraRequest(draft=read_draft(form.fields, sample_run_id=new_id("gen")))
 
@@ -109,21 +107,6 @@ async def delete(parts: Parts, request: Request) -> Response:
         await parts.peers.ask(parts.peers.catalog.DeleteLora, pb.DeleteLoraRequest(**names))
     parts.resolver.forget(names["model_id"])
     return Response(status_code=204)
-
-
-async def _spoken(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same body, unless it stops coming."""
-    while True:
-        try:
-            async with asyncio.timeout(_SILENCE_S):
-                data = await anext(body)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as problem:
-            raise errors.InvalidFile(
-                f"Nothing of the body came for {_SILENCE_S:g} seconds.", metadata={"param": "file"}
-            ) from problem
-        yield data
 
 
 def _sharing(asked: QueryParams) -> model_pb2.Sharing.ValueType:

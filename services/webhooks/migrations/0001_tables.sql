@@ -54,7 +54,7 @@ CREATE TABLE webhooks.deliveries (
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX deliveries_once ON webhooks.deliveries (event_id, webhook_id);
 CREATE INDEX deliveries_due ON webhooks.deliveries (origin, next_attempt_at) WHERE state = 1;
-CREATE INDEX deliveries_retried ON webhooks.deliveries (origin) WHERE state = 1 AND tries > 0;
+CREATE INDEX deliveries_retried ON webhooks.deliveries (origin, attempted_at) WHERE state = 1 AND tries > 0;
 CREATE INDEX deliveries_leased ON webhooks.deliveries (origin) WHERE state = 1 AND leased_until IS NOT NULL;
 CREATE INDEX deliveries_order ON webhooks.deliveries (subject_id, event_id) WHERE state = 1;
 CREATE INDEX deliveries_of_webhook ON webhooks.deliveries (webhook_id, delivery_id);

@@ -54,7 +54,7 @@ class Room:
 
     total: int
     suspect: int
-    """Of them, where something failed before."""
+    """Of them, where something failed just before."""
     at_one_origin: int
     of_one_owner: int
 

@@ -31,8 +31,9 @@ ON CONFLICT (event_id, webhook_id) DO NOTHING
 SELECT pg_advisory_xact_lock(hashtextextended('imagineo.webhooks.claim', 0))
 
 -- name: claim
--- What is due: at most $4, $3 in the air at one origin; of origins where something failed before at most $5, and one in
--- the air at each; of one organization $6 in the air. An event waits for the earlier ones of its subject at its receiver. $1: now, $2: the end of the lease.
+-- What is due: at most $4, $3 in the air at one origin; of origins where something failed within ten minutes at most $5,
+-- and one in the air at each; of one organization $6 in the air. An event waits for the earlier ones of its subject at
+-- its receiver. $1: now, $2: the end of the lease.
 -- Origins are found by skipping from one to the next through deliveries_due: a long backlog of one costs nothing.
 WITH RECURSIVE origins AS (
     (SELECT origin FROM webhooks.deliveries WHERE state = 1 ORDER BY origin LIMIT 1)
@@ -46,7 +47,8 @@ WITH RECURSIVE origins AS (
     FROM origins AS o
     CROSS JOIN LATERAL (
         SELECT EXISTS (
-            SELECT 1 FROM webhooks.deliveries AS d WHERE d.state = 1 AND d.tries > 0 AND d.origin = o.origin
+            SELECT 1 FROM webhooks.deliveries AS d
+            WHERE d.state = 1 AND d.tries > 0 AND d.origin = o.origin AND d.attempted_at > $1::timestamptz - interval '10 minutes'
         ) AS suspect
     ) AS s
     CROSS JOIN LATERAL (

@@ -367,3 +367,22 @@ async def test_bad_messages_in_the_stream_hold_up_nobody(hooks, target):
         await hooks.broker.publish_event(f"imagineo.v1.events.ended.bad{number}", body, message_id=new_id("evt"))
     event_id = await hooks.say()
     assert (await target.next()).event_id == event_id
+
+
+async def test_a_receiver_that_just_failed_gets_one_at_a_time(start, clock):
+    go_on = asyncio.Event()
+    async with receiver(says(500), holds(go_on)) as shaky, start(timeout_s=10.0) as hooks:
+        webhook_id, _ = await hooks.create(shaky.url)
+        await hooks.say()
+        await shaky.next()
+        await hooks.until(lambda log: log and log[0].attempts == 1, webhook_id)
+        for _ in range(5):
+            await hooks.say()
+        await shaky.next()
+        await hooks.until(lambda log: len(log) == 6, webhook_id)
+        assert shaky.connections == 2
+        clock.ahead += timedelta(minutes=11)
+        for _ in range(3):  # that was long ago now
+            await shaky.next()
+        go_on.set()
+        await hooks.until(lambda log: len(log) == 6 and delivered(log), webhook_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imagineo import errors
 
-from services.gateway.file_form import FileForm
+from services.gateway import file_form
+from services.gateway.file_form import PACE_AFTER_S, PACE_BYTES_PER_S, FileForm, Pace, paced
 
 BOUNDARY = "x-boundary"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -94,3 +96,27 @@ async def test_any_bytes_are_refused_or_read(body: bytes, cuts: list[int]):
         await read(f"--{BOUNDARY}\r\n".encode() + body + END, tuple(cuts))
     except errors.Refused:
         return
+
+
+def test_a_sender_may_be_slow_for_a_while_and_not_for_long():
+    pace = Pace()
+    pace.note(PACE_AFTER_S, 1)
+    with pytest.raises(errors.InvalidFile, match="slower than"):
+        pace.note(0.1, 1)
+    steady = Pace()
+    for _ in range(100):
+        steady.note(1.0, PACE_BYTES_PER_S)
+
+
+async def test_a_sender_who_falls_silent_is_let_go(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(file_form, "SILENCE_S", 0.01)
+    never = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await never.wait()
+
+    pieces = paced(body())
+    assert await anext(pieces) == b"x"
+    with pytest.raises(errors.InvalidFile, match="Nothing of the body came"):
+        await anext(pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from imagineo.jobs.estimate import MAX_ESTIMATE_S, Queue
+from imagineo.jobs.estimate import MAX_ESTIMATE_S, Pace, Queue
 from imagineo.v1 import batch_pb2, job_pb2
 
 from services.status.batches import Load, left_s, status_of
@@ -50,7 +50,7 @@ def test_it_is_over_exactly_when_no_item_is_open(found, asked):
 
 def test_what_is_left_follows_what_is_queued_and_is_shared_with_other_batches():
     queue = Queue(waiting_work={job_pb2.LANE_FREE: 20.0}, running_work=4.0)
-    assert left_s({"tiny": 10.0}, {"tiny": Load(queue, [2.0], 0)}) == 17
-    assert left_s({"tiny": 10.0}, {"tiny": Load(queue, [2.0, 2.0], 3)}) == 14
+    assert left_s({"tiny": 10.0}, {"tiny": Load(queue, [Pace(2.0)], 0)}) == 17
+    assert left_s({"tiny": 10.0}, {"tiny": Load(queue, [Pace(2.0), Pace(2.0)], 3)}) == 14
     assert left_s({"tiny": 1e12}, {"tiny": Load(Queue(), [], 0)}) == MAX_ESTIMATE_S
     assert left_s({}, {}) == 1
