@@ -1,7 +1,7 @@
 """Runs the worker: `python -m services.worker`. It sets what must stand in the environment before torch is loaded.
 
-`MALLOC_ARENA_MAX` is read by the C library at its start, so the process replaces itself once with it set; the pid
-stays. `OMP_WAIT_POLICY=passive` keeps OpenMP's threads from spinning at barriers: on shared cores that costs seconds.
+`MALLOC_…` is read by the C library at its start, so the process replaces itself once with it set; the pid stays.
+`OMP_WAIT_POLICY=passive` keeps OpenMP's threads from spinning at barriers: on shared cores that costs seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import sys
 
 _BEFORE_START = {
     "MALLOC_ARENA_MAX": "2",
+    # A step's buffers are taken again and again: given back to the system each time they would be zeroed each time.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "OMP_WAIT_POLICY": "passive",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib.metadata
 import logging
+import os
 import signal
 import uuid
 from typing import Final
@@ -24,22 +27,29 @@ from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_
 
 from services.worker import metrics
 from services.worker.adapter_cache import AdapterCache
+from services.worker.affinity import Affinity
 from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
+from services.worker.drawing import Drawing
 from services.worker.engine.base import BaseModelBroken, Engine
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
 from services.worker.intake import Intake
 from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
+from services.worker.provenance import Maker
 from services.worker.settings import Settings
+from services.worker.warm_models import WarmModels
+from services.worker.watchdog import watch
 
 log = logging.getLogger(__name__)
 
 #: How long between two looks at the catalog: while nothing can be drawn, and after that.
 _EMPTY_LOOK_S: Final = 1.0
 _LOOK_S: Final = 30.0
+#: The exit status of a worker whose device hung.
+_HUNG: Final = 70
 
 
 class Worker:
@@ -63,19 +73,32 @@ class Worker:
         self.leases = LeaseKeeper(status_stub, settings.worker_id, incarnation)
         self.adapters = AdapterCache(blobs, settings.cache_path / "adapters", settings.adapter_cache_bytes)
         self.bases = BaseModels(catalog_stub, blobs, settings.cache_path / "bases", settings.base_models)
+        models = WarmModels()
+        self.affinity = Affinity(
+            broker,
+            settings.worker_id,
+            warm_model_ids=lambda: models.among(engine.warm_sha256s),
+            running_count=lambda: len(self.leases.run_ids),
+        )
         self.lifecycle = Lifecycle(
             broker=broker,
             blobs=blobs,
             leases=self.leases,
-            adapters=self.adapters,
-            engine=engine,
+            drawing=Drawing(blobs, self.adapters, engine),
+            affinity=self.affinity,
+            models=models,
+            maker=lambda job: Maker(job.base_model_sha256, engine.device_name, engine.dtype_name, _versions()),
             worker_id=settings.worker_id,
         )
         self.intake = Intake(broker, self.lifecycle, slots=engine.slots)
 
     async def work(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Draw until `stop`, then drain."""
-        cancels = await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel)
+        hints = [
+            await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel),
+            await self._broker.subscribe(subjects.EVERY_WORKER, self.affinity.on_beat),
+            await self._broker.subscribe(subjects.nudge(self._settings.worker_id), self.intake.on_nudge),
+        ]
 
         async def beating() -> None:
             await beat(self._broker, self._settings.worker_id, self.describe)
@@ -84,7 +107,8 @@ class Worker:
             async with process.background(self.intake.pull, self._open_base_models):
                 await stop.wait()
             await drain(self.intake, self.leases, grace_s=self._settings.drain_s, hurry=hurry)
-        await cancels.close()
+        for subscription in hints:
+            await subscription.close()
 
     def describe(self) -> event_pb2.WorkerBeat:
         """The worker as it stands, for its beat; updates the gauges too."""
@@ -175,7 +199,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     hurry = asyncio.Event()
     try:
         async with process.background(
-            lambda: telemetry.watch_loop_lag("worker"), lambda: watch_readiness(server, readiness)
+            lambda: telemetry.watch_loop_lag("worker"),
+            lambda: watch_readiness(server, readiness),
+            lambda: watch(engine, settings.hang_s, _end_at_once),
         ):
             hurrying = asyncio.create_task(_hurry(stop, hurry))
             await worker.work(stop, hurry)
@@ -191,6 +217,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _connected(broker: Broker) -> None:
     if not broker.connected:
         raise Unavailable("NATS does not answer")
+
+
+def _end_at_once() -> None:
+    """Nothing in this process can be waited for any more; its leases lapse."""
+    os._exit(_HUNG)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """What draws, by name and version."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
 
 
 async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:

@@ -55,6 +55,10 @@ class Intake:
             self._slots.release()
         self._slot_count = max(slots, self._slot_count)
 
+    async def on_nudge(self, _subject: str, _body: bytes) -> None:
+        """Handle the word of another worker that a job waits which this one is the best for."""
+        self._wake.set()
+
     async def pull(self) -> None:
         """Pull until cancelled; a cancelled pull starts no run, those begun go on. It may be called again."""
         try:

@@ -1,9 +1,10 @@
 """One run from its delivery to its ack. Each step is safe to die in: kill -9 at any line loses nothing.
 
+pass on    Once, to a worker that holds the LoRAs: the delivery is handed back untouched.
 claim      Dead before it: the delivery comes again after its ack wait. Dead after it: the same; the next worker's claim
            waits for the lease (8 s), this place's restarted worker takes over at once, under the next attempt.
 fetch      Leaves a draft file, swept at the next start.
-draw       Leaves nothing.
+draw       Leaves nothing; on an ordered end, the state of the run, for whoever claims it next.
 upload     Atomic in the store, under the attempt's own key: a dead attempt leaves at most an unnamed image.
 outcome    Durable when published. Dead before: drawn again. Dead after: status makes the run terminal by it; the
            delivery comes again, and its claim answers OVER.
@@ -22,7 +23,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -36,20 +37,16 @@ from imagineo.v1 import event_pb2, generation_pb2, job_pb2
 from imagineo.v1 import generation_service_pb2 as generations
 
 from services.worker import metrics, outcome, results
-from services.worker.adapter_cache import AdapterCache
-from services.worker.engine.base import (
-    AdapterUse,
-    DrawRequest,
-    DrawResult,
-    DrawStopped,
-    Engine,
-    StopReason,
-    StopSignal,
-)
+from services.worker.affinity import Affinity
+from services.worker.drawing import Drawing
+from services.worker.engine.base import DrawResult, DrawStopped, StopReason, StopSignal
+from services.worker.hand_backs import HandBacks
 from services.worker.lease import LeaseKeeper
 from services.worker.outcome import Ending, Settle
 from services.worker.progress import ProgressTeller
+from services.worker.provenance import Maker, note, provenance
 from services.worker.speed import Speed
+from services.worker.stages import timed
 from services.worker.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
@@ -79,19 +76,23 @@ class Lifecycle:
         broker: Broker,
         blobs: Blobs,
         leases: LeaseKeeper,
-        adapters: AdapterCache,
-        engine: Engine,
+        drawing: Drawing,
+        affinity: Affinity,
+        maker: Callable[[job_pb2.Job], Maker],
+        models: WarmModels,
         worker_id: str,
     ) -> None:
         self._broker = broker
         self._blobs = blobs
         self._leases = leases
-        self._adapters = adapters
-        self._engine = engine
+        self._drawing = drawing
+        self._affinity = affinity
+        self._maker = maker
+        self._hand_backs = HandBacks(blobs)
         self._worker_id = worker_id
         self._in_hand: set[str] = set()
+        self.models = models
         self.speed = Speed()
-        self.models = WarmModels()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
         """See one delivery to its end; `on_drawn` is called as soon as the device is free for another run."""
@@ -116,14 +117,17 @@ class Lifecycle:
         waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
         metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
         self.models.note(job.adapters)
-        self._adapters.prefetch(one.file for one in job.adapters if one.weight != 0)
+        with contextlib.suppress(Unavailable):
+            if await self._affinity.passed_on(job, delivery):
+                return await self._settle(delivery, outcome.PASSED_ON)
+        self._drawing.prefetch(job)
         ending = await self._claimed(job, delivery, on_drawn)
         log.info("run %s", ending.name, extra={"error_code": ending.error_code})
         return ending
 
     async def _claimed(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
         try:
-            async with _timed("claim"):
+            with timed("claim"):
                 claim = await self._leases.claim(job.run_id)
         except ImagineoError as problem:
             log.warning("claim unanswered: %s", problem)
@@ -134,6 +138,7 @@ class Lifecycle:
             case generations.CLAIM_VERDICT_HELD:
                 return await self._settle(delivery, outcome.claim_held(claim.retry_after.ToMilliseconds() / 1000))
             case generations.CLAIM_VERDICT_OVER | generations.CLAIM_VERDICT_UNKNOWN:
+                await self._hand_backs.delete(job.run_id)
                 return await self._settle(delivery, outcome.CLAIM_OVER)
             case _:
                 return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
@@ -142,6 +147,8 @@ class Lifecycle:
             ending = await self._draw_and_store(run, on_drawn)
             if ending.status is not None and not await self._tell(run, ending, ending.status):
                 ending = outcome.LOST
+            if run.attempt > 1 and ending.settle is Settle.ACK:
+                await self._hand_backs.delete(job.run_id)
             return await self._settle(delivery, ending)
 
     async def _draw_and_store(self, run: _Run, on_drawn: Callable[[], None]) -> Ending:
@@ -151,13 +158,16 @@ class Lifecycle:
             run.drawn = drawn
             if run.stop.reason in (StopReason.CANCELED, StopReason.LOST):
                 raise DrawStopped  # noqa: TRY301 - the same branch as a stop while drawing
-            async with _timed("encode"):
-                encoded = await asyncio.to_thread(results.encode, drawn, run.job.parameters.output_format)
-            async with _timed("upload"):
+            with timed("encode"):
+                text = "" if run.job.omit_provenance else note(run.job)
+                encoded = await asyncio.to_thread(results.encode, drawn, run.job.parameters.output_format, text)
+            with timed("upload"):
                 run.image = await results.store(
                     self._blobs, run.job, run.attempt, drawn, encoded, is_wanted=lambda: run.stop.reason is None
                 )
         except Exception as problem:
+            if isinstance(problem, DrawStopped) and problem.state is not None:
+                await self._hand_backs.save(run.job.run_id, problem.state)
             ending = outcome.of_problem(problem, run.stop.reason)
             if ending.error_code == "internal_error":
                 log.exception("the run failed unexpectedly")
@@ -166,42 +176,22 @@ class Lifecycle:
 
     async def _draw(self, run: _Run) -> DrawResult:
         parameters = run.job.parameters
-        # A weight of 0 is the base model's picture: its file need not even be there.
-        used = [one for one in run.job.adapters if one.weight != 0]
-        async with contextlib.AsyncExitStack() as stack:
-            async with _timed("fetch"):
-                paths = await stack.enter_async_context(self._adapters.hold(one.file for one in used))
-            request = DrawRequest(
-                run_id=run.job.run_id,
-                base_model_slug=run.job.base_model_slug,
-                positive_prompt=parameters.positive_prompt,
-                negative_prompt=parameters.negative_prompt,
-                adapters=tuple(
-                    AdapterUse(one.model_id, one.file.sha256, path, one.weight)
-                    for one, path in zip(used, paths, strict=True)
-                ),
-                guidance=parameters.guidance,
-                width_px=parameters.width,
-                height_px=parameters.height,
-                steps=parameters.steps,
-                seed=parameters.seed,
-                scheduler=parameters.scheduler,
+        # A first attempt has nothing before it.
+        state = await self._hand_backs.load(run.job.run_id) if run.attempt > 1 else None
+        teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
+        drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=teller, resume=state)
+        if state is None and not parameters.HasField("source"):
+            drawing_s = drawn.device_s - drawn.stage_s.get("load", 0.0)
+            self.speed.observe(
+                width_px=parameters.width, height_px=parameters.height, steps=parameters.steps, device_s=drawing_s
             )
-            teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
-            drawn = await self._engine.draw(request, stop=run.stop, on_progress=teller)
-        for stage, seconds in drawn.stage_s.items():
-            metrics.STAGE_SECONDS.labels(stage).observe(seconds)
-        drawing_s = drawn.device_s - drawn.stage_s.get("load", 0.0)
-        self.speed.observe(
-            width_px=parameters.width, height_px=parameters.height, steps=parameters.steps, device_s=drawing_s
-        )
         return drawn
 
     async def _tell(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
         """Publish the outcome until it is taken; False if the lease was lost before."""
         message = self._outcome_of(run, ending, status).SerializeToString()
         message_id = f"{run.job.run_id}.{run.attempt}"
-        async with _timed("tell"):
+        with timed("tell"):
             for pause_s in _pauses():
                 try:
                     await self._broker.publish_outcome(subjects.outcome(run.job.run_id), message, message_id=message_id)
@@ -220,6 +210,8 @@ class Lifecycle:
         message.finished_at.FromDatetime(datetime.now(UTC))
         if run.image is not None and status == generation_pb2.STATUS_COMPLETED:
             message.image.CopyFrom(run.image)
+            if run.drawn is not None:
+                message.provenance.CopyFrom(provenance(run.job, self._maker(run.job), run.drawn))
         if ending.error_code:
             message.error.code, message.error.message = ending.error_code, ending.error_message
         if run.drawn is not None:
@@ -271,12 +263,3 @@ def _pauses() -> Iterator[float]:
     yield from _RETRY_S
     while True:
         yield _RETRY_S[-1]
-
-
-@contextlib.asynccontextmanager
-async def _timed(stage: str) -> AsyncIterator[None]:
-    started_s = time.perf_counter()
-    try:
-        yield
-    finally:
-        metrics.STAGE_SECONDS.labels(stage).observe(time.perf_counter() - started_s)

@@ -12,6 +12,7 @@ this worker has it in hand        nothing           nak with delay: it comes aga
 claim held by another             nothing           nak until it may be asked again
 claim over or unknown             nothing           ack
 claim unanswered                  nothing           nak with delay
+left to a warmer worker           nothing           nak at once
 not a job                         nothing           term
 """
 
@@ -58,6 +59,7 @@ LOST = Ending("lost", Settle.LEAVE)
 CLAIM_OVER = Ending("over", Settle.ACK)
 CLAIM_UNANSWERED = Ending("unclaimed", Settle.NAK, None, AWAY_DELAY_S)
 IN_HAND = Ending("in_hand", Settle.NAK, None, AWAY_DELAY_S)
+PASSED_ON = Ending("passed_on", Settle.LEAVE)
 NOT_A_JOB = Ending("not_a_job", Settle.TERM)
 
 OF_STOP = {StopReason.CANCELED: CANCELED, StopReason.LOST: LOST, StopReason.DRAINING: DRAINED}

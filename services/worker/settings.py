@@ -29,6 +29,8 @@ class Settings:
     adapter_memory_bytes: int = 2 << 30
     #: How long a run may still take once the worker is asked to end; the place's grace period must be longer.
     drain_s: float = 20.0
+    #: After how long at one step, or one decoding, the device is taken to hang, and the worker ends itself.
+    hang_s: float = 180.0
     listen: str = "127.0.0.1:0"
     metrics_listen: str = "127.0.0.1:0"
     log_level: str = "INFO"
@@ -39,6 +41,8 @@ class Settings:
             raise ValueError("THREADS must be at least 1")
         if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:
             raise ValueError("DRAIN_S, ADAPTER_CACHE_BYTES and ADAPTER_MEMORY_BYTES cannot be negative")
+        if self.hang_s <= 0:
+            raise ValueError("HANG_S must be more than 0")
 
     @property
     def cache_path(self) -> Path:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline
+from diffusers import (
+    DiffusionPipeline,
+    FluxPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
+)
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -22,9 +31,9 @@ class Stock:
     def __init__(self, directory: Path) -> None:
         torch.set_num_threads(1)  # more starve each other where cores are shared
         with warnings.catch_warnings(action="ignore"):
-            self._pipeline = StableDiffusionPipeline.from_pretrained(
-                directory, safety_checker=None, local_files_only=True
-            )
+            index = json.loads((directory / "model_index.json").read_text())
+            without = {name: None for name, part in index.items() if part == [None, None]}
+            self._pipeline = DiffusionPipeline.from_pretrained(directory, local_files_only=True, **without)
         self._pipeline.set_progress_bar_config(disable=True)
         self._config = self._pipeline.scheduler.config
         self._drawn = {}
@@ -52,7 +61,8 @@ class Stock:
 
     def _draw(self, request):
         pipeline = self._pipeline
-        pipeline.scheduler = schedulers.CLASSES[request.scheduler].from_config(self._config)
+        classes = {**schedulers.CLASSES, **schedulers.FLOW_CLASSES}
+        pipeline.scheduler = classes[request.scheduler].from_config(self._config)
         latents = []
 
         def note(_pipeline, _step, _timestep, values):
@@ -63,8 +73,7 @@ class Stock:
             self.load(request.adapters)
             image = _of_kind(pipeline, request)(
                 request.positive_prompt,
-                negative_prompt=request.negative_prompt,
-                guidance_scale=request.guidance,
+                **_steering(pipeline, request),
                 num_inference_steps=request.steps,
                 generator=torch.Generator("cpu").manual_seed(request.seed),
                 callback_on_step_end=note,
@@ -73,15 +82,30 @@ class Stock:
         finally:
             if request.adapters:
                 pipeline.unload_lora_weights()
-        return latents[-1].clone(), np.asarray(image).astype(int)
+        last = latents[-1].clone()
+        if isinstance(pipeline, FluxPipeline):
+            last = pipeline._unpack_latents(last, request.height_px, request.width_px, pipeline.vae_scale_factor)
+        return last, np.asarray(image).astype(int)
+
+
+def _steering(pipeline, request):
+    """How the family is asked for guidance; no negative prompt is none, not the empty text."""
+    negative = request.negative_prompt or None
+    if isinstance(pipeline, FluxPipeline) and negative and request.guidance > 1:
+        return {"negative_prompt": negative, "true_cfg_scale": request.guidance, "guidance_scale": 1.0}
+    return {"negative_prompt": negative, "guidance_scale": request.guidance}
 
 
 def _of_kind(pipeline, request):
     """The stock pipeline that draws such requests, of the same parts."""
     if request.source is None:
         return pipeline
-    kind = StableDiffusionImg2ImgPipeline if request.source.mask is None else StableDiffusionInpaintPipeline
-    made = kind(**pipeline.components, requires_safety_checker=False)
+    if isinstance(pipeline, StableDiffusionXLPipeline):
+        kinds = (StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline)
+        made = kinds[request.source.mask is not None](**pipeline.components, add_watermarker=False)
+    else:
+        kinds = (StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline)
+        made = kinds[request.source.mask is not None](**pipeline.components, requires_safety_checker=False)
     made.set_progress_bar_config(disable=True)
     return made
 

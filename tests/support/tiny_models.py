@@ -39,7 +39,7 @@ def tiny_base(directory: Path) -> Path:
     """Write the base model as a diffusers directory with its `imagineo.json`."""
     state = torch.random.get_rng_state()
     torch.manual_seed(7)
-    tokenizer = _tokenizer()
+    words = tokenizer()
     pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL(
             block_out_channels=(8, 8, 8, 8),
@@ -51,18 +51,18 @@ def tiny_base(directory: Path) -> Path:
         ),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(
-                vocab_size=len(tokenizer),
+                vocab_size=len(words),
                 hidden_size=32,
                 intermediate_size=64,
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 max_position_embeddings=77,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=words.bos_token_id,
+                eos_token_id=words.eos_token_id,
+                pad_token_id=words.pad_token_id,
             )
         ),
-        tokenizer=tokenizer,
+        tokenizer=words,
         unet=UNet2DConditionModel(
             sample_size=8,
             block_out_channels=(16, 32),
@@ -188,7 +188,8 @@ def _keys(naming: str, part: str, module: str) -> tuple[str, str, str]:
     return f"{flat}.lora_down.weight", f"{flat}.lora_up.weight", f"{flat}.alpha"
 
 
-def _tokenizer() -> CLIPTokenizer:
+def tokenizer() -> CLIPTokenizer:
+    """A vocabulary of letters."""
     letters = [chr(code) for code in range(33, 127)]
     pieces = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {piece: row for row, piece in enumerate(pieces)}

@@ -73,6 +73,11 @@ def queue_subject(queue: str) -> str:
     return f"imagineo.v1.jobs.{found[1]}.{found[2]}"
 
 
+def nudge(worker_id: str) -> str:
+    """Where a worker hears that a job it is the best for waits in its queue; lossy."""
+    return f"imagineo.v1.nudges.{token(worker_id)}"
+
+
 def progress(run_id: str) -> str:
     """Where a worker tells a run's steps; lossy."""
     return f"imagineo.v1.progress.{token(run_id)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ _SUFFIX: Final = re.compile(
     r"(?P<module>.+?)(?:\.|_)(?:lora_linear_layer\.|lora\.|lora_)?"
     r"(?P<half>lora_A|lora_B|A|B|down|up)(?:\.default)?\.weight"
 )
-_UNSUPPORTED: Final = ("dora_scale", "lora_magnitude_vector", "hada_", "lokr_", "lora_mid", "oft_")
+_UNSUPPORTED: Final = ("dora_scale", "lora_magnitude_vector", "hada_", "lokr_", "lora_mid", "oft_", "lora_B.bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,14 @@ class LoraLayers:
     ignored_keys: int = 0
 
 
-def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
-    """Read a file and match it with the modules of the base model's parts.
+#: Tensors by the names of a file to tensors by the names of diffusers or PEFT.
+Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def read_layers(path: Path, names: Mapping[str, ModuleNames], rename: Rename | None = None) -> LoraLayers:
+    """Read a file and match it with the modules of the base model's parts, of which the denoiser is the first.
+
+    `rename` brings namings that are the family's own to those above.
 
     Raises:
         AdapterIncompatible: if it is not a sound safetensors file, or holds nothing that the base model takes.
@@ -69,6 +75,7 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
     unsupported = next((key for key in tensors if any(word in key for word in _UNSUPPORTED)), None)
     if unsupported:
         raise AdapterIncompatible(f"The LoRA is of a kind that is not supported (its tensor '{unsupported[:100]}').")
+    tensors = _renamed(tensors, rename)
     halves: dict[tuple[str, str], dict[str, Tensor]] = {}
     alphas: dict[tuple[str, str], float] = {}
     used: dict[tuple[str, str], int] = {}
@@ -96,6 +103,15 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames]) -> LoraLayers:
     if not matched:
         raise AdapterIncompatible("None of the LoRA's tensors fits the base model.")
     return LoraLayers(layers, matched, len(tensors) - matched)
+
+
+def _renamed(tensors: dict[str, Tensor], rename: Rename | None) -> dict[str, Tensor]:
+    if rename is None:
+        return tensors
+    try:
+        return rename(tensors)
+    except Exception as problem:
+        raise AdapterIncompatible(f"The names of the LoRA's tensors are not understood: {problem}.") from problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +198,9 @@ def _locate(key: str, names: Mapping[str, ModuleNames]) -> tuple[str, str, str] 
             return None
         stem = match["module"]
         half = "down" if match["half"] in {"lora_A", "A", "down"} else "up"
-    part, module = _part(stem)
+    part, module = _part(stem, next(iter(names)))
+    if part not in names:
+        return None
     for candidate in _spellings(module):
         found = names[part].find(candidate)
         if found is not None:
@@ -190,20 +208,23 @@ def _locate(key: str, names: Mapping[str, ModuleNames]) -> tuple[str, str, str] 
     return None
 
 
-def _part(stem: str) -> tuple[str, str]:
+def _part(stem: str, denoiser: str) -> tuple[str, str]:
+    """The part that a key names, and the rest of it; the denoiser where it names none."""
     stem = stem.removeprefix("base_model.model.")
     prefixes = {
-        "unet.": "unet",
-        "lora_unet_": "unet",
+        f"{denoiser}.": denoiser,
+        "lora_unet_": denoiser,
         "text_encoder.": "text_encoder",
+        "text_encoder_2.": "text_encoder_2",
         "lora_te_": "text_encoder",
         "lora_te1_": "text_encoder",
+        "lora_te2_": "text_encoder_2",
         "text_model.": "text_encoder",
     }
     for prefix, part in prefixes.items():
         if stem.startswith(prefix):
             return part, stem if prefix == "text_model." else stem.removeprefix(prefix)
-    return "unet", stem
+    return denoiser, stem
 
 
 def _spellings(module: str) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from services.worker.engine.adapter_file import LoraLayer, ModuleNames, read_layers
+from services.worker.engine.adapter_file import LoraLayer, ModuleNames, Rename, read_layers
 from services.worker.engine.base import AdapterReport, AdapterUse
 from services.worker.engine.lora_layers import Layout, Place, RowLora, combined, rank_bucket
 from services.worker.engine.residency import Residency
@@ -50,10 +50,17 @@ class AdapterStore:
     """The adapters of one base model."""
 
     def __init__(
-        self, parts: Mapping[str, nn.Module], *, device: torch.device, dtype: torch.dtype, limit_bytes: int
+        self,
+        parts: Mapping[str, nn.Module],
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        limit_bytes: int,
+        rename: Rename | None = None,
     ) -> None:
-        """`parts` are those that a LoRA may change, by their name in the pipeline."""
+        """`parts` are those that a LoRA may change, by their name in the pipeline, the denoiser first."""
         self._names = {name: ModuleNames(part) for name, part in parts.items()}
+        self._rename = rename
         self._device = device
         self._dtype = dtype
         self._layouts: dict[tuple[Place, ...], Layout] = {}
@@ -123,7 +130,7 @@ class AdapterStore:
             AdapterIncompatible: if it does not fit the base model.
         """
         with torch.inference_mode():
-            file = read_layers(path, self._names)
+            file = read_layers(path, self._names, self._rename)
             laid = {part: self._lay(layers) for part, layers in file.parts.items() if layers}
         return Adapter(laid, file.matched_keys, file.ignored_keys)
 

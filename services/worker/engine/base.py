@@ -51,6 +51,18 @@ class SchedulerUnknown(DrawFailed):
     run_code = "scheduler_unknown"
 
 
+class SourceMissing(DrawFailed):
+    """The picture that the run starts from is not in the store any more."""
+
+    run_code = "source_missing"
+
+
+class SourceUnsupported(DrawFailed):
+    """The base model does not draw from a picture."""
+
+    run_code = "source_unsupported"
+
+
 class BaseModelBroken(DrawFailed):
     """The base model's files cannot be loaded."""
 
@@ -209,6 +221,14 @@ class Engine(Protocol):
     @property
     def slots(self) -> int:
         """How many runs it draws at once."""
+
+    @property
+    def device_name(self) -> str:
+        """What draws, such as `cpu` or the GPU's name."""
+
+    @property
+    def dtype_name(self) -> str:
+        """The numbers that it draws with, such as `float32`."""
 
     @property
     def busy_s(self) -> float:

@@ -24,13 +24,14 @@ from services.worker.engine.base import (
     DrawStopped,
     OutOfMemory,
     Progress,
+    SourceUnsupported,
     StopReason,
     StopSignal,
     UpscaleRequest,
 )
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.engine.enlarging import enlarge
-from services.worker.engine.model import Model
+from services.worker.engine.model import Model, dtype_of
 from services.worker.engine.pictures import PictureDesk
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size
@@ -57,6 +58,16 @@ class BatchEngine:
         """How many runs it draws at once: guided ones take two rows each."""
         rows = max((model.native_row_cap for model in self._models.values()), default=0)
         return max(1, rows // 2) + _AHEAD_COUNT if rows else 1
+
+    @property
+    def device_name(self) -> str:
+        """What draws."""
+        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
+
+    @property
+    def dtype_name(self) -> str:
+        """The numbers that it draws with."""
+        return str(dtype_of(self._device)).removeprefix("torch.")
 
     @property
     def busy_s(self) -> float:
@@ -120,6 +131,8 @@ class BatchEngine:
         if request.source is not None and sources.first_step(request.source, request.steps) >= request.steps:
             image = await asyncio.to_thread(sources.untouched, request.source, asked)
             return DrawResult(image.width, image.height, image.tobytes())
+        if request.source is not None and not model.family.takes_sources:
+            raise SourceUnsupported(f"The base model '{model.base.slug}' does not draw from a picture.")
         source = await self._pictures.encode(model, request)
         started_s = time.perf_counter()
         async with model.adapters.hold(request.adapters) as adapters:

@@ -62,7 +62,7 @@ class FairShare(Generic[Wave]):
 
 
 def next_to_join(waiting: Sequence[Claimant], stepped: Iterable[Claimant]) -> int:
-    """Which waiting run joins: of the organization with the fewest rows, by the nearest deadline, else the first come."""
+    """Which waiting run joins: of the organization with the fewest rows, by nearest deadline, else the first come."""
     rows: dict[str, int] = {}
     for run in stepped:
         rows[run.organization_id] = rows.get(run.organization_id, 0) + run.rows

@@ -8,8 +8,13 @@ from typing import Final
 #: Rows beyond the knee must still gain this much in rows per second for each doubling.
 _WORTH_RATIO: Final = 1.05
 LADDER: Final = (1, 2, 4, 8, 16, 32)
+MOST_ROWS: Final = 64
 #: A step slower than this is not asked to carry more: a cancel waits for one step.
 _SLOWEST_STEP_S: Final = 2.0
+#: Steps that a rung is judged by, the fastest of them: what slows one is often the neighbours'.
+_TRIES: Final = 6
+#: A step counts for the rung when it carries at least this much of it.
+_FULL_RATIO: Final = 0.75
 
 
 def knee(seconds: Mapping[int, float]) -> int:
@@ -36,3 +41,40 @@ def _rungs(seconds: Mapping[int, float]) -> Iterator[int]:
             return
         if index >= 2 and knee(seconds) < LADDER[index - 1]:
             return
+
+
+class RowCap:
+    """The most rows of one latent size: a guess from the native size at first, then what its own full steps show.
+
+    While steps are full, the cap is doubled as long as that gains; the rung that does not is left again for good.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = max(1, min(MOST_ROWS, rows))
+        self._rates: list[float] = []
+        self._below: tuple[int, float] | None = None
+        self._is_settled = False
+
+    def note(self, rows: int, seconds: float) -> None:
+        """Take in how long a step with so many rows took."""
+        if self._is_settled or rows < _FULL_RATIO * self.rows or seconds <= 0:
+            return
+        self._rates.append(rows / seconds)
+        if len(self._rates) >= _TRIES:
+            self._judge(max(self._rates))
+            self._rates.clear()
+
+    def lower(self, rows: int) -> None:
+        """Note that more rows than these do not fit into memory."""
+        self.rows = max(1, rows)
+        self._is_settled = True
+
+    def _judge(self, rate: float) -> None:
+        if self._below is not None and rate < _WORTH_RATIO * self._below[1]:
+            self.rows = self._below[0]
+            self._is_settled = True
+        elif 2 * self.rows > MOST_ROWS or 2 * self.rows / rate > _SLOWEST_STEP_S:
+            self._is_settled = True
+        else:
+            self._below = (self.rows, rate)
+            self.rows *= 2

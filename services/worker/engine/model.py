@@ -7,6 +7,7 @@ thread of pictures; no module is shared between two.
 from __future__ import annotations
 
 import collections
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from services.worker.engine.base import (
 )
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions, Family
-from services.worker.engine.knee import knee, profile
+from services.worker.engine.knee import RowCap, knee, profile
 from services.worker.engine.lora_layers import LoraRows, install
 from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.run import Run
@@ -62,6 +63,7 @@ class Model:
             device=device,
             dtype=self.dtype,
             limit_bytes=adapter_bytes,
+            rename=lambda tensors: self.family.rename_lora(self.pipeline, tensors),
         )
         self.tables = schedulers.Tables(self.pipeline.scheduler.config, self.family.schedulers)
         self.upscaler: CompactUpscaler | None = None
@@ -69,7 +71,7 @@ class Model:
             self.upscaler = load_upscaler(base.directory / base.upscaler, device)
         self._texts: collections.OrderedDict[tuple[object, ...], Conditions] = collections.OrderedDict()
         self._bound: object = None
-        self._lowered_caps: dict[tuple[int, int], int] = {}
+        self._row_caps: dict[tuple[int, int], RowCap] = {}
         self.native_row_cap = 1
 
     def prepare(
@@ -160,27 +162,24 @@ class Model:
             profile(lambda rows: min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES)))
         )
 
-    def row_cap(self, height: int, width: int) -> int:
-        """The most rows worth stepping at once at a latent size: the native size's measure by area."""
-        known = self._lowered_caps.get((height, width))
-        if known is not None:
-            return known
-        side = self.base.native_px // int(self.pipeline.vae_scale_factor)
-        return max(1, min(_MOST_ROWS, self.native_row_cap * side**2 // (height * width)))
-
-    def lower_row_cap(self, height: int, width: int, rows: int) -> None:
-        """Remember that more rows than these do not fit into memory at a latent size."""
-        self._lowered_caps[height, width] = rows
+    def row_cap(self, height: int, width: int) -> RowCap:
+        """The most rows worth stepping at once at a latent size: the native size's measure by area, then its own."""
+        if (height, width) not in self._row_caps:
+            side = self.base.native_px // int(self.pipeline.vae_scale_factor)
+            self._row_caps[height, width] = RowCap(self.native_row_cap * side**2 // (height * width))
+        return self._row_caps[height, width]
 
     def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
         latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
         timesteps = torch.full((rows,), 500.0, device=self.device)
         conditions = {name: one.expand(rows, *one.shape[1:]) for name, one in row.items()}
-        started_s = time.perf_counter()
+        # On a CPU the thread's own time: neighbours on its cores change nothing then.
+        clock = time.perf_counter if self.device.type == "cuda" else time.thread_time
+        started_s = clock()
         self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - started_s
+        return clock() - started_s
 
     def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         pairs = [
@@ -207,29 +206,38 @@ class Model:
                 LoraRows(layers, ()).bind()
 
 
-_MOST_ROWS: Final = 64
+def dtype_of(device: torch.device) -> torch.dtype:
+    """What a device draws with: GPUs have bfloat16 at full speed, and CPUs have not."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
     try:
         # Notes on outdated configurations are for those who publish a model, not for those who serve it.
         with warnings.catch_warnings(action="ignore"):
-            return _prepared(_pipeline_of(base, family, device), device)
+            return _prepared(_pipeline_of(base, family, device), family, device)
     except Exception as problem:
         raise BaseModelBroken(f"The base model '{base.slug}' does not load: {problem}.") from problem
 
 
 def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
+    index = json.loads((base.directory / "model_index.json").read_text(encoding="utf-8"))
+    # A part that the directory says it is without, like a text encoder too large, must be said again.
+    without = {name: None for name, part in index.items() if part == [None, None]}
     return family.pipeline_class.from_pretrained(
         base.directory,
         local_files_only=True,
         use_safetensors=True,
-        dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
-        **family.pipeline_arguments,
+        dtype=dtype_of(device),
+        **without | dict(family.pipeline_arguments),
     )
 
 
-def _prepared(pipeline: Any, device: torch.device) -> Any:
+def _prepared(pipeline: Any, family: Family, device: torch.device) -> Any:
+    for name in family.float32_parts:
+        part = getattr(pipeline, name)
+        if part.config.force_upcast:
+            part.to(torch.float32)
     pipeline.to(device)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):

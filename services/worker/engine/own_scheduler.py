@@ -19,7 +19,10 @@ from services.worker.engine.schedulers import start_scale
 
 
 class OwnScheduler:
-    """Steps counted from the run's first, which is number `begin` of the scheduler's."""
+    """Steps counted from the run's first, which is number `begin` of those asked for.
+
+    A scheduler of second order takes two of its own for each.
+    """
 
     def __init__(self, make: Callable[[], Any], begin: int, *, is_sole: bool) -> None:
         self._make = make
@@ -31,11 +34,11 @@ class OwnScheduler:
     @property
     def steps(self) -> int:
         """How many steps there are from `begin` on."""
-        return len(self._scheduler.timesteps) - self._begin
+        return len(self._scheduler.timesteps) - self._first
 
     def timestep(self, step: int) -> Any:
         """The timestep of a step."""
-        return self._scheduler.timesteps[self._begin + step]
+        return self._scheduler.timesteps[self._first + step]
 
     @property
     def start_scale(self) -> float:
@@ -44,7 +47,7 @@ class OwnScheduler:
 
     def noised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
         """Latents of a picture with the noise of a step over them."""
-        timestep = self._scheduler.timesteps[self._begin + step : self._begin + step + 1]
+        timestep = self._scheduler.timesteps[self._first + step : self._first + step + 1]
         noised: Tensor = self._scheduler.add_noise(latents, noise, timestep)
         return noised
 
@@ -74,13 +77,17 @@ class OwnScheduler:
             self._made = self._make()
         return self._made
 
+    @property
+    def _first(self) -> int:
+        return self._begin * int(self._scheduler.order)
+
     def _resume(self, step: int, predicted: Tensor | None) -> None:
         """Let the scheduler stand before a step, wherever it stood."""
         if self._is_sole:
             return
         scheduler = self._scheduler
         if hasattr(scheduler, "_step_index"):
-            scheduler._step_index = self._begin + step  # noqa: SLF001 - there is no public way to begin in the middle
+            scheduler._step_index = self._first + step  # noqa: SLF001 - there is no public way to begin in the middle
         if isinstance(scheduler, DPMSolverMultistepScheduler) and predicted is not None:
             order = scheduler.config.solver_order
             scheduler.lower_order_nums = min(step, order)

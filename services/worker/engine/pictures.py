@@ -1,9 +1,14 @@
-"""Latents to pictures of the size asked, on a thread of their own: what waits together is decoded together."""
+"""Latents to pictures of the size asked, on a thread of their own: what waits together is decoded together.
+
+A picture too large for the memory is decoded in tiles that overlap and are blended, as the stock pipeline does when
+told to; up to that size it is decoded whole, since tiles change it a little.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,7 +20,15 @@ from PIL import Image
 from torch import Tensor
 
 from services.worker.engine import memory
-from services.worker.engine.base import DrawRequest, NotFinite, OutOfMemory, SourceImage, StopSignal
+from services.worker.engine.base import (
+    DrawRequest,
+    DrawStopped,
+    NotFinite,
+    OutOfMemory,
+    SourceImage,
+    StopReason,
+    StopSignal,
+)
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
@@ -24,6 +37,10 @@ from services.worker.engine.upscaler import to_asked_size
 
 #: Pixels that are decoded at once at most: the autoencoder saturates a device early, and its memory is large.
 _MOST_PX: Final = 1 << 20
+#: Pixels of one picture beyond which it is decoded in tiles.
+UNTILED_PX: Final = 1 << 21
+#: Nobody wants the picture then; a run of a worker that ends is finished all the same.
+_UNWANTED: Final = (StopReason.CANCELED, StopReason.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,7 @@ class PictureDesk:
         """The picture of latents (1, channels, height, width).
 
         Raises:
+            DrawStopped: if nobody wants it any more before it is decoded.
             NotFinite: if its numbers ran away.
             OutOfMemory: if the device does not hold it.
         """
@@ -94,20 +112,20 @@ class PictureDesk:
         together = self._take()
         if not together:
             return
-        try:
-            pictures = self._decoded(together)
-        except Exception as problem:
-            if not memory.is_out_of_memory(problem):
-                raise
-            memory.free(together[0].model.device)
-            pictures = None
+        pictures = None
+        if len(together) > 1:
+            with contextlib.suppress(Exception):  # each is tried alone then, and only the one at fault fails
+                pictures = self._decoded(together)
         for index, one in enumerate(together):
             try:
-                one.answer.set_result(self._finished(one, pictures[index] if pictures else self._decoded([one])[0]))
+                one.answer.set_result(self._finished(one, pictures[index] if pictures else self._decoded_alone(one)))
             except Exception as problem:  # noqa: BLE001 - it is the outcome of this picture alone
                 one.answer.set_exception(OutOfMemory() if memory.is_out_of_memory(problem) else problem)
 
     def _take(self) -> list[_Latents]:
+        for one in [one for one in self._waiting if one.stop.reason in _UNWANTED]:
+            self._waiting.remove(one)
+            one.answer.set_exception(DrawStopped())
         if not self._waiting:
             return []
         first = self._waiting.popleft()
@@ -119,6 +137,23 @@ class PictureDesk:
                 self._waiting.remove(one)
                 together.append(one)
         return together
+
+    def _decoded_alone(self, one: _Latents) -> tuple[Image.Image | None, float]:
+        """Decode one picture; in tiles where it is large, or where memory runs out otherwise."""
+        height, width = one.latents.shape[2:]
+        vae = one.model.pipeline.vae
+        if height * width * one.model.pipeline.vae_scale_factor**2 <= UNTILED_PX:
+            try:
+                return self._decoded([one])[0]
+            except Exception as problem:
+                if not memory.is_out_of_memory(problem):
+                    raise
+            memory.free(one.model.device)
+        vae.enable_tiling()
+        try:
+            return self._decoded([one])[0]
+        finally:
+            vae.disable_tiling()
 
     def _decoded(self, together: list[_Latents]) -> list[tuple[Image.Image | None, float]]:
         started_s = time.perf_counter()

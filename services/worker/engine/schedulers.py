@@ -1,15 +1,15 @@
 """Noise schedulers by name, and what each of their steps does to a row, as numbers.
 
-A step of DDIM, Euler, Euler ancestral, DPM++ 2M and LCM is linear in the latents, the model's output, the picture that
-the step before predicted, and fresh noise. So a run needs no scheduler object while it is drawn: a table of numbers
-does, and rows of different schedulers, step counts and timesteps are stepped by one expression. The coefficients are
-read off the diffusers class itself, by stepping it on unit vectors: no formula is written twice.
+A step of DDIM, Euler, Euler ancestral, DPM++ 2M, LCM and flow-match Euler is linear in the latents, the model's output,
+the picture that the step before predicted, and fresh noise. So a run needs no scheduler object while it is drawn: a
+table of numbers does, and rows of different schedulers, step counts and timesteps are stepped by one expression. The
+coefficients are read off the diffusers class itself, by stepping it on unit vectors: no formula is written twice. A run
+with any other scheduler has one of its own.
 """
 
 from __future__ import annotations
 
 import collections
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,27 +18,49 @@ import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler,
+    KDPM2DiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
+    TCDScheduler,
+    UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
 from torch import Tensor
 
 from services.worker.engine.base import SchedulerUnknown
 
+#: For models that predict noise or velocity; the first five have tables.
 CLASSES: Final[dict[str, Any]] = {
     "ddim": DDIMScheduler,
     "euler": EulerDiscreteScheduler,
     "euler_ancestral": EulerAncestralDiscreteScheduler,
     "dpmpp_2m": DPMSolverMultistepScheduler,
     "lcm": LCMScheduler,
+    "ddpm": DDPMScheduler,
+    "deis": DEISMultistepScheduler,
+    "dpm2": KDPM2DiscreteScheduler,
+    "dpm2_ancestral": KDPM2AncestralDiscreteScheduler,
+    "dpmpp_2s": DPMSolverSinglestepScheduler,
+    "heun": HeunDiscreteScheduler,
+    "pndm": PNDMScheduler,
+    "tcd": TCDScheduler,
+    "unipc": UniPCMultistepScheduler,
 }
-
-#: For models of flow matching.
-FLOW_CLASSES: Final[dict[str, Any]] = {"flow_euler": FlowMatchEulerDiscreteScheduler}
+#: For models of flow matching; the first has tables.
+FLOW_CLASSES: Final[dict[str, Any]] = {
+    "flow_euler": FlowMatchEulerDiscreteScheduler,
+    "flow_heun": FlowMatchHeunDiscreteScheduler,
+}
 
 #: Columns of a table. The step is x' = X x + E e + M m + Z z, for latents x, the model's output e, the prediction m of
 #: the step before and noise z; the prediction is p = MX x + ME e; the model is given SCALE x at TIMESTEP. Euler's steps
@@ -69,10 +91,9 @@ def set_steps(scheduler: Any, name: str, steps: int, schedule: Mapping[str, Any]
     Raises:
         SchedulerUnknown: if the scheduler does not take that many steps.
     """
-    known = inspect.signature(scheduler.set_timesteps).parameters
     try:
-        scheduler.set_timesteps(steps, **{key: value for key, value in schedule.items() if key in known})
-    except ValueError as problem:
+        scheduler.set_timesteps(steps, **schedule)
+    except (TypeError, ValueError) as problem:
         raise SchedulerUnknown(f"The scheduler '{name}' does not take {steps} steps: {problem}") from problem
 
 
@@ -124,7 +145,7 @@ class Tables:
         scheduler = build(name, self._config, self._classes)
         set_steps(scheduler, name, steps, schedule)
         if begin is not None and hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(begin)
+            scheduler.set_begin_index(begin * scheduler.order)
         return scheduler
 
     def of(self, name: str, steps: int, schedule: Mapping[str, Any] = _PLAIN, begin: int | None = None) -> Table | None:
@@ -143,9 +164,12 @@ class Tables:
         return self._made[key]
 
 
-def is_linear(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration clips nothing: then its steps are linear."""
-    return not (config.get("thresholding") or config.get("clip_sample"))
+def is_linear(scheduler: Any) -> bool:
+    """Whether its steps are linear in what a run carries: it clips nothing and remembers one step at most."""
+    config = scheduler.config
+    if type(scheduler) not in _PROBES or config.get("thresholding") or config.get("clip_sample"):
+        return False
+    return type(scheduler) is not DPMSolverMultistepScheduler or config.solver_order <= 2
 
 
 def tabulate(name: str, base_config: Any, steps: int) -> Table | None:
@@ -155,14 +179,13 @@ def tabulate(name: str, base_config: Any, steps: int) -> Table | None:
 
 def tabulated(scheduler: Any, begin: int = 0) -> Table | None:
     """Read the coefficients off a scheduler that is laid out; None where its steps are not linear."""
-    if not is_linear(scheduler.config):
+    if not is_linear(scheduler):
         return None
     coefficients = np.zeros((len(scheduler.timesteps) - begin, COLUMN_COUNT), np.float64)
     draws = []
     for step, row in enumerate(coefficients):
         index = begin + step
-        probe = _PROBES.get(type(scheduler), _probe)
-        row[:KEEP], draws_noise = probe(scheduler, scheduler.timesteps[index], index, step == 0)
+        row[:KEEP], draws_noise = _PROBES[type(scheduler)](scheduler, scheduler.timesteps[index], index, step == 0)
         row[KEEP:] = _noising(scheduler, index + 1)
         draws.append(draws_noise)
     return Table(coefficients.astype(np.float32), tuple(draws), start_scale(scheduler))
@@ -185,7 +208,7 @@ def _probe(scheduler: Any, timestep: Tensor, index: int, is_first: bool) -> tupl
     is_multistep = isinstance(scheduler, DPMSolverMultistepScheduler)
     if is_multistep and not is_first:
         scheduler.model_outputs[-1] = m
-    scaled = scheduler.scale_model_input(x, timestep)
+    scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
     generator = torch.Generator().manual_seed(index)
     before = generator.get_state()
     extra = {} if isinstance(scheduler, DDIMScheduler) else {"generator": generator}
@@ -216,6 +239,10 @@ def _probe_euler(scheduler: Any, timestep: Tensor, index: int, _is_first: bool) 
 
 
 _PROBES: Final[dict[type, Any]] = {
+    DDIMScheduler: _probe,
+    DPMSolverMultistepScheduler: _probe,
+    LCMScheduler: _probe,
+    FlowMatchEulerDiscreteScheduler: _probe,
     EulerDiscreteScheduler: _probe_euler,
     EulerAncestralDiscreteScheduler: _probe_euler,
 }

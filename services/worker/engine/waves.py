@@ -16,6 +16,7 @@ from services.worker.engine import hand_back, memory
 from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress, StopReason
 from services.worker.engine.batch import Batch
 from services.worker.engine.fairness import next_to_join
+from services.worker.engine.knee import RowCap
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
 
@@ -28,7 +29,7 @@ _TRIES: Final = 2
 class Wave:
     """Used on the step loop's thread alone."""
 
-    def __init__(self, model: Model, row_cap: int, clock: Callable[[], float]) -> None:
+    def __init__(self, model: Model, row_cap: RowCap, clock: Callable[[], float]) -> None:
         self.model = model
         self.row_cap = row_cap
         self._clock = clock
@@ -57,7 +58,7 @@ class Wave:
         rows = sum(run.rows for run in self._runs)
         while self._waiting:
             index = next_to_join(self._waiting, self._runs)
-            if self._runs and rows + self._waiting[index].rows > self.row_cap:
+            if self._runs and rows + self._waiting[index].rows > self.row_cap.rows:
                 return
             run = self._waiting.pop(index)
             run.started_s = self._clock()
@@ -100,7 +101,7 @@ class Wave:
     def _parts(self) -> list[list[Run]]:
         parts: list[list[Run]] = []
         for run in self._runs:
-            if parts and sum(one.rows for one in (*parts[-1], run)) <= self.row_cap:
+            if parts and sum(one.rows for one in (*parts[-1], run)) <= self.row_cap.rows:
                 parts[-1].append(run)
             else:
                 parts.append([run])
@@ -126,6 +127,7 @@ class Wave:
             self._divide(batch.runs, problem, tries)
             return
         now_s = self._clock()
+        self.row_cap.note(batch.row_count, now_s - started_s)
         for run in batch.runs:
             run.device_s += (now_s - started_s) / len(batch.runs)
             _tell(run, now_s)
@@ -144,10 +146,8 @@ class Wave:
                 self._end(runs[0], problem)
         elif is_out_of_memory:
             half = len(runs) // 2
-            self.row_cap = max(1, sum(run.rows for run in runs[half:]))
-            height, width = runs[0].latents.shape[2:]
-            self.model.lower_row_cap(height, width, self.row_cap)
-            log.warning("out of memory; stepping at most %d rows of this size from now on", self.row_cap)
+            self.row_cap.lower(sum(run.rows for run in runs[half:]))
+            log.warning("out of memory; stepping at most %d rows of this size from now on", self.row_cap.rows)
             self._make_step(runs[:half])
             self._make_step(runs[half:])
         else:

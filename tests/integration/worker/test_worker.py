@@ -21,13 +21,16 @@ from imagineo.v1 import (
     model_pb2,
 )
 from imagineo.v1 import generation_service_pb2 as generations
-from PIL import Image
+from PIL import Image, ImageChops
 
 from services.worker.app import Worker
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.settings import Settings
 from tests.support.tiny_models import lora_file, tiny_base
 from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_adapter, stored_base
+
+# diffusers' schedulers speak an older dialect of numpy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 LONG = 900
 WAIT_S = 20
@@ -91,8 +94,11 @@ def directory(tmp_path_factory):
 
 
 @asynccontextmanager
-async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=()):
-    broker, blobs, status = MemoryBroker(ack_wait_s=ack_wait_s), NotingBlobs(), ScriptedStatus()
+async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=(), before=None):
+    """A worker at work; `before` is the stage of an earlier one, whose store and status it finds."""
+    broker = MemoryBroker(ack_wait_s=ack_wait_s)
+    blobs = before.blobs if before else NotingBlobs()
+    status = before.status if before else ScriptedStatus()
     settings = Settings(
         nats_url="",
         status_address="",
@@ -212,10 +218,10 @@ async def test_a_cancel_hint_stops_a_run_at_its_next_step(platform):
 
 @pytest.mark.parametrize("verdict", [generations.LEASE_VERDICT_CANCEL, generations.LEASE_VERDICT_LOST])
 async def test_a_renewal_brings_word_of_a_cancel_or_a_loss(platform, verdict):
-    platform.worker.leases._interval_s = 0.05
-    platform.status.lease_verdicts["gen_1"] = verdict
     await platform.submit(job_of("gen_1", steps=LONG))
     await platform.started()
+    platform.worker.leases._interval_s = 0.05
+    platform.status.lease_verdicts["gen_1"] = verdict
     await asyncio.wait_for(platform.status.renewed.wait(), WAIT_S)
     await platform.worker.leases._renew()
     await platform.worker.intake.wait_idle(WAIT_S)
@@ -362,3 +368,118 @@ async def test_a_hurried_worker_waits_for_nothing(directory, tmp_path):
         platform.stop.set()
         platform.hurry.set()
         assert (await platform.outcome()).status == generation_pb2.STATUS_QUEUED
+
+
+def farthest(one, other):
+    return max(high for _, high in ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema())
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "euler_ancestral", "dpmpp_2m"])
+async def test_a_run_that_was_handed_back_goes_on_elsewhere_with_the_same_picture(directory, tmp_path, scheduler):
+    async with running(directory, tmp_path / "1") as first:
+        await first.submit(job_of("gen_0", steps=200, scheduler=scheduler))
+        whole = await first.image(await first.outcome())
+        while not first.progress.empty():
+            first.progress.get_nowait()
+        await first.submit(job_of("gen_1", steps=200, scheduler=scheduler))
+        await first.started()
+        first.stop.set()
+        assert (await first.outcome()).status == generation_pb2.STATUS_QUEUED
+    assert await first.blobs.list("handback") == ["handback/gen_1"]
+    async with running(directory, tmp_path / "2", before=first) as second:
+        await second.submit(job_of("gen_1", steps=200, scheduler=scheduler))
+        outcome = await second.outcome()
+        assert (outcome.attempt, outcome.status) == (2, generation_pb2.STATUS_COMPLETED)
+        assert second.progress.get_nowait().step > 1
+        assert farthest(await second.image(outcome), whole) <= 1
+        assert await drained(second)
+    assert await first.blobs.list("handback") == []
+
+
+async def test_what_was_left_of_a_run_and_cannot_be_read_costs_only_its_steps(platform):
+    await platform.submit(job_of("gen_1"))
+    whole = await platform.image(await platform.outcome())
+    await platform.blobs.put("handback/gen_1", b"broken", content_type="application/octet-stream")
+    await drained(platform)
+    await platform.broker.publish_job(
+        subjects.job("tiny", job_pb2.LANE_FREE), job_of("gen_1").SerializeToString(), message_id="gen_1.again"
+    )
+    outcome = await platform.outcome()
+    assert (outcome.attempt, outcome.status) == (2, generation_pb2.STATUS_COMPLETED)
+    assert farthest(await platform.image(outcome), whole) == 0
+    await drained(platform)
+    assert await platform.blobs.list("handback") == []
+
+
+async def stored_picture(platform, content=None):
+    """Put a picture into the store; gives what a source says of it."""
+    image = Image.effect_noise((64, 64), 60).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    await platform.blobs.put("uploads/1.png", content or buffer.getvalue(), content_type="image/png")
+    return image, generation_pb2.Image(store_key="uploads/1.png", width=64, height=64)
+
+
+async def test_an_upscale_is_the_picture_enlarged(platform):
+    image, stored = await stored_picture(platform)
+    source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_UPSCALE, scale=2, image=stored)
+    await platform.submit(job_of("gen_1", source=source))
+    outcome = await platform.outcome()
+    assert outcome.status == generation_pb2.STATUS_COMPLETED
+    large = await platform.image(outcome)
+    assert large.size == (128, 128)
+    assert farthest(large.resize((64, 64), Image.Resampling.BOX), image) < 128
+
+
+async def test_a_variation_of_strength_0_is_the_picture_and_a_stronger_one_is_not(platform):
+    image, stored = await stored_picture(platform)
+    drawn = {}
+    for run_id, strength in [("gen_1", 0.0), ("gen_2", 0.9)]:
+        source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_VARIATION, strength=strength, image=stored)
+        await platform.submit(job_of(run_id, source=source, steps=4))
+        drawn[run_id] = await platform.image(await platform.outcome())
+    assert farthest(drawn["gen_1"], image) == 0
+    assert farthest(drawn["gen_2"], image) > 0
+
+
+@pytest.mark.parametrize("content", [b"not a picture", None])
+async def test_a_source_that_is_gone_or_broken_fails_the_run(platform, content):
+    _, stored = await stored_picture(platform, content)
+    if content is None:
+        await platform.blobs.delete(stored.store_key)
+    source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_VARIATION, strength=0.5, image=stored)
+    await platform.submit(job_of("gen_1", source=source))
+    outcome = await platform.outcome()
+    assert (outcome.status, outcome.error.code) == (generation_pb2.STATUS_FAILED, "source_missing")
+
+
+async def test_the_outcome_and_the_file_tell_how_the_picture_came_about(platform):
+    job = job_of("gen_1")
+    job.base_model_sha256 = "ab" * 32
+    await platform.submit(job)
+    outcome = await platform.outcome()
+    assert outcome.provenance.base_model_slug == "tiny"
+    assert outcome.provenance.base_model_sha256 == "ab" * 32
+    assert (outcome.provenance.device, outcome.provenance.dtype) == ("cpu", "float32")
+    assert set(outcome.provenance.versions) == {"torch", "diffusers", "transformers"}
+    image = await platform.image(outcome)
+    assert outcome.provenance.pixels_sha256 == hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+    assert "a red cat" in image.text["parameters"]
+    job.run_id, job.omit_provenance = "gen_2", True
+    await platform.submit(job)
+    assert "parameters" not in (await platform.image(await platform.outcome())).info
+
+
+async def test_a_job_is_left_once_to_a_warmer_worker_and_drawn_here_if_that_one_does_not_come(platform, tmp_path):
+    nudges = asyncio.Queue()
+    await platform.broker.subscribe(subjects.nudge("w9"), lambda subject, _: nudges.put(subject))
+    beat = event_pb2.WorkerBeat(worker_id="w9", base_model_slugs=["tiny"], slots=4, warm_model_ids=["model_1"])
+    await platform.submit(job_of("gen_0"))
+    await platform.outcome()
+    await platform.broker.emit(subjects.worker("w9"), beat.SerializeToString())
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    await platform.submit(job_of("gen_1", adapter))
+    assert await asyncio.wait_for(nudges.get(), WAIT_S) == subjects.nudge("w9")
+    outcome = await platform.outcome()
+    assert (outcome.run_id, outcome.worker_id, outcome.attempt) == ("gen_1", "w1", 1)
+    assert outcome.status == generation_pb2.STATUS_COMPLETED

@@ -71,6 +71,10 @@ class Decoding(Protocol):
         """Decode (batch, channels, height, width) to RGB pictures; None for each whose numbers are not all finite."""
 
 
+def _as_they_are(_pipeline: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A family of base models."""
@@ -91,6 +95,10 @@ class Family:
     latents: Latents
     denoising: Denoising
     decoding: Decoding
+    rename_lora: Callable[[Any, dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
+    """A LoRA file's tensors by the names of diffusers' or PEFT's, where the family has namings of its own."""
+    float32_parts: tuple[str, ...] = ()
+    """Parts that overflow in half precision where their configuration says `force_upcast`."""
     takes_sources: bool = False
     """Whether a run may start from a picture in place of noise."""
 

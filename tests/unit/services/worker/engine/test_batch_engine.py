@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -108,7 +110,7 @@ def stock_rgb(directory, request):
     return image.tobytes()
 
 
-@pytest.mark.parametrize("scheduler", list(schedulers.CLASSES))
+@pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"])
 async def test_the_base_models_picture_is_the_stock_pipelines(engine, directory, scheduler):
     request = request_of(scheduler=scheduler)
     assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
@@ -243,12 +245,36 @@ async def test_a_picture_beyond_memory_is_told_after_one_more_try(engine):
 
 async def test_an_unknown_scheduler_is_told(engine):
     with pytest.raises(SchedulerUnknown):
-        await draw(engine, request_of(scheduler="heun"))
+        await draw(engine, request_of(scheduler="dpm++"))
 
 
 async def test_a_broken_base_model_is_told(engine, tmp_path):
     with pytest.raises(BaseModelBroken):
         await engine.open(BaseModelFiles("broken", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated weights", "another shape", "no scheduler", "no upscaler", "a family unknown"]
+)
+async def test_a_corrupt_base_model_is_told_and_spares_the_others(engine, directory, tmp_path, kind):
+    shutil.copytree(directory, tmp_path / "base")
+    weights = tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors"
+    config = tmp_path / "base" / "unet" / "config.json"
+    family = "sd"
+    match kind:
+        case "truncated weights":
+            weights.write_bytes(weights.read_bytes()[:-100])
+        case "another shape":
+            config.write_text(json.dumps(json.loads(config.read_text()) | {"block_out_channels": [24, 48]}))
+        case "no scheduler":
+            shutil.rmtree(tmp_path / "base" / "scheduler")
+        case "no upscaler":
+            (tmp_path / "base" / "upscaler.safetensors").unlink()
+        case "no family":
+            family = "none"
+    with pytest.raises(BaseModelBroken):
+        await engine.open(BaseModelFiles("bad", tmp_path / "base", family, 64, upscaler="upscaler.safetensors"))
+    await draw(engine, request_of())
 
 
 async def test_a_stop_ends_the_run_at_the_next_step(engine):

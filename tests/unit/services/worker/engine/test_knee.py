@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.engine.knee import LADDER, knee, profile
+from services.worker.engine.knee import LADDER, MOST_ROWS, RowCap, knee, profile
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,36 @@ def test_one_odd_rung_does_not_end_the_ladder():
 def test_slow_steps_are_not_tried_larger():
     measured = profile(lambda rows: 1.5 * rows)
     assert sorted(measured) == [1, 2]
+
+
+def settled(cap, step_s):
+    """The cap after many full steps."""
+    for _ in range(100):
+        cap.note(cap.rows, step_s(cap.rows))
+    return cap.rows
+
+
+@pytest.mark.parametrize("guess", [1, 2, 8])
+def test_full_steps_raise_a_guess_as_long_as_more_rows_gain(guess):
+    assert settled(RowCap(guess), lambda rows: max(0.08, 0.01 * rows)) == 8
+
+
+def test_the_cap_ends_at_the_most_rows():
+    assert settled(RowCap(4), lambda _: 0.01) == MOST_ROWS
+
+
+def test_steps_do_not_get_slower_than_a_cancel_may_wait():
+    assert settled(RowCap(4), lambda rows: 0.5 + 0.05 * rows) == 16
+
+
+def test_steps_that_are_not_full_tell_nothing():
+    cap = RowCap(8)
+    for _ in range(100):
+        cap.note(4, 0.01)
+    assert cap.rows == 8
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_again():
+    cap = RowCap(8)
+    cap.lower(3)
+    assert settled(cap, lambda _: 0.01) == 3

@@ -27,6 +27,7 @@ from services.worker.engine.base import (
     DrawStopped,
     NotFinite,
     OutOfMemory,
+    SourceImage,
     StopReason,
     StopSignal,
 )
@@ -126,19 +127,28 @@ def weighted(use, weight):
     return AdapterUse(use.model_id, use.sha256, use.path, weight)
 
 
+PIXELS = random.Random(3).randbytes(64 * 64 * 3)  # noqa: S311 - it makes up a picture
+#: Sources of runs: drawn anew in part of the steps, and only where a mask says so.
+WHOLE = SourceImage(64, 64, PIXELS, 0.6)
+MASKED = SourceImage(64, 64, PIXELS, 0.8, bytes(64 * 30) + b"\xff" * (64 * 34))
+
+
 def requests_of(loras, count, seed=0):
     """Requests that differ in everything."""
     draw = random.Random(seed)  # noqa: S311 - it makes up requests
     made = []
     for number in range(count):
         picked = draw.sample(loras, draw.choice([0, 1, 1, 2]))
+        source = draw.choice([None, None, WHOLE, MASKED])
         made.append(
             request_of(
                 *(weighted(use, round(draw.uniform(0.2, 1.2), 2)) for use in picked),
                 positive_prompt=draw.choice(["a red cat", "two dogs", "x"]),
                 negative_prompt=draw.choice(["", "blurry"]),
                 guidance=draw.choice([1.0, 4.0, 7.5, 9.0]),
-                width_px=draw.choice([64, 64, 128]),
+                width_px=64 if source else draw.choice([64, 64, 128]),
+                source=source,
+                organization_id=draw.choice(["org_1", "org_2"]),
                 steps=draw.choice([10, 15, 20]),
                 seed=number,
                 scheduler=SCHEDULERS[number % len(SCHEDULERS)],
@@ -238,7 +248,7 @@ def test_whatever_the_schedule_each_run_ends_as_it_would_alone(place, loras, bad
         if fate in bad:
             request = request_of(bad[fate], seed=3)
         joins_after = data.draw(st.integers(0, 40), label="joins after")
-        plans.append(Plan(request, joins_after, fate, data.draw(st.integers(1, 9), label="cancel at")))
+        plans.append(Plan(request, joins_after, fate, data.draw(st.integers(1, 5), label="cancel at")))
 
     async def drawn():
         endings = await Drawing(place, plans).run()
@@ -299,7 +309,7 @@ def test_a_step_beyond_memory_is_made_in_halves(place, loras, monkeypatch):
         inner(batch)
 
     monkeypatch.setattr(waves.Batch, "step", step)
-    monkeypatch.setattr(place.model, "_lowered_caps", {})
+    monkeypatch.setattr(place.model, "_row_caps", {})
 
     async def all_at_once():
         return await asyncio.gather(*(draw(place, request) for request in requests_of(loras, 5)))
@@ -318,7 +328,7 @@ def test_a_run_that_never_fits_fails_alone(place, loras, monkeypatch):
         inner(batch)
 
     monkeypatch.setattr(waves.Batch, "step", step)
-    monkeypatch.setattr(place.model, "_lowered_caps", {})
+    monkeypatch.setattr(place.model, "_row_caps", {})
 
     async def both():
         bad = draw(place, request_of(steps=15))

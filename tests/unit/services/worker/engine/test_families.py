@@ -1,0 +1,199 @@
+"""Every run of a mixed batch equals its family's stock pipeline alone, for a tiny model of each family."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import warnings
+
+import numpy as np
+import pytest
+
+from services.worker.engine.base import (
+    AdapterUse,
+    BaseModelFiles,
+    DrawRequest,
+    SchedulerUnknown,
+    SourceImage,
+    SourceUnsupported,
+    StopSignal,
+)
+from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.families import FAMILIES
+from tests.support import tiny_families
+from tests.support.stock import Stock
+from tests.support.tiny_families import family_lora, tiny_family
+
+# diffusers' schedulers speak an older dialect of numpy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+
+NAMINGS = {
+    "sd": ["peft", "diffusers", "kohya"],
+    "sdxl": ["peft", "diffusers", "kohya", "first"],
+    "sd3": ["peft", "diffusers"],
+    "flux": ["peft", "first"],
+}
+#: How a scheduler steps in a batch of others; those that a family's stock pipeline refuses are left out.
+TABULATED = {
+    "sd": ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"],
+    "sdxl": ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"],
+    "sd3": ["flow_euler"],
+    "flux": ["flow_euler"],
+}
+
+
+class Place:
+    """An engine with one base model, its latents tapped, and its oracle."""
+
+    def __init__(self, kind, directory, folder):
+        self.family = tiny_families.FAMILIES[kind]
+        self.stock = Stock(directory)
+        self.engine = BatchEngine(threads=1)
+        self.latents = {}
+        inner = self.engine._pictures.draw
+
+        async def tapped(model, latents, asked, stop):
+            self.latents[stop] = latents
+            return await inner(model, latents, asked, stop)
+
+        self.engine._pictures.draw = tapped
+        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, self.family, 64)))
+        self.model = self.engine._models["tiny"]
+        self.loras = [self._lora(folder / f"{naming}.safetensors", naming) for naming in NAMINGS[self.family]]
+
+    def _lora(self, path, naming):
+        chosen = {"seed": len(naming), "rank": 3 * len(naming), "alpha": 5.0}
+        family_lora(path, self.stock._pipeline, self.family, naming, **chosen)
+        return AdapterUse(f"model_{naming}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 1.0)
+
+    def draw(self, *requests):
+        """Draw requests in one batch; each with the signal that its latents are kept under."""
+
+        async def one(request):
+            stop = StopSignal()
+            return request, stop, await self.engine.draw(request, stop=stop, on_progress=lambda _: None)
+
+        async def all_at_once():
+            return await asyncio.gather(*(one(request) for request in requests))
+
+        return asyncio.run(all_at_once())
+
+    def check(self, request, stop, result):
+        latents, pixels = self.stock.draw(request)
+        ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
+        # Random weights and strong guidance carry latents beyond the usual range; 1e-5 is then of their size.
+        size = max(1.0, float(latents.abs().max()))
+        assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * size
+        assert np.abs(ours - pixels).max() <= 1
+
+    def request(self, *adapters, **changes):
+        chosen = {
+            "run_id": "gen_1",
+            "base_model_slug": "tiny",
+            "positive_prompt": "a red cat",
+            "negative_prompt": "",
+            "adapters": adapters,
+            "guidance": 4.0,
+            "width_px": 64,
+            "height_px": 64,
+            "steps": 3,
+            "seed": 1,
+            "scheduler": TABULATED[self.family][0],
+        }
+        return DrawRequest(**chosen | changes)
+
+
+@pytest.fixture(scope="module", params=tiny_families.MAKERS)
+def place(request, tmp_path_factory):
+    with warnings.catch_warnings(action="ignore"):
+        directory = tiny_family(request.param, tmp_path_factory.mktemp("base"))
+        made = Place(request.param, directory, tmp_path_factory.mktemp("loras"))
+    yield made
+    asyncio.run(made.engine.close())
+
+
+def weighted(use, weight):
+    return AdapterUse(use.model_id, use.sha256, use.path, weight)
+
+
+def test_a_batch_of_requests_that_differ_in_everything_draws_each_as_stock(place):
+    draw = random.Random(3)  # noqa: S311 - it makes up requests
+    requests = [
+        place.request(
+            *(weighted(use, round(draw.uniform(0.2, 1.2), 2)) for use in draw.sample(place.loras, number % 3)),
+            positive_prompt=draw.choice(["a red cat", "two dogs", "x"]),
+            negative_prompt=("", "blurry")[number // 2 % 2],
+            guidance=draw.choice([1.0, 3.5, 7.5]),
+            width_px=(64, 64, 64, 32)[number % 4],
+            steps=2 + number % 3,
+            seed=number,
+            scheduler=TABULATED[place.family][number % len(TABULATED[place.family])],
+        )
+        for number in range(8)
+    ]
+    for ending in place.draw(*requests):
+        place.check(*ending)
+
+
+def test_each_naming_of_a_lora_changes_the_picture_as_stock_does(place):
+    plain, *others = place.draw(place.request(), *(place.request(use) for use in place.loras))
+    assert [report.ignored_keys for _, _, result in others for report in result.adapter_reports] == [0] * len(others)
+    for ending in others:
+        assert ending[2].rgb != plain[2].rgb
+        place.check(*ending)
+
+
+def test_guidance_with_and_without_a_negative_prompt_is_as_in_stock(place):
+    steered = [
+        place.request(guidance=guidance, negative_prompt=negative)
+        for guidance in (0.0, 1.0, 6.0)
+        for negative in ("", "blurry")
+    ]
+    for ending in place.draw(*steered):
+        place.check(*ending)
+
+
+def test_weight_0_is_the_base_models_picture_bit_for_bit(place):
+    ((_, stop, with_lora),) = place.draw(place.request(*(weighted(use, 0.0) for use in place.loras)))
+    ((_, other, without),) = place.draw(place.request())
+    assert with_lora.rgb == without.rgb
+    assert place.latents[stop].equal(place.latents[other])
+
+
+def test_schedulers_without_tables_step_as_in_stock_each_by_a_copy_of_its_own(place):
+    tabulated = TABULATED[place.family]
+    others = [name for name in FAMILIES[place.family].schedulers if name not in tabulated]
+    if place.family == "flux":
+        with pytest.raises(SchedulerUnknown):
+            place.draw(place.request(scheduler="flow_heun"))
+        return
+    requests = [place.request(scheduler=name, steps=5, seed=seed) for seed, name in enumerate(others)]
+    mate = place.request(scheduler=tabulated[0], steps=4)
+    for ending in place.draw(*requests, mate):
+        place.check(*ending)
+
+
+def test_a_source_with_or_without_a_mask_is_drawn_as_in_stock_or_refused(place):
+    rows = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    sources = [SourceImage(64, 64, rows.tobytes(), 0.7, kept) for kept in (None, mask.tobytes())]
+    if not FAMILIES[place.family].takes_sources:
+        with pytest.raises(SourceUnsupported):
+            place.draw(place.request(source=sources[0]))
+        return
+    names = [*FAMILIES[place.family].schedulers, *TABULATED[place.family]]
+    requests = [
+        place.request(source=sources[number % 2], scheduler=name, steps=5, seed=number)
+        for number, name in enumerate(names)
+    ]
+    for ending in place.draw(*requests, place.request(place.loras[0])):
+        place.check(*ending)
+
+
+def test_sizes_that_no_grid_fits_are_drawn_a_little_larger_and_cropped(place):
+    ((_, stop, result),) = place.draw(place.request(width_px=72, height_px=50))
+    assert (result.width_px, result.height_px) == (72, 50)
+    grid = FAMILIES[place.family].grid_px
+    assert [side * 8 for side in place.latents[stop].shape[2:]] == [-(-50 // grid) * grid, -(-72 // grid) * grid]

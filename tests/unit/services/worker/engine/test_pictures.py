@@ -1,0 +1,115 @@
+"""Latents become the stock pipeline's pictures, whole or in tiles, whoever is decoded with them."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from services.worker.engine import pictures
+from services.worker.engine.base import BaseModelFiles, DrawStopped, NotFinite, OutOfMemory, StopReason, StopSignal
+from services.worker.engine.model import Model
+from services.worker.engine.sizing import Size
+from tests.support.stock import Stock
+from tests.support.tiny_models import tiny_base
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    with warnings.catch_warnings(action="ignore"):
+        return tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def model(directory):
+    return Model(BaseModelFiles("tiny", directory, "sd", 64), torch.device("cpu"), adapter_bytes=0)
+
+
+@pytest.fixture
+async def desk():
+    desk = pictures.PictureDesk(lambda: torch.set_num_threads(1))
+    yield desk
+    await desk.close()
+
+
+def latents(side=8, seed=1):
+    return torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def draw(desk, model, latents):
+    size = Size(latents.shape[3] * 8, latents.shape[2] * 8)
+    return desk.draw(model, latents, size, StopSignal())
+
+
+def stock_pixels(vae, latents):
+    with torch.inference_mode():
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+    return ((decoded[0] / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).numpy().astype(int)
+
+
+def farthest(picture, pixels):
+    return np.abs(np.asarray(picture.image).astype(int) - pixels).max()
+
+
+async def test_pictures_that_wait_together_are_each_as_alone(desk, model, directory):
+    vae = Stock(directory)._pipeline.vae
+    many = [latents(seed=seed) for seed in range(5)]
+    drawn = await asyncio.gather(*(draw(desk, model, one) for one in many))
+    for picture, one in zip(drawn, many, strict=True):
+        assert farthest(picture, stock_pixels(vae, one)) <= 1
+
+
+async def test_a_large_picture_is_decoded_in_the_stock_pipelines_tiles(desk, model, directory, monkeypatch):
+    monkeypatch.setattr(pictures, "UNTILED_PX", 64 * 64)
+    sides = []
+    inner = model.pipeline.vae.decoder.forward
+    monkeypatch.setattr(
+        model.pipeline.vae.decoder, "forward", lambda part, *rest: (sides.append(part.shape[2]), inner(part, *rest))[1]
+    )
+    vae = Stock(directory)._pipeline.vae
+    vae.enable_tiling()
+    one = latents(32)
+    assert farthest(await draw(desk, model, one), stock_pixels(vae, one)) <= 1
+    assert max(sides) == vae.tile_latent_min_size < 32
+    small = latents(8)
+    vae.disable_tiling()
+    assert farthest(await draw(desk, model, small), stock_pixels(vae, small)) <= 1
+
+
+async def test_where_memory_runs_out_a_picture_is_decoded_in_tiles(desk, model, monkeypatch):
+    inner = model.pipeline.vae.decoder.forward
+
+    def forward(part, *rest):
+        if part.shape[2] > 8 or part.shape[0] > 1:
+            raise torch.OutOfMemoryError
+        return inner(part, *rest)
+
+    monkeypatch.setattr(model.pipeline.vae.decoder, "forward", forward)
+    drawn = await asyncio.gather(*(draw(desk, model, latents(16, seed)) for seed in range(3)))
+    assert [picture.image.size for picture in drawn] == [(128, 128)] * 3
+
+
+async def test_where_tiles_do_not_fit_either_it_is_told_and_the_next_is_drawn(desk, model, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(model.pipeline.vae.decoder, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+        with pytest.raises(OutOfMemory):
+            await draw(desk, model, latents())
+    assert (await draw(desk, model, latents())).image.size == (64, 64)
+
+
+async def test_numbers_that_ran_away_fail_their_picture_alone(desk, model):
+    drawn = await asyncio.gather(
+        draw(desk, model, latents()), draw(desk, model, latents() * float("nan")), return_exceptions=True
+    )
+    assert isinstance(drawn[1], NotFinite)
+    assert drawn[0].image.size == (64, 64)
+
+
+async def test_a_run_that_was_cancelled_is_not_decoded(desk, model):
+    stop = StopSignal()
+    stop.set(StopReason.CANCELED)
+    with pytest.raises(DrawStopped):
+        await desk.draw(model, latents(), Size(64, 64), stop)
