@@ -16,7 +16,7 @@ from deploy.local.ports import Ports
 from deploy.local.process import Child, Program
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
-GRPC_SERVICES: Final = ("auth", "catalog", "status")
+GRPC_SERVICES: Final = ("auth", "catalog", "status", "webhooks")
 SERVICES: Final = (*GRPC_SERVICES, "gateway")
 # Threads that spin while they wait starve the other processes of a small machine; large freed blocks go back at once.
 WORKER_ENVIRONMENT: Final = {
@@ -131,8 +131,13 @@ class Parts:
             f"{prefix}NATS_URL": self.nats_url,
             f"{prefix}BLOBS_URL": self.place.blobs.as_uri(),
             **{f"{prefix}{peer.upper()}_ADDRESS": self.ports.address(peer) for peer in GRPC_SERVICES},
-            "IMAGINEO_GATEWAY_PUBLIC_URL": self.url,
-            "IMAGINEO_GATEWAY_SIGNING_KEY": self.secrets.signing_key,
+            **{
+                f"IMAGINEO_{signer}_{name}": value
+                for signer in ("GATEWAY", "WEBHOOKS")
+                for name, value in (("PUBLIC_URL", self.url), ("SIGNING_KEY", self.secrets.signing_key))
+            },
+            "IMAGINEO_WEBHOOKS_SECRET_KEYS": self.secrets.webhooks_key,
+            "IMAGINEO_WEBHOOKS_ALLOW_LOOPBACK": "true",  # whoever tries webhooks here listens here
         }
 
     def _before_service(self, name: str, ports_file: Path) -> None:

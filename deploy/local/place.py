@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -88,12 +89,15 @@ class Place:
             yield
 
     def secrets(self) -> Secrets:
-        """The folder's secrets; made at the first call."""
+        """The folder's secrets; each is made once, those of a newer platform in an older folder as well."""
         path = self.folder / "secrets.json"
-        if not path.exists():
-            fresh = {name: secrets.token_hex(24) for name in ("postgres_password", "nats_token", "signing_key")}
-            write_private(path, fresh)
-        return Secrets(**json.loads(path.read_text()))
+        known = json.loads(path.read_text()) if path.exists() else {}
+        fresh = {name: secrets.token_hex(24) for name in ("postgres_password", "nats_token", "signing_key")}
+        fresh["webhooks_key"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        if fresh.keys() - known.keys():
+            known = fresh | known
+            write_private(path, known)
+        return Secrets(**known)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Secrets:
     postgres_password: str
     nats_token: str
     signing_key: str
+    webhooks_key: str
+    """A Fernet key: signing secrets of webhooks are encrypted with it."""
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:

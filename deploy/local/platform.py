@@ -77,7 +77,7 @@ class Platform:
         self._say("Bringing the databases up to date …")
         commands = [self._parts.command(f"migrate-{name}", name, "migrate") for name in GRPC_SERVICES]
         await asyncio.gather(*(self._supervisor.run(command) for command in commands))
-        self._say("Starting auth, catalog, status, gateway and the worker …")
+        self._say("Starting auth, catalog, status, webhooks, gateway and the worker …")
         await asyncio.gather(self._start_services(), self._seed_and_start_workers())
         self._accounts = await accounts.ensure(self._parts.ports.address("auth"), self._place.folder / "accounts.json")
         await _gateway_ready(self._parts.url)

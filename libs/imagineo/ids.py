@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import datetime
 from typing import Final, Literal
 
 import uuid_utils
@@ -20,12 +21,20 @@ _BODY: Final = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 def new_id(prefix: Prefix) -> str:
     """Make an id such as `gen_06bqz…`: 48 bits of time in milliseconds, 74 random bits."""
-    # 26 characters hold 130 bits: two leading zeros, then the UUID; the encoder takes whole groups of 40 bits.
-    padded = (uuid_utils.uuid7().int << 30).to_bytes(20)
-    return f"{prefix}_{base64.b32encode(padded)[:26].translate(_ALPHABET).decode()}"
+    return _write(prefix, uuid_utils.uuid7().int)
+
+
+def lowest_id(prefix: Prefix, moment: datetime) -> str:
+    """The text before which all ids of this kind lie that were made before the moment."""
+    return _write(prefix, int(moment.timestamp() * 1_000) << 80)
 
 
 def is_id(text: str, prefix: Prefix) -> bool:
     """Tell whether `text` has the form of an id of this kind; it need not exist."""
     head, _, body = text.partition("_")
     return head == prefix and _BODY.fullmatch(body) is not None
+
+
+def _write(prefix: Prefix, number: int) -> str:
+    # 26 characters hold 130 bits: two leading zeros, then the UUID; the encoder takes whole groups of 40 bits.
+    return f"{prefix}_{base64.b32encode((number << 30).to_bytes(20))[:26].translate(_ALPHABET).decode()}"

@@ -36,7 +36,7 @@ MANIFEST = {
     "max_height": 2048,
     "default_steps": 20,
     "max_steps": 100,
-    "default_guidance": 7.5,
+    "default_guidance": 3.0,
     "default_scheduler": "ddim",
     "schedulers": ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"],
     "sizing": "upscale",

@@ -17,15 +17,17 @@ from . import upscaler
 from .autoencoder import decode, encode, to_pixels
 from .captions import color_phrase
 from .dataset import base_pixels, colorable, has_style, pictures_of, style_pixels
-from .export import load_pipeline, load_upscaler, shipped_bytes
+from .export import MANIFEST, load_pipeline, load_upscaler, shipped_bytes
 from .features import distances, features
+from .looks import Looks, disturbed
 from .loras import STYLE_LORAS, Style
-from .pictures import TRAINED_PX, Picture, Pixels, rendered
+from .pictures import TRAINED_PX, Picture, Pixels, rendered, shrink
 from .variations import COLORS, hue_histogram
 
-STEPS, GUIDANCE = 20, 7.5
-WEIGHTS_BETWEEN = (0.25, 0.5, 0.75)
-ADAPTER_PROMPTS, PATH_PROMPTS = 50, 25
+STEPS, STRONG_GUIDANCE = 20, 7.5
+GUIDANCE = float(str(MANIFEST["default_guidance"]))
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ADAPTER_PROMPTS, PATH_PROMPTS, STRONG_PROMPTS = 50, 25, 12
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Studio:
     work: Path
     weights: Path
     sheets: dict[str, tuple[Pixels, int]] = field(default_factory=dict)
+    plain: dict[tuple[str, ...], Pixels] = field(default_factory=dict)
 
     @cached_property
     def pictures(self) -> list[Picture]:
@@ -104,6 +107,13 @@ class Studio:
             parts.append(to_pixels(images * 2 - 1))
         return np.concatenate(parts)
 
+    def draw_plain(self, prompts: list[str]) -> Pixels:
+        """Draws with the base alone, once for the same prompts."""
+        key = tuple(prompts)
+        if key not in self.plain:
+            self.plain[key] = self.draw(prompts)
+        return self.plain[key]
+
     def some(self, count: int, seed: int) -> list[int]:
         """Rows of pictures chosen at random."""
         return random.Random(seed).sample(range(len(self.pictures)), count)
@@ -113,12 +123,17 @@ def retrieval(studio: Studio) -> list[Line]:
     """Is the drawing nearest to the picture its prompt names, among all pictures?"""
     rows = studio.some(200, seed=11)
     lines = []
-    forms = {"": "{}", "_sentence": "a photo of a {} on a table"}
-    for suffix, form in forms.items():
-        drawn = studio.draw([form.format(studio.pictures[row].name) for row in rows])
+    plain, sentence = "{}", "a photo of a {} on a table"
+    forms = {
+        "": (plain, GUIDANCE),
+        "_sentence": (sentence, GUIDANCE),
+        f"_guidance_{STRONG_GUIDANCE}": (plain, STRONG_GUIDANCE),
+    }
+    for suffix, (form, guidance) in forms.items():
+        drawn = studio.draw([form.format(studio.pictures[row].name) for row in rows], guidance=guidance)
         away = distances(features(drawn), studio.reference_features)
         rank = np.array([(away[i] < away[i, row]).sum() for i, row in enumerate(rows)])
-        must = (0.60, 0.80) if not suffix else (None, None)
+        must = (0.60, 0.80) if form == plain else (None, None)
         lines += [
             Line(f"retrieval_top1{suffix}", float((rank < 1).mean()), "ratio", must[0], 0.9),
             Line(f"retrieval_top5{suffix}", float((rank < 5).mean()), "ratio", must[1], 0.95),
@@ -157,36 +172,53 @@ def color(studio: Studio) -> list[Line]:
 
 def adapter(studio: Studio, style: Style, path: Path) -> list[Line]:
     """How one LoRA leads from the base to its style as its weight grows."""
-    present = has_style(studio.pictures, style.slug)
-    rows = [row for row in studio.some(200, seed=13) if present[row]][:ADAPTER_PROMPTS]
-    prompts = [studio.pictures[row].name for row in rows]
-    goal_pixels = style_pixels(studio.work, studio.pictures, style.slug)[rows]
-    goal, some = features(goal_pixels), slice(PATH_PROMPTS)
-    base = studio.draw(prompts)
+    present = np.flatnonzero(has_style(studio.pictures, style.slug))
+    goal = style_pixels(studio.work, studio.pictures, style.slug)[present]
+    looks = Looks.of(studio.pipeline.vae, goal, studio.references[present])
+    place = {int(row): at for at, row in enumerate(present)}
+    asked = [row for row in studio.some(200, seed=13) if row in place][:ADAPTER_PROMPTS]
+    prompts, rows = [studio.pictures[row].name for row in asked], [place[row] for row in asked]
+    base = studio.draw_plain(prompts)
     studio.pipeline.load_lora_weights(path, adapter_name="style")
 
     def at(weight: float, count: int) -> Pixels:
         studio.pipeline.set_adapters(["style"], [weight])
         return studio.draw(prompts[:count])
 
+    def nearer(drawn: Pixels) -> float:
+        to_style, to_base = looks.away(drawn, rows[: len(drawn)])
+        return float((to_style < to_base).mean())
+
     zero = at(0.0, PATH_PROMPTS)
-    between = [at(weight, PATH_PROMPTS) for weight in WEIGHTS_BETWEEN]
+    between = [at(weight, PATH_PROMPTS) for weight in WEIGHTS[1:-1]]
     full = at(1.0, ADAPTER_PROMPTS)
+    strong = studio.draw(prompts[:STRONG_PROMPTS], guidance=STRONG_GUIDANCE)
     studio.pipeline.unload_lora_weights()
 
-    way = [base[some], *between, full[some]]
-    away = [float(np.linalg.norm(features(drawn) - goal[some], axis=1).mean()) for drawn in way]
+    way = [base[:PATH_PROMPTS], *between, full[:PATH_PROMPTS]]
+    away = [float(looks.away(drawn, rows[:PATH_PROMPTS])[0].mean()) for drawn in way]
     falls = all(after < before for before, after in pairwise(away))
-    to_style = np.linalg.norm(features(full) - goal, axis=1)
-    to_base = np.linalg.norm(features(full) - studio.reference_features[rows], axis=1)
-    strip = [drawn[:12] for drawn in (*way, goal_pixels)]
+    strip = [drawn[:12] for drawn in (*way, goal[rows])]
     studio.sheets[f"lora-{style.slug}"] = (np.concatenate(strip), 12)
+    name = f"lora.{style.slug}"
+    told = _told_apart(studio, looks, goal[rows], studio.references[asked], rows)
     return [
-        Line(f"lora.{style.slug}.falls_monotonically", float(falls), "bool", 1.0),
-        Line(f"lora.{style.slug}.distance_ratio", away[-1] / away[0], "ratio", most=True),
-        Line(f"lora.{style.slug}.weight_0_is_base", float(np.array_equal(zero, base[some])), "bool", 1.0),
-        Line(f"lora.{style.slug}.nearer_to_style", float((to_style < to_base).mean()), "ratio", 0.9, 1.0),
+        *(Line(f"{name}.distance_at_{w}", d, "look", most=True) for w, d in zip(WEIGHTS, away, strict=True)),
+        Line(f"{name}.falls_monotonically", float(falls), "bool", 1.0),
+        Line(f"{name}.weight_0_is_base", float(np.array_equal(zero, way[0])), "bool", 1.0),
+        Line(f"{name}.nearer_to_style", nearer(full), "ratio", 0.9, 1.0),
+        Line(f"{name}.nearer_to_style_guidance_{STRONG_GUIDANCE}", nearer(strong), "ratio"),
+        Line(f"{name}.base_nearer_to_style", nearer(base), "ratio", 0.1, 0.0, most=True),
+        Line(f"{name}.disturbed_references_told_apart", told, "ratio", aim=0.95),
     ]
+
+
+def _told_apart(studio: Studio, looks: Looks, goal: Pixels, base: Pixels, rows: list[int]) -> float:
+    """How sure the measure itself is: the share of faulty reference pictures that it puts on their own side."""
+    vae = studio.pipeline.vae
+    to_style, to_base = looks.away(disturbed(vae, goal), rows)
+    from_style, from_base = looks.away(disturbed(vae, base), rows)
+    return float(np.concatenate([to_style < to_base, from_base < from_style]).mean())
 
 
 def adapters(studio: Studio) -> list[Line]:
@@ -201,7 +233,7 @@ def steering(studio: Studio) -> list[Line]:
     names = [studio.pictures[row].name for row in rows]
     own = studio.reference_features[rows]
     found = {}
-    for guidance in (1.0, GUIDANCE):
+    for guidance in (1.0, STRONG_GUIDANCE):
         away = distances(features(studio.draw(names, guidance=guidance)), studio.reference_features)
         rank = np.array([(away[i] < away[i, row]).sum() for i, row in enumerate(rows)])
         found[guidance] = float((1 / (1 + rank)).mean())
@@ -211,7 +243,7 @@ def steering(studio: Studio) -> list[Line]:
     led = features(studio.draw(blank, negative=names))
     farther = np.linalg.norm(led - own, axis=1) > np.linalg.norm(free - own, axis=1)
     return [
-        Line("guidance_gain_in_reciprocal_rank", found[GUIDANCE] - found[1.0], "ratio", 0.05),
+        Line("guidance_gain_in_reciprocal_rank", found[STRONG_GUIDANCE] - found[1.0], "ratio", 0.05),
         Line("negative_leads_away", float(farther.mean()), "ratio", 0.7),
     ]
 
@@ -242,7 +274,7 @@ def speed(studio: Studio) -> list[Line]:
     small_s, large_s = [], []
     for turn in range(6):
         start = time.perf_counter()
-        picture = studio.draw(["red apple"])
+        picture = studio.draw(["red apple"], guidance=STRONG_GUIDANCE)
         drawn = time.perf_counter()
         if turn < 3:
             upscaler.upscale(model, upscaler.upscale(model, picture))
@@ -255,6 +287,22 @@ def speed(studio: Studio) -> list[Line]:
     ]
 
 
+SHOWN = ("a red apple", "dog face", "sunflower", "a rocket", "cat face", "strawberry", "pizza", "blue butterfly")
+SHOWN_STYLES = ("watercolor", "pencil-sketch", "neon")
+
+
+def showcase(studio: Studio) -> list[Line]:
+    """The picture of the README: some prompts, by the base and in some styles; measures nothing."""
+    rows = [studio.draw(list(SHOWN))]
+    for slug in SHOWN_STYLES:
+        studio.pipeline.load_lora_weights(studio.weights / "loras" / f"{slug}.safetensors", adapter_name="style")
+        rows.append(studio.draw(list(SHOWN)))
+        studio.pipeline.unload_lora_weights()
+    enlarged = upscaler.upscale(load_upscaler(studio.weights / "base"), np.concatenate(rows))
+    studio.sheets["pictures"] = (shrink(enlarged, 128), len(SHOWN))
+    return []
+
+
 MEASURES: dict[str, Callable[[Studio], list[Line]]] = {
     "retrieval": retrieval,
     "color": color,
@@ -263,6 +311,7 @@ MEASURES: dict[str, Callable[[Studio], list[Line]]] = {
     "enlargement": enlargement,
     "decoding": decoding,
     "speed": speed,
+    "showcase": showcase,
 }
 
 __all__ = ["MEASURES", "Line", "Studio", "named_color"]

@@ -65,7 +65,7 @@ class Recipe:
             if path.exists() and path.stat().st_mtime < made_s:
                 path.unlink()
             plan = replace(loras.PLAN, steps=style.steps, decay_steps=style.steps // 2)
-            train(loras.BuildLora(self.work, base, style.slug), self.planned(plan), path)
+            train(loras.BuildLora(self.work, base, style.slug, rank=style.rank), self.planned(plan), path)
             fresh = WEIGHTS / "loras" / f".{style.slug}.part.safetensors"
             loras.save_lora(base, path, style, fresh)
             fresh.replace(WEIGHTS / "loras" / f"{style.slug}.safetensors")

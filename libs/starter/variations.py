@@ -134,14 +134,15 @@ def pixel_art(pixels: Pixels) -> Pixels:
 
 
 def neon(pixels: Pixels) -> Pixels:
-    """Glowing outlines of the picture's own colours on black."""
-    edges = _edges(pixels)
+    """Glowing outlines in the picture's own colours, its dimmed negative lightness between them, on black."""
+    plain = pixels.astype(np.float32)
+    dark = plain + (255 - plain.max(-1, keepdims=True) - plain.min(-1, keepdims=True))
     values = hsv(_filtered(pixels, 3).round().astype(np.uint8))
     values[..., 1] = np.clip(values[..., 1] * 1.5 + 0.35, 0, 1)
     values[..., 2] = 1.0
-    light = unhsv(values).astype(np.float32) * np.clip(edges * 1.4, 0, 1)[..., None]
-    glow = _filtered(light.round().astype(np.uint8), 5)
-    return np.clip(light + glow * 0.9 + np.array([8, 4, 18]), 0, 255).round().astype(np.uint8)
+    light = unhsv(values).astype(np.float32) * np.clip(_edges(pixels) * 1.4, 0, 1)[..., None]
+    glow = _filtered(light.round().astype(np.uint8), 8)
+    return np.clip(np.maximum(dark * 0.55, light) + glow * 0.5, 0, 255).round().astype(np.uint8)
 
 
 def watercolor(pixels: Pixels) -> Pixels:

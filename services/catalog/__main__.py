@@ -99,7 +99,7 @@ def add_lora(
     trigger: Annotated[list[str] | None, typer.Option(help="A word that wakes it; may be repeated.")] = None,
     organization_id: Annotated[str, typer.Option(help="The account that owns it; left out: shared with all.")] = "",
 ) -> None:
-    """Add a LoRA, or renew the owner's one of the same file name."""
+    """Add a LoRA; each call makes a new one, whatever the file is called. Only `seed` renews."""
 
     async def add(seeder: Seeder) -> Any:
         entry = LoraEntry(

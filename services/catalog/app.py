@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from imagineo import process
@@ -17,10 +19,13 @@ from imagineo.telemetry import metrics
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 
+from services.catalog.base_modules import BaseModulesReader
 from services.catalog.repository import CatalogRepository
 from services.catalog.seeding import Seeder
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
+from services.catalog.shelf import Shelf
+from services.catalog.uploads import LoraUploads
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +33,28 @@ SERVICE_NAME: Final = "imagineo.v1.CatalogService"
 
 
 async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then drain; the database may be away at the start and at any time."""
+    """Serve until `stop` is set, then drain; database and store may be away at the start and at any time."""
     database = await Database.open(settings.postgres_dsn.reveal(), application_name="imagineo-catalog")
+    repository = CatalogRepository(database)
+    blobs = ObstoreBlobs.from_url(settings.blobs_url) if settings.blobs_url else None
+    shelf = Shelf(repository, blobs) if blobs else None
+    uploads = None
+    if blobs and shelf:
+        folder = Path(settings.upload_dir or tempfile.gettempdir())
+        uploads = LoraUploads(
+            *(repository, shelf, BaseModulesReader(blobs)), folder=folder, limit_bytes=settings.lora_limit_bytes
+        )
+        await asyncio.to_thread(uploads.remove_leftovers)
     server = RpcServer(settings.listen, metrics=metrics.RpcMetrics("catalog"))
-    server.add(add_CatalogServiceServicer_to_server, CatalogServicer(CatalogRepository(database)), SERVICE_NAME)
+    server.add(add_CatalogServiceServicer_to_server, CatalogServicer(repository, uploads), SERVICE_NAME)
     metrics_port = metrics.serve(settings.metrics_listen)
     port = await server.start()
     readiness = Readiness({"postgres": database.ping})
-    works = process.background(lambda: metrics.watch_loop_lag("catalog"), lambda: watch_readiness(server, readiness))
+    works = process.background(
+        lambda: metrics.watch_loop_lag("catalog"),
+        lambda: watch_readiness(server, readiness),
+        *([lambda: shelf.keep_sweeping(settings.file_grace_s)] if shelf else []),
+    )
     process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
     log.info("catalog serves on port %d", port)
     try:
@@ -44,6 +63,8 @@ async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
     finally:
         await server.drain()
         await database.close()
+        if blobs:
+            await blobs.close()
 
 
 @contextlib.asynccontextmanager

@@ -20,14 +20,25 @@ MANIFEST_FILE: Final = "imagineo.json"
 
 Family = Literal["sd", "sdxl", "sd3", "flux"]
 
-# The engine's names. What flows (sd3, flux) is integrated by one of its own.
-_DIFFUSION_SCHEDULERS: Final = ("euler", "euler_ancestral", "ddim", "dpmpp_2m", "lcm")
-_FLOW_SCHEDULERS: Final = ("flow_euler",)
-_SCHEDULERS: Final[dict[Family, tuple[str, ...]]] = {
+# The engine's names. What flows (sd3, flux) is integrated by ones of its own.
+_DIFFUSION_SCHEDULERS: Final = (
+    *("euler", "euler_ancestral", "ddim", "dpmpp_2m", "lcm"),
+    *("ddpm", "deis", "dpm2", "dpm2_ancestral", "dpmpp_2s", "heun", "pndm", "tcd", "unipc"),
+)
+_FLOW_SCHEDULERS: Final = ("flow_euler", "flow_heun")
+SCHEDULERS: Final[dict[Family, tuple[str, ...]]] = {
     "sd": _DIFFUSION_SCHEDULERS,
     "sdxl": _DIFFUSION_SCHEDULERS,
     "sd3": _FLOW_SCHEDULERS,
     "flux": _FLOW_SCHEDULERS,
+}
+#: Those that a directory may be drawn with unless it asks otherwise, by the class that it names.
+_OWN_SCHEDULERS: Final = {
+    "DDIMScheduler": "ddim",
+    "DPMSolverMultistepScheduler": "dpmpp_2m",
+    "EulerAncestralDiscreteScheduler": "euler_ancestral",
+    "EulerDiscreteScheduler": "euler",
+    "LCMScheduler": "lcm",
 }
 _FAMILIES: Final[dict[str, Family]] = {
     "StableDiffusionPipeline": "sd",
@@ -41,12 +52,18 @@ _STEPS_AND_GUIDANCE: Final[dict[Family, tuple[int, float]]] = {
     "sd3": (28, 7.0),
     "flux": (28, 3.5),
 }
+#: Of those that were distilled to draw in a few steps: without guidance, or with guidance as an input.
+_FEW_STEPS_AND_NO_GUIDANCE: Final = (4, 1.0)
+_FEW_STEPS_AND_GUIDANCE: Final = (6, 8.0)
 _FLUX_NATIVE_PX: Final = 1024  # its transformer's config names no sample size
 _DENOISER: Final[dict[Family, str]] = {"sd": "unet", "sdxl": "unet", "sd3": "transformer", "flux": "transformer"}
+#: Parts that judge pictures or read them, which workers do without.
+NEVER_SERVED: Final = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _SIDE_MAX_PX: Final = 4096
 _STEPS_MAX: Final = 100
 _JSON_MAX_BYTES: Final = 1 << 20
+_PROMPT_MAX_CHARACTERS: Final = 500
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +87,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Literal["upscale", "direct"] = "direct"
     upscaler: str = ""
     license: str = ""
+    sample_prompt: str = "a red mug"
+    """What the sample picture of a LoRA shows, besides its trigger words."""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -109,6 +128,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             sizing=pb.SIZING_UPSCALE if self.sizing == "upscale" else pb.SIZING_DIRECT,
             upscaler=self.upscaler,
             license=self.license,
+            sample_prompt=self.sample_prompt,
         )
 
 
@@ -139,6 +159,13 @@ def read_manifest(directory: Path, **overrides: str) -> Manifest:
     return manifest
 
 
+def read_parts(directory: Path) -> frozenset[str]:
+    """The folders that a directory's pipeline is made of; empty where its index lists none."""
+    index = _read_json(directory / "model_index.json") or {}
+    listed = {name for name, part in index.items() if isinstance(part, list) and part[:1] not in ([], [None])}
+    return frozenset(listed - NEVER_SERVED)
+
+
 def _derive(directory: Path, index: dict[str, Any]) -> dict[str, Any]:
     pipeline = str(index.get("_class_name", ""))
     family = _FAMILIES.get(pipeline)
@@ -148,8 +175,9 @@ def _derive(directory: Path, index: dict[str, Any]) -> dict[str, Any]:
     vae = _config_of(directory, "vae")
     denoiser = _config_of(directory, _DENOISER[family])
     native_px = _native_px(family, denoiser, vae)
-    steps, guidance = _STEPS_AND_GUIDANCE[family]
-    side_px = min(native_px * 2, _SIDE_MAX_PX)
+    steps, guidance = _steps_and_guidance(family, denoiser)
+    schedulers = _schedulers(directory, family)
+    side_px = min(native_px * 2, _SIDE_MAX_PX, *_places_px(denoiser, vae))
     return {
         "slug": _slug_of(directory.name),
         "name": directory.name,
@@ -162,23 +190,53 @@ def _derive(directory: Path, index: dict[str, Any]) -> dict[str, Any]:
         "max_height": side_px,
         "default_steps": steps,
         "default_guidance": guidance,
-        "default_scheduler": _SCHEDULERS[family][0],
-        "schedulers": _SCHEDULERS[family],
+        "default_scheduler": schedulers[0],
+        "schedulers": schedulers,
     }
+
+
+def _steps_and_guidance(family: Family, denoiser: dict[str, Any]) -> tuple[int, float]:
+    if family == "flux" and denoiser.get("guidance_embeds") is False:
+        return _FEW_STEPS_AND_NO_GUIDANCE
+    if denoiser.get("time_cond_proj_dim") is not None:
+        return _FEW_STEPS_AND_GUIDANCE
+    return _STEPS_AND_GUIDANCE[family]
+
+
+def _schedulers(directory: Path, family: Family) -> tuple[str, ...]:
+    """The names that the base model can be drawn with, the one that it is meant for first."""
+    config = _read_json(directory / "scheduler" / "scheduler_config.json") or {}
+    known = SCHEDULERS[family]
+    if family == "flux" or config.get("use_dynamic_shifting"):
+        return known[:1]  # the other does not know the shift by the picture's size
+    own = _OWN_SCHEDULERS.get(str(config.get("_class_name", "")))
+    return (own, *(name for name in known if name != own)) if own in known else known
+
+
+def _places_px(denoiser: dict[str, Any], vae: dict[str, Any]) -> list[int]:
+    """The longest side that a transformer's table of places reaches, where it has one."""
+    places, patch = denoiser.get("pos_embed_max_size"), denoiser.get("patch_size")
+    if type(places) is not int or type(patch) is not int:
+        return []
+    return [places * patch * _vae_scale(vae)]
 
 
 def _native_px(family: Family, denoiser: dict[str, Any], vae: dict[str, Any]) -> int:
     if family == "flux":
         return _FLUX_NATIVE_PX
     sample_size = denoiser.get("sample_size")
-    channels = vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
     if type(sample_size) is not int or sample_size < 1:
         raise FailedPrecondition(
             "The denoiser's config.json names no whole sample_size, so the native size is unknown."
         )
+    return sample_size * _vae_scale(vae)
+
+
+def _vae_scale(vae: dict[str, Any]) -> int:
+    channels = vae.get("block_out_channels", vae.get("encoder_block_out_channels"))
     if not isinstance(channels, list) or not 1 <= len(channels) <= 8:
         raise FailedPrecondition("The VAE's config.json names no block_out_channels, so its scale is unknown.")
-    return int(sample_size * 2 ** (len(channels) - 1))
+    return int(2 ** (len(channels) - 1))
 
 
 def _config_of(directory: Path, part: str) -> dict[str, Any]:
@@ -208,7 +266,7 @@ def _require_sound(manifest: Manifest) -> None:
         raise FailedPrecondition(
             f"The slug '{manifest.slug[:64]}' is not 1 to 48 lower-case letters, digits and inner dashes."
         )
-    known = _SCHEDULERS[manifest.family]
+    known = SCHEDULERS[manifest.family]
     scale = 8
     limits = {
         "name must not be empty": bool(manifest.name.strip()),
@@ -218,6 +276,8 @@ def _require_sound(manifest: Manifest) -> None:
         "default_width must be from 8 to max_width": scale <= manifest.default_width <= manifest.max_width,
         "default_height must be from 8 to max_height": scale <= manifest.default_height <= manifest.max_height,
         "latent_channels must be from 1 to 64": 1 <= manifest.latent_channels <= 64,
+        f"sample_prompt must have 1 to {_PROMPT_MAX_CHARACTERS} characters": bool(manifest.sample_prompt.strip())
+        and len(manifest.sample_prompt) <= _PROMPT_MAX_CHARACTERS,
         f"max_steps must be from 1 to {_STEPS_MAX}": 1 <= manifest.max_steps <= _STEPS_MAX,
         "default_steps must be from 1 to max_steps": 1 <= manifest.default_steps <= manifest.max_steps,
         "default_guidance must be from 0 to 30": 0 <= manifest.default_guidance <= 30,

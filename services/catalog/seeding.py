@@ -1,4 +1,4 @@
-"""Puts base models and LoRAs from local files into the store and the database; every call may be repeated.
+"""Puts base models and LoRAs from local files into the store and the database; a seeding may be repeated.
 
 Files are stored by their content, before the row that names them; what a row named before stays in the store, for
 workers that still draw with it. Run it from the command line, beside the serving catalog.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +21,17 @@ from imagineo.errors import FailedPrecondition, NotFound
 from imagineo.v1 import model_pb2 as pb
 
 from services.catalog import lora_file
-from services.catalog.manifest import MANIFEST_FILE, Manifest, read_manifest
-from services.catalog.repository import CatalogRepository
+from services.catalog.base_modules import BaseModulesReader
+from services.catalog.manifest import MANIFEST_FILE, NEVER_SERVED, Manifest, read_manifest, read_parts
+from services.catalog.repository import CatalogRepository, NewLora
+from services.catalog.shelf import Shelf, stored_file
 
 log = logging.getLogger(__name__)
 
 _SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})
 #: What a worker needs of a base model on the hub: no pickles, no pictures, no other frameworks' weights.
 HUB_PATTERNS: Final = ("*.json", "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
-_VARIANTS: Final = ("fp16", "bf16", "non_ema", "ema_only")
+_VARIANT: Final = re.compile(r"\.(?:fp16|bf16|non_ema|ema_only)(?=[.-])")
 _TEXT_MAX_CHARACTERS: Final = 2_000
 
 
@@ -55,6 +60,8 @@ class Seeder:
     def __init__(self, repository: CatalogRepository, blobs: Blobs) -> None:
         self._repository = repository
         self._blobs = blobs
+        self._shelf = Shelf(repository, blobs)
+        self._modules = BaseModulesReader(blobs)
 
     async def seed(self, directory: Path, *, with_unshared: bool = False) -> tuple[pb.BaseModel, list[pb.Lora]]:
         """Add `directory/base` and the LoRAs of `directory/loras/loras.json`, which need not be there.
@@ -64,12 +71,13 @@ class Seeder:
         """
         base_model = await self.add_base_model(directory / "base")
         entries = await asyncio.to_thread(read_loras, directory / "loras" / "loras.json")
+        # Lists show the newest first: the last entry is made first, so that they show the order of the file.
         loras = [
-            await self.add_lora(directory / "loras" / entry.file, entry, base_model)
-            for entry in entries
+            await self.add_lora(directory / "loras" / entry.file, entry, base_model, renews=True)
+            for entry in reversed(entries)
             if entry.shared or with_unshared
         ]
-        return base_model, loras
+        return base_model, loras[::-1]
 
     async def add_base_model(self, directory: Path, **overrides: str) -> pb.BaseModel:
         """Add a diffusers directory, or renew the base model of the same slug.
@@ -85,27 +93,38 @@ class Seeder:
         return base_model
 
     async def add_lora(
-        self, path: Path, entry: LoraEntry, base_model: pb.BaseModel, *, organization_id: str = ""
+        self,
+        path: Path,
+        entry: LoraEntry,
+        base_model: pb.BaseModel,
+        *,
+        organization_id: str = "",
+        renews: bool = False,
     ) -> pb.Lora:
-        """Add a LoRA of a base model, or renew the owner's one of the same file name.
+        """Add a LoRA of a base model; with `renews`, the one that was added so by the same file name gets new contents.
 
         Raises:
-            InvalidParameter, LoraIncompatible: if the file is refused.
+            InvalidFile, LoraIncompatible: if the file is refused.
         """
         if not await asyncio.to_thread(path.is_file):
             raise FailedPrecondition(f"There is no LoRA file '{path}'.")
-        facts = await asyncio.to_thread(lora_file.inspect, path)
-        file = await self._store(path, "loras/{sha256}.safetensors")
-        lora = await self._repository.put_lora(
-            organization_id=organization_id,
-            base_model_id=base_model.base_model_id,
-            file_name=entry.file,
-            name=entry.name,
-            description=entry.description,
-            trigger_words=entry.trigger_words,
-            facts=facts,
-            file=file,
-        )
+        modules = await self._modules.of(base_model)
+        with tempfile.TemporaryDirectory(prefix="imagineo-lora-") as folder:
+            # Judged, hashed and stored is a copy: the file may change meanwhile.
+            copy = Path(await asyncio.to_thread(shutil.copy, path, folder))
+            facts = await asyncio.to_thread(lora_file.inspect, copy, modules)
+            file = stored_file(await asyncio.to_thread(_digest, copy), (await asyncio.to_thread(copy.stat)).st_size)
+            new = NewLora(
+                organization_id=organization_id,
+                base_model_id=base_model.base_model_id,
+                file_name=entry.file if renews else "",
+                name=entry.name,
+                description=entry.description,
+                trigger_words=entry.trigger_words,
+                facts=facts,
+                file=file,
+            )
+            lora = await self._shelf.add(copy, new)
         log.info("LoRA %s is %s: %s naming, rank %d", entry.file, lora.model_id, facts.naming, facts.rank)
         return lora
 
@@ -121,7 +140,7 @@ class Seeder:
         return base_model
 
     async def _store(self, source: Path, key: str, *, path: str = "") -> pb.StoredFile:
-        """Store a file by its content, unless it is there; refuses one that changes meanwhile."""
+        """Store a base model's file by its content, unless it is there; refuses one that changes meanwhile."""
         before = await asyncio.to_thread(source.stat)
         sha256 = await asyncio.to_thread(_digest, source)
         store_key = key.format(sha256=sha256)
@@ -156,12 +175,13 @@ def read_loras(path: Path) -> list[LoraEntry]:
 def served_files(directory: Path, manifest: Manifest) -> list[str]:
     """Name the files of a base model's directory that workers need, relative to it, sorted.
 
-    Left out are pickles and pictures, hidden files, single-file checkpoints at the top, and a part's weights in another
-    precision where the plain ones are there.
+    Left out are pickles and pictures, hidden files, single-file checkpoints at the top, folders that are no part of the
+    pipeline, and a part's weights in another precision where the plain ones are there.
 
     Raises:
         FailedPrecondition: if a part's weights are there as pickles alone, or not at all.
     """
+    parts = read_parts(directory)
     found = {
         path.relative_to(directory).as_posix()
         for path in directory.rglob("*")
@@ -170,21 +190,33 @@ def served_files(directory: Path, manifest: Manifest) -> list[str]:
     chosen = {
         name
         for name in found
-        if Path(name).suffix in _SUFFIXES and not _is_variant(name, found) and not _is_checkpoint(name)
+        if Path(name).suffix in _SUFFIXES
+        and not _is_variant(name, found)
+        and not _is_checkpoint(name)
+        and (not parts or "/" not in name or name.split("/")[0] in parts)
     }
     if manifest.upscaler:
         chosen.add(manifest.upscaler)
     weighted = {name.split("/")[0] for name in chosen if name.endswith(".safetensors") and "/" in name}
     pickled = {name.split("/")[0] for name in found if name.endswith(".bin") and "/" in name} - weighted
     denoiser = "transformer" if manifest.family in {"sd3", "flux"} else "unet"
-    needed = (pickled | {"vae", denoiser, "text_encoder"}) - {"safety_checker", "feature_extractor"}
+    configured = {part for part in parts if f"{part}/config.json" in found}
+    encoders = {part for part in parts if part.startswith("text_encoder")}
+    needed = (pickled & parts if parts else pickled) | configured | encoders | {"vae", denoiser, "text_encoder"}
+    needed -= NEVER_SERVED
     if missing := needed - weighted:
         raise FailedPrecondition(f"'{directory}' has no safetensors weights in: {', '.join(sorted(missing))}.")
     return sorted(chosen | ({MANIFEST_FILE} & found))
 
 
 def _is_variant(name: str, found: set[str]) -> bool:
-    return any(f".{variant}." in name and name.replace(f".{variant}.", ".") in found for variant in _VARIANTS)
+    """Whether it is of a precision of its own while its folder has the plain one, in one file or many."""
+    folder, _, last = name.rpartition("/")
+    if _VARIANT.search(last) is None:
+        return False
+    kind = ".index.json" if ".index." in last else ".safetensors"
+    beside = (other.rpartition("/") for other in found)
+    return any(of == folder and kind in plain and _VARIANT.search(plain) is None for of, _, plain in beside)
 
 
 def _is_checkpoint(name: str) -> bool:

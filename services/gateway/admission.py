@@ -20,13 +20,16 @@ from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import account_pb2, catalog_service_pb2, generation_pb2, generation_service_pb2, job_pb2
 from starlette.datastructures import Headers
 
+from services.gateway.accounts import check_models
 from services.gateway.authentication import Gatekeeper
+from services.gateway.beginning import Beginning, begun
 from services.gateway.completion import check_lora_ids, complete, make_job
 from services.gateway.exchange import Exchange
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.peers import Peers
 from services.gateway.preferences import Preferences
 from services.gateway.publishing import Publisher
+from services.gateway.redrawing import Redrawing, redrawn
 from services.gateway.replay import OVERTAKEN, earlier_acceptance
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
@@ -45,6 +48,10 @@ class Request:
     wanted: Wanted
     preferences: Preferences
     body: bytes
+    beginning: Beginning | None = None
+    """The picture that it begins from; None: it begins from noise."""
+    redrawing: Redrawing | None = None
+    """The run that it draws again, to the last parameter; None: it is a run of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,58 +121,6 @@ class Admission:
         exchange.run_id = acceptance.run_id
         return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
 
-    async def submit_together(
-        self, headers: Headers, exchange: Exchange, requests: Sequence[Request] | errors.Refused
-    ) -> list[str]:
-        """Accept several runs as one request, all or none; gives their ids.
-
-        Raises:
-            Refused, Unavailable: as `submit`; what was accepted before the refusal is canceled.
-        """
-        run_ids = [] if isinstance(requests, errors.Refused) else [new_id("gen") for _ in requests]
-        deadline_s = asyncio.get_running_loop().time() + BUDGET_S
-        try:
-            principal = await self._gatekeeper.admit(
-                headers,
-                exchange,
-                account_pb2.PERMISSION_GENERATIONS_WRITE,
-                reserve_run_id=run_ids[0] if run_ids else "",
-                more_run_ids=run_ids[1:],
-            )
-        except (errors.Unavailable, errors.QuotaExceeded):
-            self._release_all(run_ids)
-            raise
-        if isinstance(requests, errors.Refused):
-            raise requests
-        submissions = []
-        for index, (run_id, request) in enumerate(zip(run_ids, requests, strict=True)):
-            try:
-                submissions.append(await self._prepare(run_id, principal, request, exchange, deadline_s))
-            except BaseException:
-                self._release_all([*run_ids[:index], *run_ids[index + 1 :]])  # its own is released already
-                raise
-        await self._accept_together(principal.organization_id, submissions, deadline_s)
-        for submission in submissions:
-            await self._publisher.publish(submission.job)
-        return run_ids
-
-    async def _accept_together(
-        self, organization_id: str, submissions: Sequence[generation_service_pb2.Submission], deadline_s: float
-    ) -> None:
-        accepting = (self._accept_one(submission, deadline_s) for submission in submissions)
-        answers = await asyncio.gather(*accepting, return_exceptions=True)
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if not failures:
-            return
-        for submission, answer in zip(submissions, answers, strict=True):
-            if not isinstance(answer, BaseException):
-                self._retraction.withdraw(organization_id, submission.job.run_id)
-        raise failures[0]
-
-    def _release_all(self, run_ids: Sequence[str]) -> None:
-        for run_id in run_ids:
-            self._retraction.release(run_id)
-
     async def rehearse(self, headers: Headers, exchange: Exchange, request: Request) -> Rehearsed:
         """Everything that comes before the acceptance, without a reservation; it counts one request.
 
@@ -173,11 +128,19 @@ class Admission:
             Refused: as `submit`, but for the limits on images and unfinished runs, which are not looked at.
             Unavailable: within `BUDGET_S`.
         """
+        principal = await self._gatekeeper.admit(headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE)
+        return await self.rehearsed(principal, exchange, request)
+
+    async def rehearsed(self, principal: account_pb2.Principal, exchange: Exchange, request: Request) -> Rehearsed:
+        """The same for a principal who was let in.
+
+        Raises:
+            Refused, Unavailable: as `rehearse`.
+        """
         run_id = new_id("gen")
         async with within(BUDGET_S):
-            principal = await self._gatekeeper.admit(headers, exchange, account_pb2.PERMISSION_GENERATIONS_WRITE)
-            parameters, resolved = await self._complete(principal, request.wanted)
-            job = self._job(run_id, principal, parameters, resolved, request.preferences, exchange)
+            parameters, resolved = await self._complete(principal, request)
+            job = self._job(run_id, principal, parameters, resolved, request, exchange)
             asked = generation_service_pb2.EstimateRunRequest(job=job)
             estimate = await self._peers.ask(self._peers.status.EstimateRun, asked)
         return Rehearsed(parameters, resolved, estimate.estimated_time_s)
@@ -225,18 +188,29 @@ class Admission:
         self, run_id: str, principal: account_pb2.Principal, request: Request, exchange: Exchange, deadline_s: float
     ) -> generation_service_pb2.Submission:
         """Everything between the reservation and the acceptance; whatever fails here gives the image back."""
-        wanted, preferences = request.wanted, request.preferences
         try:
-            async with asyncio.timeout_at(deadline_s):
-                parameters, resolved = await self._complete(principal, wanted)
-        except TimeoutError as problem:
-            self._retraction.release(run_id)
-            raise errors.Unavailable from problem
+            return await self.prepared(run_id, principal, request, exchange, deadline_s)
         except BaseException:
             self._retraction.release(run_id)
             raise
+
+    async def prepared(
+        self, run_id: str, principal: account_pb2.Principal, request: Request, exchange: Exchange, deadline_s: float
+    ) -> generation_service_pb2.Submission:
+        """A run as it will be submitted, its model resolved and its defaults filled in; nothing is stored.
+
+        Raises:
+            Refused: as `submit`.
+            Unavailable: at the latest at `deadline_s` of the loop's clock.
+        """
+        wanted, preferences = request.wanted, request.preferences
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                parameters, resolved = await self._complete(principal, request)
+        except TimeoutError as problem:
+            raise errors.Unavailable from problem
         return generation_service_pb2.Submission(
-            job=self._job(run_id, principal, parameters, resolved, preferences, exchange),
+            job=self._job(run_id, principal, parameters, resolved, request, exchange),
             key_id=principal.key_id,
             metadata=wanted.metadata,
             idempotency_key=preferences.idempotency_key,
@@ -246,12 +220,20 @@ class Admission:
         )
 
     async def _complete(
-        self, principal: account_pb2.Principal, wanted: Wanted
+        self, principal: account_pb2.Principal, request: Request
     ) -> tuple[generation_pb2.Parameters, catalog_service_pb2.ResolveResponse]:
+        wanted = request.wanted
         check_lora_ids(wanted)
+        asked = {f"loras[{index}].model_id": lora.model_id for index, lora in enumerate(wanted.loras)}
+        check_models(principal, {"model_id": wanted.model_id, **asked})
         extra_model_ids = tuple(lora.model_id for lora in wanted.loras)
         resolved = await self._resolver.resolve(principal.organization_id, wanted.model_id, extra_model_ids)
-        return complete(wanted, resolved, chosen_seed=secrets.randbits(_SEED_BITS)), resolved
+        chosen_seed = secrets.randbits(_SEED_BITS)
+        if request.redrawing is not None:
+            return redrawn(request.redrawing, resolved), resolved
+        if request.beginning is None:
+            return complete(wanted, resolved, chosen_seed=chosen_seed), resolved
+        return begun(wanted, request.beginning, resolved, chosen_seed=chosen_seed), resolved
 
     def _job(
         self,
@@ -259,18 +241,21 @@ class Admission:
         principal: account_pb2.Principal,
         parameters: generation_pb2.Parameters,
         resolved: catalog_service_pb2.ResolveResponse,
-        preferences: Preferences,
+        request: Request,
         exchange: Exchange,
     ) -> job_pb2.Job:
-        return make_job(
+        job = make_job(
             run_id,
             principal,
             parameters,
             resolved,
             accepted_at_s=self._now_s(),
-            cancel_after_s=preferences.cancel_after_s,
+            cancel_after_s=request.preferences.cancel_after_s,
             request_id=exchange.request_id,
         )
+        if request.redrawing is not None:
+            job.replay.CopyFrom(request.redrawing.replay)
+        return job
 
     async def _accept_one(
         self, submission: generation_service_pb2.Submission, deadline_s: float

@@ -15,6 +15,7 @@ import uvicorn
 from imagineo import errors
 from imagineo.blobs import Blobs
 from imagineo.blobs.obstore import ObstoreBlobs
+from imagineo.broker import subjects
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.broker.port import Broker
 from imagineo.process import write_ports
@@ -27,7 +28,10 @@ from starlette.types import ASGIApp
 from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
+from services.gateway.batch_admission import BatchAdmission
+from services.gateway.contact_sheet import ContactSheets
 from services.gateway.dispatch import router
+from services.gateway.downloads import Downloads
 from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
 from services.gateway.llms import summary
@@ -38,12 +42,18 @@ from services.gateway.middleware.error_answers import ErrorAnswers
 from services.gateway.middleware.request_id import RequestId
 from services.gateway.parts import Parts
 from services.gateway.peers import Peers
+from services.gateway.pictures import Pictures
 from services.gateway.publishing import Publisher
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
 from services.gateway.routes import ROUTES
+from services.gateway.samples import Samples
 from services.gateway.settings import GatewaySettings
+from services.gateway.sources import Sources
 from services.gateway.specification import document
+from services.gateway.together import Together
+from services.gateway.uploads import Uploads
+from services.gateway.warmth import Warmth
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +75,7 @@ def wire(
     resolver = Resolver(peers, time.monotonic)
     retraction = Retraction(peers, background)
     admission = Admission(peers, gatekeeper, resolver, publisher, retraction, metrics, time.time)
+    uploads = Uploads(peers, blobs, Pictures(settings.pictures_at_once))
 
     async def check_broker() -> None:
         if not broker.connected:
@@ -76,8 +87,17 @@ def wire(
         peers=peers,
         gatekeeper=gatekeeper,
         admission=admission,
+        together=Together(peers, gatekeeper, admission, publisher, retraction),
+        batch_admission=BatchAdmission(peers, gatekeeper, resolver, retraction, time.time),
+        contact_sheets=ContactSheets(blobs),
+        downloads=Downloads(),
+        sources=Sources(peers, uploads),
+        uploads=uploads,
         following=Following(peers, max_streams_count=settings.max_streams_count),
         retraction=retraction,
+        resolver=resolver,
+        samples=Samples(peers, admission, publisher),
+        warmth=Warmth(time.monotonic),
         blobs=blobs,
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
         readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
@@ -106,10 +126,12 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         auth=connect(settings.auth_address),
         catalog=connect(settings.catalog_address),
         status=connect(settings.status_address),
+        webhooks=connect(settings.webhooks_address),
     )
     broker = await JetStreamBroker.connect(settings.nats_url, name="gateway")
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
     parts = wire(settings, peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
+    beats = await broker.subscribe(subjects.EVERY_WORKER, parts.warmth.hear)
     lag = asyncio.create_task(telemetry.watch_loop_lag("gateway"))
     listener = _listen(settings.listen)
     server = _Server(_config(build(parts, metrics), settings))
@@ -129,6 +151,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
     finally:
         lag.cancel()
         stopping.cancel()
+        await beats.close()
         await broker.close()
         await blobs.close()
         await peers.close()

@@ -69,6 +69,8 @@ def make_job(
     request_id: str,
 ) -> job_pb2.Job:
     """The job that a worker will pull; `accepted_at_s` is Unix time."""
+    is_drawn = parameters.source.kind != generation_pb2.SOURCE_KIND_UPSCALE
+    adapters = zip(parameters.loras, resolved.loras, strict=True) if is_drawn else ()
     job = job_pb2.Job(
         run_id=run_id,
         organization_id=principal.organization_id,
@@ -77,9 +79,10 @@ def make_job(
         base_model_slug=resolved.base_model.slug,
         adapters=[
             job_pb2.Adapter(model_id=use.model_id, weight=use.weight, file=lora.file, naming=lora.naming)
-            for use, lora in zip(parameters.loras, resolved.loras, strict=True)
+            for use, lora in adapters
         ],
         request_id=request_id,
+        omit_provenance=principal.omit_provenance,
     )
     job.accepted_at.FromNanoseconds(int(accepted_at_s * 1e9))
     if cancel_after_s is not None:

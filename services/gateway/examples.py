@@ -1,6 +1,7 @@
 """Copy-paste examples for the document: one `curl` command for each operation, made from what the operation says. Pure.
 
-The commands read `IMAGINEO_URL` and `IMAGINEO_API_KEY` from the environment, and ids as `RUN_ID` and `MODEL_ID`.
+The commands read `IMAGINEO_URL` and `IMAGINEO_API_KEY` from the environment, and ids as `RUN_ID`,
+`MODEL_ID` and the like.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 #: What stands for a path's parameter where the operation names no value.
-_VARIABLES: Final = {"run_id": "$RUN_ID", "model_id": "$MODEL_ID"}
+_VARIABLES: Final = {
+    "run_id": "$RUN_ID",
+    "model_id": "$MODEL_ID",
+    "upload_id": "$UPLOAD_ID",
+    "batch_id": "$BATCH_ID",
+    "key_id": "$KEY_ID",
+    "webhook_id": "$WEBHOOK_ID",
+    "delivery_id": "$DELIVERY_ID",
+}
 
 _MULTIPART: Final = "multipart/form-data"
 

@@ -11,14 +11,18 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
 
 Check = Callable[[str, object], Any]
 
 #: What a text may not hold: controls but tab and line ends, and half a surrogate pair, which no UTF-8 can carry.
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 #: As much of a client's own word as an error message repeats.
 _SHOWN_CHARACTERS: Final = 64
@@ -85,6 +89,19 @@ def text(low: int, high: int) -> Check:
         return value
 
     return check
+
+
+def moment(param: str, value: object) -> Timestamp:
+    """Take a moment with its offset from UTC, in RFC 3339."""
+    refusal = errors.InvalidParameter.of(param, "an RFC 3339 time such as 2026-01-31T12:00:00Z")
+    if type(value) is not str or _RFC_3339.fullmatch(value) is None:
+        raise refusal
+    stamp = Timestamp()
+    try:
+        stamp.FromDatetime(datetime.fromisoformat(value.upper()))
+    except (ValueError, OverflowError) as problem:
+        raise refusal from problem
+    return stamp
 
 
 def choice(options: Sequence[str]) -> Check:

@@ -15,6 +15,8 @@ _HEAD = """\
   send `Prefer: wait=60` with the submit. Terminal statuses: completed, failed, canceled, expired.
 - Errors are `{{"error": {{"code", "message", "param"?, "details"?, "request_id"}}}}`; on 429 and 503 wait `Retry-After`
   seconds.
+- Be told instead of polling: `"webhook_url"` in a submit, or a webhook for all events at `POST /v1/webhooks`; what is
+  posted is signed by the scheme of Standard Webhooks, and its `data` is the generation as `GET` shows it.
 - Repeat a submit safely with `Idempotency-Key`; try one without cost with `"dry_run": true`.
 
 ## Routes

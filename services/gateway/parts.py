@@ -15,10 +15,19 @@ from starlette.responses import Response
 
 from services.gateway.admission import Admission
 from services.gateway.authentication import Gatekeeper
+from services.gateway.batch_admission import BatchAdmission
+from services.gateway.contact_sheet import ContactSheets
+from services.gateway.downloads import Downloads
 from services.gateway.following import Following
 from services.gateway.peers import Peers
+from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
+from services.gateway.samples import Samples
 from services.gateway.settings import GatewaySettings
+from services.gateway.sources import Sources
+from services.gateway.together import Together
+from services.gateway.uploads import Uploads
+from services.gateway.warmth import Warmth
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +38,17 @@ class Parts:
     peers: Peers
     gatekeeper: Gatekeeper
     admission: Admission
+    together: Together
+    batch_admission: BatchAdmission
+    contact_sheets: ContactSheets
+    downloads: Downloads
+    sources: Sources
+    uploads: Uploads
     following: Following
     retraction: Retraction
+    resolver: Resolver
+    samples: Samples
+    warmth: Warmth
     blobs: Blobs
     signer: UrlSigner
     readiness: Readiness

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
 from imagineo.jobs.estimate import work_of
-from imagineo.v1 import account_pb2, auth_service_pb2, generation_pb2, model_pb2
+from imagineo.v1 import auth_service_pb2, generation_pb2, model_pb2
 from imagineo.wire.shown import FORMAT_WORDS, STATUS_WORDS, STATUSES, body_of, generation, image_name, moment, urls
 
-__all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
+from services.gateway.accounts import PLAN_WORDS
 
-_PLAN_WORDS: Final = {
-    account_pb2.PLAN_FREE: "free",
-    account_pb2.PLAN_BASIC: "basic",
-    account_pb2.PLAN_PREMIUM: "premium",
-}
+__all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
 
 
 def submitted(run_id: str, seed: int, estimated_time_s: int, public_url: str) -> dict[str, Any]:
@@ -38,14 +34,15 @@ def dry_run(
     estimated_time_s: int,
     blocked_by: Sequence[errors.Refused],
     shown_limits: dict[str, Any],
+    images: int = 1,
 ) -> dict[str, Any]:
     """The answer to a submit that was only tried."""
     return {
         "dry_run": True,
         "would_be_accepted": not blocked_by,
         "blocked_by": [{"code": problem.code, "message": problem.message} for problem in blocked_by],
-        "images": 1,
-        "megapixel_steps": round(work_of(parameters), 6),
+        "images": images,
+        "megapixel_steps": round(images * work_of(parameters), 6),
         "estimated_time": estimated_time_s,
         "base_model_id": parameters.base_model_id,
         "parameters": body_of(parameters),
@@ -57,7 +54,7 @@ def dry_run(
                 "rank": lora.rank,
                 "trigger_words": list(lora.trigger_words),
             }
-            for use, lora in zip(parameters.loras, loras, strict=True)
+            for use, lora in zip(parameters.loras if loras else (), loras, strict=True)
         ],
         "limits": shown_limits,
     }
@@ -86,29 +83,19 @@ def base_model(base: model_pb2.BaseModel) -> dict[str, Any]:
     }
 
 
-def model(lora: model_pb2.Lora) -> dict[str, Any]:
-    """One LoRA; the first four fields are the documented ones."""
-    return {
-        "id": lora.model_id,
-        "name": lora.name,
-        "description": lora.description,
-        "created_at": moment(lora.created_at),
-        "base_model_id": lora.base_model_id,
-        "trigger_words": list(lora.trigger_words),
-        "rank": lora.rank,
-        "size_bytes": lora.file.size_bytes,
-        "shared": not lora.organization_id,
-    }
-
-
 def limits(
-    usage: auth_service_pb2.GetUsageResponse, *, unfinished_count: int, body_limit_bytes: int, max_wait_s: int
+    usage: auth_service_pb2.GetUsageResponse,
+    *,
+    unfinished_count: int,
+    body_limit_bytes: int,
+    model_file_limit_bytes: int,
+    max_wait_s: int,
 ) -> dict[str, Any]:
     """Every limit that applies, and what is left of it."""
     bounds, rate = usage.organization.limits, usage.rate_limit
     taken = usage.images_used + usage.images_reserved
     return {
-        "plan": _PLAN_WORDS.get(usage.organization.plan, "free"),
+        "plan": PLAN_WORDS.get(usage.organization.plan, "free"),
         "requests_per_minute": {
             "limit": rate.limit or bounds.requests_per_minute,
             "remaining": rate.remaining,
@@ -126,5 +113,6 @@ def limits(
             "remaining": max(0, bounds.queued_runs - unfinished_count),
         },
         "body_limit_bytes": body_limit_bytes,
+        "model_file_limit_bytes": model_file_limit_bytes,
         "max_wait_s": max_wait_s,
     }

@@ -18,6 +18,12 @@ from services.gateway.peers import Peers
 OVERTAKEN: Final = (errors.QuotaExceeded, errors.ModelNotFound, errors.LoraIncompatible, errors.InvalidParameter)
 
 
+def keys_of(idempotency_key: str, count: int) -> list[str]:
+    """The keys of several runs of one request: the client's own, then ones that no client can send."""
+    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
+    return [idempotency_key, *(f"{digest} {index}" for index in range(1, count))]
+
+
 async def earlier_acceptance(
     peers: Peers, organization_id: str, idempotency_key: str, body: bytes
 ) -> pb.Acceptance | None:

@@ -58,6 +58,11 @@ class Resolver:
             raise errors.from_detail(answer.error)
         return answer
 
+    def forget(self, model_id: str) -> None:
+        """Ask catalog anew about every request that names this model: it was changed or deleted."""
+        for key in [key for key in self._known if model_id == key[1] or model_id in key[2]]:
+            del self._known[key]
+
     def _fresh(self, key: Key) -> catalog_service_pb2.ResolveResponse | None:
         entry = self._known.get(key)
         return entry[1] if entry is not None and self._clock_s() < entry[0] else None

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from services.gateway.rendering import STATUSES
-from services.gateway.submission import FIELDS, MAX_EXTRA_LORAS, MAX_SEED, MAX_STEPS, MIN_SIDE_PX, OUTPUT_FORMATS
+from services.gateway.schemas_account import ACCOUNT_SCHEMAS
+from services.gateway.schemas_batches import batch_schemas
+from services.gateway.schemas_models import MODEL_SCHEMAS
+from services.gateway.schemas_sources import source_schemas
+from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
+from services.gateway.shapes import TEXT as _TEXT
+from services.gateway.shapes import TIME as _TIME
+from services.gateway.shapes import WHOLE as _WHOLE
+from services.gateway.shapes import Json, closed, nullable, text
+from services.gateway.shapes import page as _page
+from services.gateway.shapes import ref as _ref
+from services.gateway.submission import (
+    FIELDS,
+    MAX_EXTRA_LORAS,
+    MAX_SEED,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    OUTPUT_FORMATS,
+    REQUIRED,
+)
 
-Json = dict[str, Any]
-
-_TEXT: Final[Json] = {"type": "string"}
-_WHOLE: Final[Json] = {"type": "integer"}
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
 _SIDE: Final[Json] = {
     "type": "integer",
     "minimum": MIN_SIDE_PX,
@@ -22,35 +36,16 @@ _WEIGHT: Final[Json] = {"type": "number", "minimum": 0, "maximum": 2, "default":
 _METADATA: Final[Json] = {
     "type": "object",
     "maxProperties": 16,
-    "propertyNames": {"minLength": 1, "maxLength": 64},
-    "additionalProperties": {"type": "string", "maxLength": 512},
+    "propertyNames": text(1, 64),
+    "additionalProperties": text(0, 512),
     "description": "Yours, handed back untouched.",
 }
 
 
-def closed(properties: Json, *, optional: tuple[str, ...] = ()) -> Json:
-    """An object of exactly these properties."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def nullable(schema: Json) -> Json:
-    """The same, or null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _page(name: str, items: str) -> Json:
-    return closed({name: {"type": "array", "items": _ref(items)}, "next_cursor": nullable(_TEXT)})
-
-
 _SUBMISSION_FIELDS: Final[Json] = {
-    "positive_prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
-    "negative_prompt": {"type": "string", "maxLength": 2000, "default": ""},
-    "model_id": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+    "positive_prompt": text(1, 2000),
+    "negative_prompt": {**text(0, 2000), "default": ""},
+    "model_id": {**text(1, 64), "description": "A LoRA or a base model."},
     "lora_weight": {**_WEIGHT, "description": "Strength of model_id's LoRA; 0 gives the base model's image."},
     "loras": {
         "type": "array",
@@ -63,7 +58,12 @@ _SUBMISSION_FIELDS: Final[Json] = {
     "height": _SIDE,
     "steps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS, "description": "Default: the base model's."},
     "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "Chosen where absent."},
-    "scheduler": {"type": "string", "description": "One of the base model's list; default: its own."},
+    "scheduler": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "description": "One of the base model's list; default: its own.",
+    },
     "output_format": {"enum": list(OUTPUT_FORMATS), "default": "png"},
     "metadata": _METADATA,
     "webhook_url": {
@@ -80,6 +80,14 @@ _SUBMISSION_FIELDS: Final[Json] = {
     },
 }
 
+#: What a run's parameters say again; those of an enlarged picture are not bounded as a submit's, and may be empty.
+_DRAWN: Final = [
+    (name, field)
+    for name, field in _SUBMISSION_FIELDS.items()
+    if name not in ("webhook_url", "metadata", "dry_run", "width", "height")
+]
+_BOUNDS: Final = ("minimum", "maximum", "minLength", "default", "description")
+
 _LIMIT: Final[Json] = {"limit": _WHOLE, "remaining": _WHOLE}
 
 _PICTURE: Final[Json] = {
@@ -90,10 +98,13 @@ _PICTURE: Final[Json] = {
 }
 
 SCHEMAS: Final[dict[str, Json]] = {
+    **ACCOUNT_SCHEMAS,
+    **WEBHOOK_SCHEMAS,
+    **batch_schemas(_SUBMISSION_FIELDS, _METADATA, tuple(REQUIRED)),
     "ImageRequest": closed(
         {
-            "prompt": {"type": "string", "minLength": 1, "maxLength": 2000},
-            "model": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A LoRA or a base model."},
+            "prompt": text(1, 2000),
+            "model": {**text(1, 64), "description": "A LoRA or a base model."},
             "n": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
             "size": {"type": "string", "default": "auto", "description": "`auto` or `WxH`, such as `512x512`."},
             "response_format": {"enum": ["url", "b64_json"], "default": "url"},
@@ -101,7 +112,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "quality": {"enum": ["auto", "standard"], "description": "Without effect; other values are refused."},
             "style": {"enum": ["natural"], "description": "Without effect; other values are refused."},
             "background": {"enum": ["auto", "opaque"], "description": "Without effect; images are opaque."},
-            "user": {"type": "string", "maxLength": 512, "description": "Kept in the runs' metadata."},
+            "user": {**text(0, 512), "description": "Kept in the runs' metadata."},
             **{
                 name: _SUBMISSION_FIELDS[name]
                 for name in ("negative_prompt", "lora_weight", "loras", "guidance", "steps", "seed", "scheduler")
@@ -125,6 +136,15 @@ SCHEMAS: Final[dict[str, Json]] = {
     ),
     "Submission": closed(
         _SUBMISSION_FIELDS, optional=tuple(name for name in FIELDS if name not in ("positive_prompt", "model_id"))
+    ),
+    **source_schemas(_SUBMISSION_FIELDS),
+    "Parameters": closed(
+        {
+            **{name: {key: value for key, value in field.items() if key not in _BOUNDS} for name, field in _DRAWN},
+            "width": _WHOLE,
+            "height": _WHOLE,
+        },
+        optional=("lora_weight",),
     ),
     "Urls": closed({"self": _TEXT, "events": _TEXT, "cancel": _TEXT}),
     "Submitted": closed(
@@ -151,7 +171,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             "base_model_id": _TEXT,
             "parameters": {
                 "description": "A body for POST /v1/generate, defaults filled in and a seed chosen.",
-                **_ref("Submission"),
+                **_ref("Parameters"),
             },
             "loras": {
                 "type": "array",
@@ -182,8 +202,8 @@ SCHEMAS: Final[dict[str, Json]] = {
             "base_model_id": _TEXT,
             "loras": {"type": "array", "items": _ref("LoraReport")},
             "parameters": {
-                "description": "A body for POST /v1/generate that gives the same image.",
-                **_ref("Submission"),
+                "description": "A body for POST /v1/generate that gives the same image, where it has no source.",
+                **_ref("Parameters"),
             },
             "queue_position": nullable(_WHOLE),
             "waiting_for": nullable(_TEXT),
@@ -196,9 +216,9 @@ SCHEMAS: Final[dict[str, Json]] = {
             "image": nullable(
                 closed({"width": _WHOLE, "height": _WHOLE, "format": _TEXT, "bytes": _WHOLE, "sha256": _TEXT})
             ),
-            "source": {"type": "null"},
+            "source": nullable(_ref("Source")),
             "replay": nullable(_ref("Replay")),
-            "batch_id": {"type": "null"},
+            "batch_id": nullable({**_TEXT, "description": "The batch that it came with."}),
             "metadata": _METADATA,
             "urls": _ref("Urls"),
         }
@@ -216,6 +236,9 @@ SCHEMAS: Final[dict[str, Json]] = {
                 "description": "Peak signal-to-noise ratio of the two images; null where they match.",
             },
         }
+    ),
+    "ReplayRequest": closed(
+        {name: _SUBMISSION_FIELDS[name] for name in ("webhook_url", "metadata")}, optional=("webhook_url", "metadata")
     ),
     "Manifest": closed(
         {
@@ -259,19 +282,7 @@ SCHEMAS: Final[dict[str, Json]] = {
         }
     ),
     "Generations": _page("generations", "Generation"),
-    "Model": closed(
-        {
-            "id": _TEXT,
-            "name": _TEXT,
-            "description": _TEXT,
-            "created_at": _TIME,
-            "base_model_id": _TEXT,
-            "trigger_words": {"type": "array", "items": _TEXT},
-            "rank": _WHOLE,
-            "size_bytes": _WHOLE,
-            "shared": {"type": "boolean", "description": "The platform's, and everybody's."},
-        }
-    ),
+    **MODEL_SCHEMAS,
     "Models": _page("models", "Model"),
     "BaseModel": closed(
         dict.fromkeys(("id", "slug", "name", "description", "family"), _TEXT)
@@ -288,6 +299,8 @@ SCHEMAS: Final[dict[str, Json]] = {
             "images_per_month": closed({**_LIMIT, "used": _WHOLE, "reserved": _WHOLE, "resets_at": _TIME}),
             "queued_runs": closed(_LIMIT),
             "body_limit_bytes": _WHOLE,
+            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
+            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
             "max_wait_s": _WHOLE,
         }
     ),

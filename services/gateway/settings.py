@@ -29,11 +29,17 @@ class GatewaySettings:
     signing_key: Secret
     """Signs image URLs; all gateways of one platform share it."""
     body_limit_bytes: int = 65_536
+    batch_body_limit_bytes: int = 4 * 2**20
+    """The same of a batch."""
+    lora_limit_bytes: int = 512 << 20
+    """The most bytes of an uploaded LoRA's file; the catalog's setting of this name says the same."""
     image_url_ttl_s: int = 3_600
     webhooks_allow_loopback: bool = False
     """For development on one machine: webhook URLs may name it, and be http. The variable is webhooks' own."""
     max_streams_count: int = 4_000
     """Event streams open at once in one gateway; one account may hold half of them."""
+    pictures_at_once: int = 2
+    """Clients' pictures decoded side by side, each by a process of its own of at most 2 GiB; more wait."""
     drain_s: int = 20
     """How long requests in flight may take to finish after SIGTERM."""
 
@@ -42,8 +48,14 @@ class GatewaySettings:
             raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         if self.body_limit_bytes < 1_024:
             raise ValueError("body_limit_bytes must be at least 1024")
+        if self.batch_body_limit_bytes < 1_024:
+            raise ValueError("batch_body_limit_bytes must be at least 1024")
+        if self.lora_limit_bytes < 1:
+            raise ValueError("lora_limit_bytes must be at least 1")
         if self.image_url_ttl_s < 1:
             raise ValueError("image_url_ttl_s must be at least 1")
+        if self.pictures_at_once < 1:
+            raise ValueError("pictures_at_once must be at least 1")
         if self.max_streams_count < 1:
             raise ValueError("max_streams_count must be at least 1")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):

@@ -15,6 +15,7 @@ from imagineo.errors import code_of
 from services.gateway import examples
 from services.gateway.errors import HTTP_STATUS
 from services.gateway.schemas import SCHEMAS
+from services.gateway.schemas_webhooks import POSTED
 
 Json = dict[str, Any]
 
@@ -60,6 +61,7 @@ HEADERS: Final[Mapping[str, Json]] = {
     "ETag": {"description": "The image's SHA-256 digest.", "schema": {"type": "string"}},
     "Accept-Ranges": {"description": "`bytes`.", "schema": {"type": "string"}},
     "Content-Range": {"description": "Which bytes these are.", "schema": {"type": "string"}},
+    "Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}},
     "Content-Security-Policy": {"description": "What the page may load.", "schema": {"type": "string"}},
     "Cache-Control": {"description": "Whether and how long the answer may be kept.", "schema": {"type": "string"}},
 }
@@ -112,6 +114,7 @@ def operation(
     body: Json | None = None,
     example: Json | None = None,
     body_type: str = "application/json",
+    body_required: bool = True,
     path_values: Mapping[str, str] | None = None,
     curl: str = "",
 ) -> Json:
@@ -126,6 +129,7 @@ def operation(
         body: the schema of the request body; it needs an `example`.
         example: a body to copy; of a multipart body each field's text, or `@file`.
         body_type: the content type of the body.
+        body_required: whether the request needs one.
         path_values: what stands for path parameters in the `curl` example.
         curl: the whole example, where it cannot be made from the rest.
     """
@@ -140,7 +144,7 @@ def operation(
     }
     if body is not None:
         content = {body_type: {"schema": body, "example": example}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": body_required, "content": content}
     return described
 
 
@@ -160,6 +164,7 @@ def document(table: Sequence[Described], *, server_url: str = "/") -> Json:
         },
         "servers": [{"url": server_url or "/"}],
         "paths": paths,
+        "webhooks": POSTED,
         "components": {
             "schemas": {**SCHEMAS, "ErrorCode": _error_codes()},
             "headers": dict(HEADERS),

@@ -105,7 +105,8 @@ FIELDS: Final[dict[str, Check]] = {
 #: The same for development on one machine: receivers may listen on it, and speak http.
 LOOPBACK_FIELDS: Final[dict[str, Check]] = FIELDS | {"webhook_url": receiver(allow_loopback=True)}
 
-_REQUIRED: Final = {
+#: What no body may leave out, and what it must be.
+REQUIRED: Final = {
     "positive_prompt": "a string of 1 to 2000 characters",
     "model_id": "the id of a model of yours, a shared one, or a base model",
 }
@@ -123,7 +124,7 @@ def read_submission(body: bytes, *, allow_loopback: bool = False) -> Wanted:
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object.")
     fields = LOOPBACK_FIELDS if allow_loopback else FIELDS
-    return Wanted(**checked(document, fields, _REQUIRED, within=""))
+    return Wanted(**checked(document, fields, REQUIRED, within=""))
 
 
 def decode(body: bytes) -> Any:

@@ -120,7 +120,7 @@ class BatchServicer(grpc.BatchServiceServicer):
         return estimates_s
 
     def _load(self, slug: str) -> Load:
-        return Load(self._queues.of(slug), self._queues.speeds(slug), self._feeder.owners_count(slug))
+        return Load(self._queues.of(slug), self._queues.paces(slug), self._feeder.owners_count(slug))
 
     async def _check_owner(self, organization_id: str, batch_id: str) -> None:
         owner = None if "\0" in batch_id else await self._batches.owner(batch_id)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from imagineo import errors
 from imagineo.ids import is_id
-from imagineo.jobs.estimate import DEFAULT_SPEED, MAX_ESTIMATE_S, Queue
+from imagineo.jobs.estimate import DEFAULT_SPEED, MAX_ESTIMATE_S, Pace, Queue
 from imagineo.v1 import batch_pb2, batch_service_pb2, generation_pb2
 from imagineo.wire.times import timestamp
 
@@ -28,7 +28,7 @@ class Load:
     """What one base model has to do before a batch is done, and how fast it is."""
 
     queue: Queue
-    speeds: Sequence[float]
+    paces: Sequence[Pace]
     owners_count: int
     """How many organizations' batches share it."""
 
@@ -100,7 +100,7 @@ def left_s(work: Mapping[str, float], loads: Mapping[str, Load]) -> int:
 
 
 def _left_s(own_work: float, load: Load) -> int:
-    known = [speed if speed > 0 else DEFAULT_SPEED for speed in load.speeds] or [DEFAULT_SPEED]
+    known = [pace.known_total for pace in load.paces] or [DEFAULT_SPEED]
     before = sum(load.queue.waiting_work.values()) + load.queue.running_work
     seconds = (before + own_work * max(1, load.owners_count)) / sum(known)
     return max(1, min(MAX_ESTIMATE_S, math.ceil(seconds))) if math.isfinite(seconds) else MAX_ESTIMATE_S

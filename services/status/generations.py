@@ -67,17 +67,17 @@ def _tell_held(generation: Generation, held_before: int, job: job_pb2.Job, queue
     place = Place(job.lane, before_count, before_work, own)
     generation.queue_position = estimate.position(place, queue)
     generation.waiting_for = f"its turn in batch {generation.batch_id}"
-    generation.estimated_time_s = estimate.queued_s(place, queue, queues.speeds(job.base_model_slug))
+    generation.estimated_time_s = estimate.queued_s(place, queue, queues.paces(job.base_model_slug))
 
 
 def _tell_waiting(generation: Generation, before: Landmark, job: job_pb2.Job, queues: Queues) -> None:
     slug = job.base_model_slug
     if generation.status == generation_pb2.STATUS_QUEUED:
         place = Place(job.lane, before.before_count, before.before_work, work_of(job.parameters))
-        queue, speeds = queues.of(slug), queues.speeds(slug)
+        queue, paces = queues.of(slug), queues.paces(slug)
         generation.queue_position = estimate.position(place, queue)
-        generation.waiting_for = estimate.waiting_for(generation.queue_position, len(speeds), slug)
-        generation.estimated_time_s = estimate.queued_s(place, queue, speeds)
+        generation.waiting_for = estimate.waiting_for(generation.queue_position, len(paces), slug)
+        generation.estimated_time_s = estimate.queued_s(place, queue, paces)
     elif generation.status in (generation_pb2.STATUS_RUNNING, generation_pb2.STATUS_CANCELING):
         work = work_of(job.parameters)
-        generation.estimated_time_s = estimate.running_s(work, generation.progress, queues.speeds(slug))
+        generation.estimated_time_s = estimate.running_s(work, generation.progress, queues.paces(slug))

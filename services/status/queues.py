@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from imagineo.jobs import estimate
-from imagineo.jobs.estimate import Place, Queue, work_of
+from imagineo.jobs.estimate import Pace, Place, Queue, work_of
 from imagineo.v1 import job_pb2
 
 from services.status.repository.listing import Landmark, Lane
@@ -36,9 +37,9 @@ class Queues:
         """What waits and runs for one base model."""
         return self._queues.get(base_model_slug, Queue())
 
-    def speeds(self, base_model_slug: str) -> list[float]:
-        """Speeds of its live workers."""
-        return self._workers.speeds(base_model_slug, time.monotonic())
+    def paces(self, base_model_slug: str) -> list[Pace]:
+        """How fast its live workers draw."""
+        return self._workers.paces(base_model_slug, time.monotonic())
 
     def estimate_s(self, job: job_pb2.Job) -> int:
         """How long a run should take that is accepted now."""
@@ -49,7 +50,7 @@ class Queues:
             queue.waiting_work.get(job.lane, 0.0),
             work_of(job.parameters),
         )
-        return estimate.queued_s(place, queue, self.speeds(job.base_model_slug))
+        return estimate.queued_s(place, queue, self.paces(job.base_model_slug))
 
     def estimates_s(self, jobs: Sequence[job_pb2.Job]) -> list[int]:
         """How long runs should take that are accepted now, each behind those before it."""
@@ -67,4 +68,4 @@ class Queues:
         counts, works = dict(queue.waiting_count), dict(queue.waiting_work)
         counts[job.lane] = counts.get(job.lane, 0) + 1
         works[job.lane] = works.get(job.lane, 0.0) + work_of(job.parameters)
-        self._queues[job.base_model_slug] = Queue(counts, works, queue.running_work)
+        self._queues[job.base_model_slug] = dataclasses.replace(queue, waiting_count=counts, waiting_work=works)

@@ -13,9 +13,6 @@ from typing import Final
 
 from imagineo.jobs.lanes import WEIGHTS, Lane
 
-#: The window in runs that the live workers draw at once: one being drawn and one behind it, so that no worker waits for
-#: the feeder, and a run of somebody else starts when at most one more has been drawn before it.
-ROUNDS: Final = 2
 #: The least window: also where no worker is known.
 MIN_WINDOW: Final = 2
 
@@ -46,8 +43,13 @@ class _Standing:
 
 
 def window_of(slots_count: int) -> int:
-    """How many items of batches may be released and unfinished at once."""
-    return max(MIN_WINDOW, ROUNDS * slots_count)
+    """How many items of batches may be released and unfinished at once, by the runs that live workers draw at once.
+
+    Half as many wait behind those that are drawn: enough that no worker waits for the feeder; and few enough that
+    somebody else's run starts before half of what is drawn now and what comes after it have ended, in less than two
+    run times.
+    """
+    return max(MIN_WINDOW, slots_count + (slots_count + 1) // 2)
 
 
 def spared(queued_runs_limit: int) -> int:

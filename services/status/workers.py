@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imagineo.jobs.estimate import Pace
 from imagineo.v1 import event_pb2
 
 #: Three beats missed.
@@ -20,10 +21,10 @@ class Workers:
         for worker_id in [name for name, (_, at_s) in self._beats.items() if now_s - at_s > ALIVE_S]:
             del self._beats[worker_id]
 
-    def speeds(self, base_model_slug: str, now_s: float) -> list[float]:
-        """Megapixel-steps per second of each live worker of a base model; 0 where it does not know yet."""
+    def paces(self, base_model_slug: str, now_s: float) -> list[Pace]:
+        """How fast each live worker of a base model draws."""
         return [
-            beat.megapixel_steps_per_s
+            Pace(beat.megapixel_steps_per_s, beat.run_megapixel_steps_per_s, max(1, beat.slots))
             for beat, at_s in self._beats.values()
             if base_model_slug in beat.base_model_slugs and now_s - at_s <= ALIVE_S
         ]

@@ -6,18 +6,38 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.support.platform import Platform
+from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
+
+LORA = next((REPOSITORY / "libs" / "starter" / "weights" / "loras").glob("*.safetensors"))
+
+
+def own_model(account: Account) -> str:
+    data = {"name": "Mine", "base_model_id": account.base_model()}
+    return str(account.http.post("/v1/models", data=data, files={"file": LORA.read_bytes()}).json()["id"])
 
 
 def test_every_command_of_the_document_works(platform: Platform, account: Account, tmp_path: Path) -> None:
+    webhooks = [account.post("/v1/webhooks", {"url": "http://127.0.0.1:9/"}).json()["id"] for _ in range(2)]
     drawn = account.draw()
+    log = f"/v1/webhooks/{webhooks[0]}/deliveries"
+    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
     places = {
         "IMAGINEO_URL": account.url,
         "IMAGINEO_API_KEY": account.key,
         "MODEL_ID": account.lora(),
+        "OWN_MODEL_ID": own_model(account),
+        "BASE_MODEL_ID": account.base_model(),
+        "LORA_FILE": str(LORA),
         "RUN_ID": drawn["run_id"],
+        "UNWANTED_RUN_ID": account.draw()["run_id"],
+        "BATCH_ID": batch(account),
+        "UNWANTED_BATCH_ID": batch(account),
+        "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "IMAGE_URL": drawn["image_url"],
+        "WEBHOOK_ID": webhooks[0],
+        "UNWANTED_WEBHOOK_ID": webhooks[1],
+        "DELIVERY_ID": delivery["id"],
     }
     document = account.get("/openapi.json").json()
     for path, operations in document["paths"].items():
@@ -33,6 +53,12 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
             )
             assert ran.returncode == 0, (method, path, ran.stdout[-500:], ran.stderr)
     assert len((tmp_path / "picture.png").read_bytes()) == drawn["image"]["bytes"]
+
+
+def batch(account: Account) -> str:
+    answer = account.post("/v1/batches", {"items": [account.body()]})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["batch_id"])
 
 
 def test_the_page_of_the_document_is_there(account: Account) -> None:

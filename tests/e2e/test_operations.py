@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tests.support.platform import REPOSITORY, Platform
 from tests.support.rest import Account
 
-SERVICES = ("gateway", "auth", "catalog", "status", "worker")
+SERVICES = ("gateway", "auth", "catalog", "status", "webhooks", "worker")
 IDLE_LIMIT_BYTES = 700_000_000
 
 
@@ -28,7 +28,7 @@ def test_the_ready_file_names_every_part_and_is_its_owners_only(platform: Platfo
         "url", "api_key", "free_key", "dashboard", "grpc", "metrics", "nats_url", "postgres_dsn", "pids",
     }  # fmt: skip
     assert set(ready["dashboard"]) == {"email", "password"}
-    assert set(ready["grpc"]) == {"auth", "catalog", "status"}
+    assert set(ready["grpc"]) == {"auth", "catalog", "status", "webhooks"}
     assert set(ready["metrics"]) == set(SERVICES)
     assert set(ready["pids"]) == {*SERVICES, "nats", "postgres"}
     assert stat.S_IMODE(platform.ready_file.stat().st_mode) == 0o600
@@ -57,7 +57,7 @@ def test_the_gateway_is_alive_and_ready_with_each_dependency_named(platform: Pla
     ready = httpx.get(f"{url}/readyz", trust_env=False)
 
     assert ready.status_code == 200
-    for dependency in ("auth", "catalog", "status"):
+    for dependency in ("auth", "catalog", "status", "webhooks"):
         assert dependency in ready.text
 
 
@@ -78,7 +78,7 @@ def test_each_service_has_metrics_of_its_own(platform: Platform, account: Accoun
     assert "process_resident_memory_bytes" in text
 
 
-@pytest.mark.parametrize("service", ["auth", "catalog", "status"])
+@pytest.mark.parametrize("service", ["auth", "catalog", "status", "webhooks"])
 def test_each_grpc_service_answers_health_and_reflection(platform: Platform, service: str) -> None:
     with grpc.insecure_channel(platform.ready["grpc"][service]) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)

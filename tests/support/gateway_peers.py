@@ -10,6 +10,7 @@ import time
 import httpx
 from imagineo import errors, keys
 from imagineo.blobs.memory import MemoryBlobs
+from imagineo.broker import subjects
 from imagineo.broker.memory import MemoryBroker
 from imagineo.ids import new_id
 from imagineo.rpc.channel import connect
@@ -25,6 +26,9 @@ from imagineo.v1 import (
     generation_service_pb2,
     generation_service_pb2_grpc,
     model_pb2,
+    upload_pb2,
+    upload_service_pb2,
+    upload_service_pb2_grpc,
 )
 from prometheus_client import CollectorRegistry
 
@@ -117,6 +121,11 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
     def __init__(self):
         self.asked = []
         self.loras = {lora.model_id: lora for lora in (LORA, OTHER_LORA)}
+        self.refusal = None
+        self.uploaded = []
+        self.largest_chunk_bytes = 0
+        self.changes = []
+        self.listed = []
 
     async def Resolve(self, request, context):  # noqa: N802
         self.asked.append(request)
@@ -132,6 +141,7 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         return catalog_service_pb2.ResolveResponse(base_model=BASE, loras=found)
 
     async def ListLoras(self, request, context):  # noqa: N802
+        self.listed.append(request)
         if request.page_token not in ("", "two"):
             raise errors.InvalidParameter.of("page_token", "one of ours")
         if request.page_token == "two":
@@ -142,6 +152,59 @@ class Catalog(catalog_service_pb2_grpc.CatalogServiceServicer):
         if request.model_id not in self.loras:
             raise errors.NotFound
         return catalog_service_pb2.GetLoraResponse(lora=self.loras[request.model_id])
+
+    async def CreateLora(self, request_iterator, context):  # noqa: N802
+        opening = (await anext(request_iterator)).opening
+        content = b""
+        async for message in request_iterator:
+            if message.HasField("draft"):
+                break
+            content += message.chunk
+            self.largest_chunk_bytes = max(self.largest_chunk_bytes, len(message.chunk))
+        else:
+            raise errors.InvalidFile("The upload ended.")
+        self.uploaded.append((opening.organization_id, content, message.draft))
+        if self.refusal:
+            raise self.refusal
+        draft = message.draft
+        lora = model_pb2.Lora(
+            model_id=new_id("model"),
+            organization_id=opening.organization_id,
+            name=draft.name,
+            description=draft.description,
+            base_model_id=draft.base_model_id,
+            trigger_words=draft.trigger_words,
+            naming="peft",
+            rank=4,
+            file=model_pb2.StoredFile(store_key="loras/x.safetensors", sha256="b" * 64, size_bytes=len(content)),
+            sharing=draft.sharing,
+            shared_organization_ids=draft.shared_organization_ids,
+            check=model_pb2.LoraCheck(ranks=[4], target_modules=["to_q"], matched_keys=3, ignored_keys=1),
+            sample_run_id=draft.sample_run_id,
+        )
+        self.loras[lora.model_id] = lora
+        return catalog_service_pb2.CreateLoraResponse(lora=lora)
+
+    async def UpdateLora(self, request, context):  # noqa: N802
+        self.changes.append(request)
+        lora = self._owned(request)
+        lora.name = request.name or lora.name
+        return catalog_service_pb2.UpdateLoraResponse(lora=lora)
+
+    async def DeleteLora(self, request, context):  # noqa: N802
+        del self.loras[self._owned(request).model_id]
+        return catalog_service_pb2.DeleteLoraResponse()
+
+    def _owned(self, request):
+        lora = self.loras.get(request.model_id)
+        if lora is None:
+            raise errors.NotFound
+        if lora.organization_id != request.organization_id:
+            raise errors.PermissionDenied("It belongs to the platform.")
+        return lora
+
+    async def GetBaseModel(self, request, context):  # noqa: N802
+        return catalog_service_pb2.GetBaseModelResponse(base_model=BASE)
 
     async def ListBaseModels(self, request, context):  # noqa: N802
         return catalog_service_pb2.ListBaseModelsResponse(base_models=[BASE])
@@ -203,6 +266,13 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
         answer = generation_service_pb2.Acceptance(run_id=run.run_id, estimated_time_s=9, seed=job.parameters.seed)
         self.by_key[key] = (answer, submission.body_sha256)
         return answer
+
+    async def AcceptTogether(self, request, context):  # noqa: N802
+        await self.open.wait()
+        if self.refusal:
+            raise self.refusal
+        answers = [self._accept(submission) for submission in request.submissions]
+        return generation_service_pb2.AcceptTogetherResponse(acceptances=answers)
 
     async def FindAcceptance(self, request, context):  # noqa: N802
         if request.idempotency_key not in self.by_key:
@@ -302,6 +372,36 @@ class Status(generation_service_pb2_grpc.GenerationServiceServicer):
             self.on_unwatched.set()
 
 
+class Uploads(upload_service_pb2_grpc.UploadServiceServicer):
+    """Keeps uploads in a dict."""
+
+    def __init__(self):
+        self.uploads = {}
+        self.on_delete = asyncio.Event()
+
+    async def CreateUpload(self, request, context):  # noqa: N802
+        upload = upload_pb2.Upload()
+        upload.CopyFrom(request.upload)
+        upload.created_at.GetCurrentTime()
+        upload.expires_at.FromSeconds(upload.created_at.seconds + 30 * 86_400)
+        self.uploads[upload.upload_id] = upload
+        return upload_service_pb2.CreateUploadResponse(upload=upload)
+
+    def _find(self, request):
+        upload = self.uploads.get(request.upload_id)
+        if upload is None or upload.organization_id != request.organization_id:
+            raise errors.NotFound("There is no such upload.", metadata={"upload_id": request.upload_id})
+        return upload
+
+    async def GetUpload(self, request, context):  # noqa: N802
+        return upload_service_pb2.GetUploadResponse(upload=self._find(request))
+
+    async def DeleteUpload(self, request, context):  # noqa: N802
+        del self.uploads[self._find(request).upload_id]
+        self.on_delete.set()
+        return upload_service_pb2.DeleteUploadResponse()
+
+
 @dataclasses.dataclass
 class Platform:
     """The peers, the fakes that ship, and a client of the gateway in front of them."""
@@ -309,6 +409,7 @@ class Platform:
     auth: Auth
     catalog: Catalog
     status: Status
+    uploads: Uploads
     servers: dict[str, RpcServer]
     ports: dict[str, int]
     broker: MemoryBroker
@@ -332,7 +433,7 @@ def settings(**changes) -> GatewaySettings:
 @contextlib.asynccontextmanager
 async def platform(**changes):
     """A gateway on scripted peers, through ASGI."""
-    auth, catalog, status = Auth(), Catalog(), Status()
+    auth, catalog, status, uploads = Auth(), Catalog(), Status(), Uploads()
     found = {
         "auth": (auth, auth_service_pb2_grpc.add_AuthServiceServicer_to_server, "imagineo.v1.AuthService"),
         "catalog": (
@@ -350,16 +451,21 @@ async def platform(**changes):
     for name, (servicer, register, service_name) in found.items():
         servers[name] = RpcServer("127.0.0.1:0", metrics=None)
         servers[name].add(register, servicer, service_name)
+        if name == "status":
+            register_uploads = upload_service_pb2_grpc.add_UploadServiceServicer_to_server
+            servers[name].add(register_uploads, uploads, "imagineo.v1.UploadService")
         ports[name] = await servers[name].start()
         channels[name] = connect(f"127.0.0.1:{ports[name]}")
+    channels["webhooks"] = connect("127.0.0.1:1")  # nobody is there: the rest must not need it
     peers, broker, blobs = Peers(**channels), MemoryBroker(), MemoryBlobs()
     background, metrics = Background(), GatewayMetrics(CollectorRegistry())
     parts = wire(settings(**changes), peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
+    await broker.subscribe(subjects.EVERY_WORKER, parts.warmth.hear)
     app = build(parts, metrics)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"X-API-Key": auth.secret}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers, timeout=30) as client:
-        yield Platform(auth, catalog, status, servers, ports, broker, blobs, parts, app, client, background)
+        yield Platform(auth, catalog, status, uploads, servers, ports, broker, blobs, parts, app, client, background)
     await background.drain(0)
     await peers.close()
     for server in servers.values():

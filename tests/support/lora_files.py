@@ -36,9 +36,25 @@ def lora(shapes: Mapping[str, tuple[int, ...]], dtype: str = "F16", fill: bytes 
     return safetensors(header, (fill * (size // len(fill) + 1))[:size])
 
 
+#: The modules of the base models that are made here, by part, with the shapes of their weights.
+BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
+BASE_MODULES: dict[str, dict[str, tuple[int, ...]]] = {
+    "unet": {
+        "conv_in": (8, 4, 3, 3),
+        **{f"{BLOCK}.attn1.{last}": (8, 8) for last in ("to_q", "to_k", "to_v", "to_out.0")},
+        **{f"{BLOCK}.attn2.{last}": (8, 6) for last in ("to_k", "to_v")},
+    },
+    "text_encoder": {
+        "text_model.embeddings.token_embedding": (20, 6),
+        "text_model.encoder.layers.0.self_attn.q_proj": (6, 6),
+    },
+    "vae": {"decoder.conv_in": (8, 4, 3, 3)},
+}
+
+
 def peft_shapes(rank: int = 4, side: int = 8) -> dict[str, tuple[int, ...]]:
     """Shapes of one adapted module in PEFT's naming."""
-    module = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    module = f"unet.{BLOCK}.attn1.to_q"
     return {f"{module}.lora_A.weight": (rank, side), f"{module}.lora_B.weight": (side, rank)}
 
 
@@ -81,7 +97,7 @@ def write_starter(root: Path, *, slug: str = "tiny", salt: bytes = b"", loras: i
 
 
 def write_base(base: Path, *, pipeline: str = "StableDiffusionPipeline", salt: bytes = b"") -> Path:
-    """Write a plain diffusers folder with weights that nothing reads."""
+    """Write a plain diffusers folder with a few weights; `salt` changes their numbers."""
     base.mkdir(parents=True, exist_ok=True)
     (base / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
     configs: dict[str, dict[str, Any]] = {
@@ -92,5 +108,6 @@ def write_base(base: Path, *, pipeline: str = "StableDiffusionPipeline", salt: b
     for part, config in configs.items():
         (base / part).mkdir(exist_ok=True)
         (base / part / "config.json").write_text(json.dumps(config))
-        (base / part / "model.safetensors").write_bytes(part.encode() + salt)
+        weights = {f"{module}.weight": shape for module, shape in BASE_MODULES[part].items()}
+        (base / part / "model.safetensors").write_bytes(lora(weights, fill=b"\x01" + salt))
     return base

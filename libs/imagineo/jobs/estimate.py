@@ -15,6 +15,8 @@ from imagineo.v1 import generation_pb2
 
 #: Assumed of a worker that has not measured itself, and of the one that is waited for, in megapixel-steps per second.
 DEFAULT_SPEED: Final = 2.0
+#: Enlarging counts as so many steps of the picture that is enlarged.
+UPSCALE_STEPS: Final = 20
 #: No estimate exceeds a day: a longer one says nothing.
 MAX_ESTIMATE_S: Final = 86_400
 
@@ -28,6 +30,29 @@ class Queue:
     """Megapixel-steps of the waiting runs, by lane."""
     running_work: float = 0.0
     """Megapixel-steps still to be drawn of the running ones."""
+    running_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast one worker draws, in megapixel-steps per second; 0 where it does not know yet."""
+
+    total: float = 0.0
+    """All runs together that it draws at once."""
+    each: float = 0.0
+    """One of them."""
+    slots: int = 1
+    """How many it draws at once."""
+
+    @property
+    def known_total(self) -> float:
+        """What to reckon with."""
+        return self.total if self.total > 0 else DEFAULT_SPEED
+
+    @property
+    def known_each(self) -> float:
+        """What to reckon with for one run."""
+        return self.each if self.each > 0 else self.known_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +68,13 @@ class Place:
 
 
 def work_of(parameters: generation_pb2.Parameters) -> float:
-    """Megapixel-steps of one run."""
-    return parameters.width * parameters.height * parameters.steps / 1e6
+    """Megapixel-steps of one run: of a variation those that are made, of an upscale as many as `UPSCALE_STEPS` says."""
+    source, steps = parameters.source, parameters.steps
+    if source.kind == generation_pb2.SOURCE_KIND_UPSCALE:
+        return source.image.width * source.image.height * UPSCALE_STEPS / 1e6
+    if source.kind == generation_pb2.SOURCE_KIND_VARIATION:
+        steps = min(int(steps * source.strength), steps)
+    return parameters.width * parameters.height * steps / 1e6
 
 
 def position(place: Place, queue: Queue) -> int:
@@ -52,22 +82,35 @@ def position(place: Place, queue: Queue) -> int:
     return sum(share(place.lane, place.before_count, queue.waiting_count).values())
 
 
-def queued_s(place: Place, queue: Queue, speeds: Sequence[float]) -> int:
-    """Whole seconds, at least 1, until a queued run should be done; `speeds` are the live workers', 0 where unknown."""
-    work = place.before_work + queue.running_work
+def queued_s(place: Place, queue: Queue, paces: Sequence[Pace]) -> int:
+    """Whole seconds, at least 1, until a queued run should be done; `paces` are the live workers'.
+
+    A run begins at once where a slot is free. Else the runs before it must be taken, one for each that ends; from then
+    on it gets on as fast as one run does beside the others.
+    """
+    known = list(paces) or [Pace()]
+    total = sum(pace.known_total for pace in known)
+    ahead_count, ahead_work = 0, place.before_work
     for lane, count in share(place.lane, place.before_count, queue.waiting_count).items():
+        ahead_count += count
         waiting = queue.waiting_count.get(lane, 0)
         if lane != place.lane and waiting > 0:
-            work += queue.waiting_work.get(lane, 0.0) * count / waiting
-    known = [speed if speed > 0 else DEFAULT_SPEED for speed in speeds] or [DEFAULT_SPEED]
-    mean_speed = sum(known) / len(known)
-    return _whole(work / sum(known) + place.own_work / mean_speed)
+            ahead_work += queue.waiting_work.get(lane, 0.0) * count / waiting
+    slots = sum(pace.slots for pace in known)
+    over_count = max(0, min(ahead_count + 1, ahead_count + 1 + queue.running_count - slots))
+    wait_work = 0.0
+    if over_count:
+        usual_work = queue.running_work / queue.running_count if queue.running_count else ahead_work
+        # The first slot is free once a running one ends; what is left of all of them bounds what is left of that one.
+        wait_work = min(queue.running_work, 2 * usual_work) + ahead_work * (over_count - 1) / max(1, ahead_count)
+    mean_each = sum(pace.known_each for pace in known) / len(known)
+    return _whole(wait_work / total + place.own_work / mean_each)
 
 
-def running_s(own_work: float, progress: int, speeds: Sequence[float]) -> int:
+def running_s(own_work: float, progress: int, paces: Sequence[Pace]) -> int:
     """Whole seconds, at least 1, until a running run should be done; `progress` is 0 to 100."""
-    known = [speed for speed in speeds if speed > 0] or [DEFAULT_SPEED]
-    return _whole(own_work * (1 - progress / 100) / (sum(known) / len(known)))
+    known = [pace for pace in paces if pace.each > 0 or pace.total > 0] or [Pace()]
+    return _whole(own_work * (1 - progress / 100) / (sum(pace.known_each for pace in known) / len(known)))
 
 
 def waiting_for(before_count: int, workers_count: int, base_model_slug: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -22,6 +24,31 @@ async def call(method: Any, request: Any, *, timeout_s: float) -> Any:
         return await method(request, timeout=timeout_s, metadata=request_metadata())
     except grpc.aio.AioRpcError as failure:
         raise error_of(failure) from failure
+
+
+async def call_with_stream(method: Any, requests: AsyncIterator[Any], *, timeout_s: float) -> Any:
+    """Send `requests` to `method`, which takes a stream and answers once; each is sent when the peer has room for it.
+
+    What `requests` raises passes unchanged, and the peer sees the call canceled. A peer that answers before the last
+    request is not sent the rest.
+
+    Raises:
+        ImagineoError: as `call`.
+    """
+    stream = method(timeout=timeout_s, metadata=request_metadata())
+    try:
+        async for request in requests:
+            try:
+                await stream.write(request)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                break  # it has ended: the answer, awaited below, says how
+        else:
+            await stream.done_writing()
+        return await stream
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from failure
+    finally:
+        stream.cancel()  # of no effect once it has ended
 
 
 def request_metadata() -> tuple[tuple[str, str], ...]:

@@ -187,12 +187,15 @@ class WorkerBeat(_message.Message):
     RUNNING_RUN_IDS_FIELD_NUMBER: _builtins.int
     MEGAPIXEL_STEPS_PER_S_FIELD_NUMBER: _builtins.int
     WARM_MODEL_IDS_FIELD_NUMBER: _builtins.int
+    RUN_MEGAPIXEL_STEPS_PER_S_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """worker_id names the worker; it stays over restarts of the same place."""
     slots: _builtins.int
     """slots is how many runs it draws at once."""
     megapixel_steps_per_s: _builtins.float
-    """megapixel_steps_per_s is its measured speed; 0: not known yet."""
+    """megapixel_steps_per_s is its measured speed, of all runs that it draws at once; 0: not known yet."""
+    run_megapixel_steps_per_s: _builtins.float
+    """run_megapixel_steps_per_s is how fast one of them gets on beside the others; 0: not known yet."""
     @_builtins.property
     def base_model_slugs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """base_model_slugs are the base models it draws with."""
@@ -214,10 +217,11 @@ class WorkerBeat(_message.Message):
         running_run_ids: _abc.Iterable[_builtins.str] | None = ...,
         megapixel_steps_per_s: _builtins.float = ...,
         warm_model_ids: _abc.Iterable[_builtins.str] | None = ...,
+        run_megapixel_steps_per_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_slugs", b"base_model_slugs", "megapixel_steps_per_s", b"megapixel_steps_per_s", "running_run_ids", b"running_run_ids", "slots", b"slots", "warm_model_ids", b"warm_model_ids", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_slugs", b"base_model_slugs", "megapixel_steps_per_s", b"megapixel_steps_per_s", "run_megapixel_steps_per_s", b"run_megapixel_steps_per_s", "running_run_ids", b"running_run_ids", "slots", b"slots", "warm_model_ids", b"warm_model_ids", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,9 +72,9 @@ def generation(run: generation_pb2.Generation, public_url: str, signer: UrlSigne
         "attempts": run.attempts,
         "error": {"code": run.error.code, "message": run.error.message} if run.HasField("error") else None,
         "image": _image(run.image) if run.HasField("image") else None,
-        "source": None,
+        "source": _source(parameters.source) if parameters.HasField("source") else None,
         "replay": _replay(run.replay) if run.HasField("replay") else None,
-        "batch_id": None,
+        "batch_id": run.batch_id or None,
         "metadata": dict(run.metadata),
         "urls": urls(public_url, run.run_id),
     }
@@ -128,6 +128,17 @@ def body_of(parameters: generation_pb2.Parameters) -> dict[str, Any]:
         "seed": parameters.seed,
         "scheduler": parameters.scheduler,
         "output_format": FORMAT_WORDS[parameters.output_format],
+    }
+
+
+def _source(source: generation_pb2.Source) -> dict[str, Any]:
+    is_upscale = source.kind == generation_pb2.SOURCE_KIND_UPSCALE
+    return {
+        "kind": "upscale" if is_upscale else "variation",
+        "run_id": source.run_id or None,
+        "upload_id": source.upload_id or None,
+        "strength": None if is_upscale else source.strength,
+        "scale": source.scale if is_upscale else None,
     }
 
 

@@ -24,7 +24,8 @@ from services.gateway.endpoints.generations import run_id_of
 from services.gateway.exchange import principal_of
 from services.gateway.following import Reader, first_of
 from services.gateway.parts import Parts
-from services.gateway.specification import answer, operation, parameter
+from services.gateway.shapes import closed
+from services.gateway.specification import answer, operation, parameter, shape
 
 #: A comment goes out after so long without an event, so that no proxy takes the connection for dead.
 KEEP_ALIVE_S: Final = 15.0
@@ -141,6 +142,17 @@ def _last_version(header: str | None, run_id: str) -> int:
     return int(version)
 
 
+#: One event, as a reader of the stream sees it.
+_EVENT: Final = closed(
+    {
+        "id": {"type": "string", "pattern": "^gen_[0-9a-z]+:[0-9]+$"},
+        "event": {"enum": ["snapshot", "status", "progress"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape("Generation")},
+        "retry": {"description": "Milliseconds to wait before the stream is asked for again."},
+    },
+    optional=("id", "event", "data", "retry"),
+)
+
 READ: Final = operation(
     "streamEvents",
     "Follow one generation: a `snapshot` event first, then `status` and `progress` events, until the terminal one.",
@@ -149,7 +161,7 @@ READ: Final = operation(
             "Server-sent events. Each has `data`, the generation as in `GET /v1/generations/{run_id}`, and an `id` for "
             "`Last-Event-ID`; where changes come faster than they are read, only the newest is sent. A comment comes "
             "every 15 s without an event. The stream ends after the terminal event.",
-            {"type": "string"},
+            _EVENT,
             headers=["Cache-Control"],
             media_type="text/event-stream",
         ),

@@ -50,13 +50,15 @@ async def _rehearse(parts: Parts, request: Request, asked: admission.Request) ->
     return json_response(shown)
 
 
-def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int) -> list[errors.Refused]:
-    """What would refuse one more run now, in the order in which a submit meets it."""
+def blocks(
+    usage: auth_service_pb2.GetUsageResponse, unfinished_count: int, *, images: int = 1
+) -> list[errors.Refused]:
+    """What would refuse so many more runs now, in the order in which a submit meets it."""
     bounds = usage.organization.limits
     found: list[errors.Refused] = []
-    if usage.images_used + usage.images_reserved >= bounds.images_per_month:
+    if usage.images_used + usage.images_reserved + images > bounds.images_per_month:
         found.append(errors.QuotaExceeded())
-    if unfinished_count >= bounds.queued_runs:
+    if unfinished_count + images > bounds.queued_runs:
         found.append(errors.QueueFull())
     return found
 

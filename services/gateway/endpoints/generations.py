@@ -16,7 +16,7 @@ from services.gateway.fields import text
 from services.gateway.parts import Parts, json_response
 from services.gateway.specification import answer, operation, parameter, shape
 
-_FILTERS: Final = ("limit", "cursor", "status", "model", "created_after", "created_before")
+_FILTERS: Final = ("limit", "cursor", "status", "model", "batch_id", "created_after", "created_before")
 
 
 async def list_all(parts: Parts, request: Request) -> Response:
@@ -29,6 +29,7 @@ async def list_all(parts: Parts, request: Request) -> Response:
         page_token=query.cursor(asked),
         statuses=[rendering.STATUSES[word] for word in query.words(asked, "status", rendering.STATUSES)],
         model_id=text(0, 64)("model", asked.get("model", "")),
+        batch_id=text(0, 64)("batch_id", asked.get("batch_id", "")),
         created_after=query.moment(asked, "created_after"),
         created_before=query.moment(asked, "created_before"),
     )
@@ -97,6 +98,7 @@ LIST: Final = operation(
             {"type": "array", "items": {"enum": list(rendering.STATUSES)}},
         ),
         parameter("model", "query", "Only runs asked with this model_id.", {"type": "string", "maxLength": 64}),
+        parameter("batch_id", "query", "Only items of this batch.", {"type": "string", "maxLength": 64}),
         parameter("created_after", "query", "Only later runs.", _TIME),
         parameter("created_before", "query", "Only earlier runs.", _TIME),
     ],
@@ -118,4 +120,5 @@ DELETE: Final = operation(
     "Erase one generation for good: it is canceled if it is not over, and its image and all that is stored of it go.",
     {204: {"description": "It is gone: nobody can read it any more.", "headers": {}}},
     refuses=[404],
+    path_values={"run_id": "$UNWANTED_RUN_ID"},
 )

@@ -1,7 +1,7 @@
 """`/healthz` and `/readyz`: whether the process lives, and whether requests should come to it.
 
-Submits go on without NATS (the relay sends later) and without the store, so these two are named but not required: a
-cluster must not take every gateway away because the broker is away.
+Submits go on without NATS (the relay sends later), without the store and without webhooks (their events wait in the
+stream), so these are named but not required: a cluster must not take every gateway away because one of them is away.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from services.gateway.parts import Parts, json_response
 from services.gateway.specification import answer, operation, shape
 
-_OPTIONAL: Final = frozenset({"nats", "blobs"})
+_OPTIONAL: Final = frozenset({"nats", "blobs", "webhooks"})
 
 
 async def alive(_parts: Parts, _request: Request) -> Response:

@@ -22,6 +22,7 @@ from services.gateway.openai_shape import ImagesWanted, read_images
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import Preferences
 from services.gateway.specification import answer, operation, shape
+from services.gateway.together import several_of
 
 #: OpenAI's clients give up after ten minutes by default.
 WAIT_S: Final = 540.0
@@ -53,9 +54,10 @@ async def _create(parts: Parts, request: Request) -> Response:
         asked = read_images(body)
         requests = [admission.Request(wanted, Preferences(), body) for wanted in asked.submissions]
     except errors.Refused as refusal:
-        await parts.admission.submit_together(request.headers, exchange_of(request.scope), refusal)
+        await parts.together.submit(request.headers, exchange_of(request.scope), refusal)
         raise
-    run_ids = await parts.admission.submit_together(request.headers, exchange_of(request.scope), requests)
+    accepted = await parts.together.submit(request.headers, exchange_of(request.scope), several_of(requests))
+    run_ids = [one.run_id for one in accepted]
     organization_id = principal_of(request.scope).organization_id
     try:
         runs = await _drawn(parts, request, organization_id, run_ids)

@@ -112,15 +112,16 @@ class Listing:
         """All that waits and runs, by base model."""
         counts: dict[str, dict[Any, int]] = defaultdict(dict)
         works: dict[str, dict[Any, float]] = defaultdict(dict)
-        running: dict[str, float] = defaultdict(float)
+        running: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
         lines = []
         for row in await self._database.fetch(_SQL["queues"]):
             slug, lane = row["base_model_slug"], row["lane"]
             counts[slug][lane] = row["waiting_count"]
             works[slug][lane] = row["waiting_work"]
-            running[slug] += row["running_work"]
+            work, count = running[slug]
+            running[slug] = (work + row["running_work"], count + row["running_count"])
             lines.append(QueueLine(slug, lane, row["waiting_count"], row["age_s"]))
-        return {slug: Queue(counts[slug], works[slug], running[slug]) for slug in counts}, lines
+        return {slug: Queue(counts[slug], works[slug], *running[slug]) for slug in counts}, lines
 
     async def outbox_sizes(self) -> tuple[int, int]:
         """How many runs are not known to be published, and how many endings are not announced."""

@@ -65,12 +65,13 @@ WITH waiting AS (
     SELECT base_model_slug, lane, count(*) AS waiting_count, sum(work) AS waiting_work, min(created_at) AS oldest_at
     FROM status.unfinished WHERE queued GROUP BY base_model_slug, lane
 ), running AS (
-    SELECT u.base_model_slug, u.lane, sum(u.work * (1 - g.progress / 100.0)) AS running_work
+    SELECT u.base_model_slug, u.lane, count(*) AS running_count,
+           sum(u.work * (1 - g.progress / 100.0)) AS running_work
     FROM status.unfinished AS u JOIN status.generations AS g USING (run_id)
     WHERE NOT u.queued GROUP BY u.base_model_slug, u.lane
 )
 SELECT base_model_slug, lane, coalesce(waiting_count, 0) AS waiting_count, coalesce(waiting_work, 0)::float8 AS waiting_work,
-       coalesce(running_work, 0)::float8 AS running_work,
+       coalesce(running_count, 0) AS running_count, coalesce(running_work, 0)::float8 AS running_work,
        coalesce(extract(epoch FROM clock_timestamp() - oldest_at), 0)::float8 AS age_s
 FROM waiting FULL JOIN running USING (base_model_slug, lane)
 

@@ -131,7 +131,7 @@ class Model:
         vae = self.pipeline.vae
         pixels = sources.pixels(source, size).to(device=self.device, dtype=vae.dtype)
         mask = sources.mask(source, size, self.family.latents.shape(self.pipeline, size))
-        return sources.Encoded(vae.encode(pixels).latent_dist, vae.config.scaling_factor, mask)
+        return sources.Encoded(sources.distribution_of(vae.encode(pixels)), vae.config.scaling_factor, mask)
 
     def drawn_size(self, request: DrawRequest) -> Size:
         """The size that a request is drawn at."""

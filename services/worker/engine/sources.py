@@ -35,6 +35,22 @@ class Distribution(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Certain:
+    """Latents of an autoencoder that leaves nothing to chance, as the tiny ones."""
+
+    latents: Tensor
+
+    def sample(self, generator: torch.Generator) -> Tensor:  # noqa: ARG002 - nothing is drawn from it, as by the stock
+        """The latents."""
+        return self.latents
+
+
+def distribution_of(answer: Any) -> Distribution:
+    """What an autoencoder answered, whichever kind it is."""
+    return answer.latent_dist if hasattr(answer, "latent_dist") else Certain(answer.latents)
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A source on the device."""
 

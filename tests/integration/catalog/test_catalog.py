@@ -105,22 +105,48 @@ async def test_seeding_again_keeps_ids_and_renews_files(catalog: Catalog, tmp_pa
     new = {file.path: file.store_key for file in better.files}
     assert old["unet/model.safetensors"] != new["unet/model.safetensors"]
     assert old["unet/config.json"] == new["unet/config.json"]
-    assert await catalog.blobs.get(old["unet/model.safetensors"]) == b"unet"
+    assert await catalog.blobs.head(old["unet/model.safetensors"])
 
 
-async def test_a_source_that_changes_while_it_is_added_takes_no_stored_file_along(catalog: Catalog, tmp_path: Path):
+async def test_a_base_model_that_changes_while_it_is_added_takes_no_stored_file_along(catalog: Catalog, tmp_path: Path):
+    starter = lora_files.write_starter(tmp_path / "starter")
+
     class Restless(ObstoreBlobs):
         async def head(self, key):
-            (tmp_path / "mug.safetensors").touch()
+            (starter / "base" / "unet" / "model.safetensors").touch()
             return await super().head(key)
 
-    base, _ = await catalog.seeder.seed(lora_files.write_starter(tmp_path / "starter"))
-    sound = await catalog.add_lora(tmp_path / "mug.safetensors", base)
-    entry = LoraEntry(file="mug.safetensors", name="mug")
+    base, _ = await catalog.seeder.seed(starter)
     restless = Seeder(catalog.seeder._repository, Restless.from_url((tmp_path / "store").as_uri()))
     with pytest.raises(errors.FailedPrecondition, match="changed while"):
-        await restless.add_lora(tmp_path / "mug.safetensors", entry, base, organization_id="org_a")
-    assert await catalog.blobs.head(sound.file.store_key)
+        await restless.add_base_model(starter / "base")
+    for file in base.files:
+        assert await catalog.blobs.head(file.store_key), file.path
+
+
+async def test_a_seeding_shows_its_loras_in_its_own_order(catalog: Catalog, tmp_path: Path):
+    starter = lora_files.write_starter(tmp_path / "starter", loras=4)
+    _, loras = await catalog.seeder.seed(starter, with_unshared=True)
+    assert [lora.name for lora in loras] == ["Style 0", "Style 1", "Style 2", "Style 3"]
+    assert list((await catalog.page()).loras) == loras
+
+
+async def test_a_lora_that_is_added_by_itself_renews_no_seeded_one(catalog: Catalog, tmp_path: Path):
+    base, (seeded,) = await catalog.seeder.seed(lora_files.write_starter(tmp_path / "starter"))
+    added = [await catalog.add_lora(tmp_path / "style-0.safetensors", base, organization_id="") for _ in range(2)]
+    listed = (await catalog.page()).loras
+    assert [lora.model_id for lora in listed] == [added[1].model_id, added[0].model_id, seeded.model_id]
+    assert listed[2] == seeded
+    _, (again,) = await catalog.seeder.seed(tmp_path / "starter")
+    assert again.model_id == seeded.model_id
+
+
+async def test_a_seeded_lora_of_another_base_is_refused(catalog: Catalog, tmp_path: Path):
+    base, _ = await catalog.seeder.seed(lora_files.write_starter(tmp_path / "starter"))
+    path = tmp_path / "xl.safetensors"
+    path.write_bytes(lora_files.lora({f"unet.x.attn2.to_k.lora_{half}.weight": (2048, 2048) for half in "AB"}))
+    with pytest.raises(errors.LoraIncompatible, match="Stable Diffusion XL"):
+        await catalog.seeder.add_lora(path, LoraEntry(file="xl.safetensors", name="XL"), base)
 
 
 async def test_unshared_loras_are_seeded_only_when_asked_for(catalog: Catalog, tmp_path: Path):

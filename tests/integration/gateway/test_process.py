@@ -43,7 +43,7 @@ async def start(tmp_path):
             "IMAGINEO_NATS_URL": f"nats://{NOWHERE}",
             "IMAGINEO_BLOBS_URL": f"file://{tmp_path}",
         }
-        for name in ("auth", "catalog", "status"):
+        for name in ("auth", "catalog", "status", "webhooks"):
             environment[f"IMAGINEO_{name.upper()}_ADDRESS"] = addresses.get(name, NOWHERE)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.gateway", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
@@ -65,7 +65,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(start):
         ready = await client.get("/readyz")
         assert ready.status_code == 503
         away = {name for name, found in ready.json()["dependencies"].items() if not found["ok"]}
-        assert away == {"auth", "catalog", "status", "nats"}
+        assert away == {"auth", "catalog", "status", "webhooks", "nats"}
         metrics = await client.get(f"http://127.0.0.1:{ports['metrics']}/metrics")
         assert 'imagineo_gateway_requests_total{method="GET",route="/healthz",status="200"} 1.0' in metrics.text
     process.send_signal(signal.SIGTERM)

@@ -246,7 +246,7 @@ async def test_the_window_follows_the_workers_slots_and_the_accounts_cap_bounds_
     await broker.emit(subjects.worker("w1"), beat.SerializeToString())
 
     await batches.create(40, "org_wide")
-    await eventually(lambda: _is(unfinished_count(status, "org_wide"), 12))
+    await eventually(lambda: _is(unfinished_count(status, "org_wide"), 9))
 
     beat.slots = 30
     await broker.emit(subjects.worker("w1"), beat.SerializeToString())

@@ -1,5 +1,7 @@
 """Ids are prefixed, sortable by time, and recognisable."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from imagineo import ids
 
@@ -26,3 +28,11 @@ def test_what_is_not_an_id_is_told_apart(text):
 
 def test_an_id_of_another_kind_is_not_one_of_this():
     assert not ids.is_id(ids.new_id("base"), "gen")
+
+
+def test_the_lowest_id_of_a_moment_parts_what_was_made_before_from_what_came_after():
+    earlier = ids.new_id("whd")
+    now = datetime.now(UTC)
+
+    assert ids.lowest_id("whd", now - timedelta(seconds=1)) < earlier < ids.lowest_id("whd", now + timedelta(seconds=1))
+    assert ids.is_id(ids.lowest_id("whd", now), "whd")

@@ -42,6 +42,85 @@ def test_a_plain_directory_is_described_by_its_configs(tmp_path: Path, pipeline:
     assert manifest.default_scheduler in manifest.schedulers
 
 
+DENOISERS = {
+    "StableDiffusionPipeline": ("unet", {"sample_size": 64}),
+    "StableDiffusionXLPipeline": ("unet", {"sample_size": 128}),
+    "StableDiffusion3Pipeline": ("transformer", {"sample_size": 128, "pos_embed_max_size": 192, "patch_size": 2}),
+    "FluxPipeline": ("transformer", {"guidance_embeds": True}),
+}
+
+
+def write_plain(base: Path, pipeline: str, scheduler: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """Write a diffusers directory as it is published, with the denoiser's usual configuration but for `changes`."""
+    write_base(base, pipeline=pipeline)
+    part, config = DENOISERS[pipeline]
+    (base / part).mkdir(exist_ok=True)
+    (base / part / "config.json").write_text(json.dumps(config | changes))
+    (base / "scheduler").mkdir()
+    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler or {}))
+    return base
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "family", "side_px", "most_px", "steps", "guidance", "scheduler"),
+    [
+        ("StableDiffusionPipeline", "sd", 512, 1024, 25, 7.5, "euler"),
+        ("StableDiffusionXLPipeline", "sdxl", 1024, 2048, 30, 7.0, "euler"),
+        ("StableDiffusion3Pipeline", "sd3", 1024, 2048, 28, 7.0, "flow_euler"),
+        ("FluxPipeline", "flux", 1024, 2048, 28, 3.5, "flow_euler"),
+    ],
+)
+def test_each_family_has_its_own_defaults_and_is_drawn_at_the_size_asked(
+    tmp_path: Path, pipeline: str, family: str, side_px: int, most_px: int, steps: int, guidance: float, scheduler: str
+):
+    manifest = read_manifest(write_plain(tmp_path / "m", pipeline))
+    assert (manifest.family, manifest.sizing) == (family, "direct")
+    assert manifest.native_px == manifest.default_width == manifest.default_height == side_px
+    assert manifest.max_width == manifest.max_height == most_px
+    assert (manifest.default_steps, manifest.default_guidance) == (steps, guidance)
+    assert manifest.default_scheduler == manifest.schedulers[0] == scheduler
+
+
+def test_a_model_distilled_to_few_steps_is_drawn_in_few(tmp_path: Path):
+    schnell = read_manifest(write_plain(tmp_path / "a", "FluxPipeline", guidance_embeds=False))
+    assert (schnell.default_steps, schnell.default_guidance) == (4, 1.0)
+    consistent = {"_class_name": "LCMScheduler"}
+    lcm = read_manifest(write_plain(tmp_path / "b", "StableDiffusionXLPipeline", consistent, time_cond_proj_dim=256))
+    assert (lcm.default_steps, lcm.default_guidance, lcm.default_scheduler) == (6, 8.0, "lcm")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "config", "first"),
+    [
+        ("StableDiffusionPipeline", {"_class_name": "DDIMScheduler"}, "ddim"),
+        ("StableDiffusionPipeline", {"_class_name": "PNDMScheduler"}, "euler"),
+        ("StableDiffusionXLPipeline", {"_class_name": "DPMSolverMultistepScheduler"}, "dpmpp_2m"),
+        ("StableDiffusion3Pipeline", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "flow_euler"),
+    ],
+)
+def test_the_default_scheduler_is_the_directorys_own_where_it_is_a_usual_one(
+    tmp_path: Path, pipeline: str, config: dict[str, Any], first: str
+):
+    manifest = read_manifest(write_plain(tmp_path / "m", pipeline, config))
+    assert manifest.default_scheduler == manifest.schedulers[0] == first
+    assert len(set(manifest.schedulers)) == len(manifest.schedulers)
+
+
+def test_a_schedule_that_shifts_by_size_has_the_scheduler_alone_that_knows_it(tmp_path: Path):
+    shifting = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
+    assert read_manifest(write_plain(tmp_path / "a", "StableDiffusion3Pipeline", shifting)).schedulers == (
+        "flow_euler",
+    )
+    assert read_manifest(write_plain(tmp_path / "b", "FluxPipeline", shifting)).schedulers == ("flow_euler",)
+    plain = read_manifest(write_plain(tmp_path / "c", "StableDiffusion3Pipeline"))
+    assert plain.schedulers == ("flow_euler", "flow_heun")
+
+
+def test_no_side_is_longer_than_the_transformers_table_of_places(tmp_path: Path):
+    manifest = read_manifest(write_plain(tmp_path / "m", "StableDiffusion3Pipeline", pos_embed_max_size=96))
+    assert manifest.max_width == 96 * 2 * 8
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -108,6 +187,49 @@ def test_only_the_files_that_workers_need_are_served(tmp_path: Path):
             for name in ("config.json", "model.safetensors")
         ),
     ]
+
+
+def write_parts(base: Path, *parts: str) -> Path:
+    """Write an index that lists these parts, and weights for each."""
+    listed = {part: ["diffusers", "Class"] for part in parts}
+    index = {"_class_name": "StableDiffusionPipeline", "image_encoder": [None, None], **listed}
+    (write_base(base) / "model_index.json").write_text(json.dumps(index))
+    for part in parts:
+        (base / part).mkdir(exist_ok=True)
+        (base / part / "config.json").write_text('{"sample_size": 8, "block_out_channels": [1]}')
+        (base / part / "model.safetensors").write_bytes(b"x")
+    return base
+
+
+def test_folders_that_are_no_part_of_the_pipeline_are_left_out(tmp_path: Path):
+    base = write_parts(tmp_path / "b", "text_encoder", "unet", "vae", "safety_checker")
+    for name in ("text_encoders/t5xxl.safetensors", "onnx/config.json"):
+        (base / name).parent.mkdir()
+        (base / name).write_bytes(b"x")
+    folders = {name.partition("/")[0] for name in served_files(base, read_manifest(base)) if "/" in name}
+    assert folders == {"text_encoder", "unet", "vae"}
+
+
+def test_a_part_that_the_pipeline_needs_and_has_no_weights_is_told(tmp_path: Path):
+    base = write_parts(tmp_path / "b", "text_encoder", "text_encoder_2", "unet", "vae")
+    (base / "text_encoder_2" / "model.safetensors").unlink()
+    with pytest.raises(FailedPrecondition, match="no safetensors weights in: text_encoder_2"):
+        served_files(base, read_manifest(base))
+
+
+def test_of_two_precisions_the_plain_one_is_served_however_many_files_it_has(tmp_path: Path):
+    base = write_parts(tmp_path / "b", "text_encoder", "unet", "vae")
+    (base / "text_encoder" / "model.safetensors").rename(base / "text_encoder" / "model-00001-of-00001.safetensors")
+    for name in (
+        "text_encoder/model.safetensors.index.json",
+        "text_encoder/model.safetensors.index.fp16.json",
+        "text_encoder/model.fp16-00001-of-00001.safetensors",
+    ):
+        (base / name).write_bytes(b"x")
+    (base / "vae" / "model.safetensors").rename(base / "vae" / "model.fp16.safetensors")
+    served = served_files(base, read_manifest(base))
+    assert [name for name in served if "fp16" in name] == ["vae/model.fp16.safetensors"]
+    assert "text_encoder/model.safetensors.index.json" in served
 
 
 def test_weights_that_are_pickles_alone_are_refused(tmp_path: Path):

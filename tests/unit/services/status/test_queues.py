@@ -44,7 +44,7 @@ def test_a_worker_that_is_silent_counts_no_more():
     workers = Workers()
     workers.hear(event_pb2.WorkerBeat(worker_id="v", base_model_slugs=["tiny"], megapixel_steps_per_s=3), 0.0)
     workers.hear(event_pb2.WorkerBeat(worker_id="w", base_model_slugs=["tiny", "big"]), 5.0)
-    assert sorted(workers.speeds("tiny", 5.0)) == [0, 3]
-    assert workers.speeds("tiny", ALIVE_S + 1) == [0]
-    assert workers.speeds("big", ALIVE_S + 1) == [0]
-    assert workers.speeds("big", 100.0) == []
+    assert sorted(pace.total for pace in workers.paces("tiny", 5.0)) == [0, 3]
+    assert [pace.total for pace in workers.paces("tiny", ALIVE_S + 1)] == [0]
+    assert [pace.total for pace in workers.paces("big", ALIVE_S + 1)] == [0]
+    assert workers.paces("big", 100.0) == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import shutil
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 
 from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, SourceImage, StopSignal
@@ -114,6 +118,25 @@ async def test_among_text_to_image_runs_each_is_the_stock_pipelines(engine, stoc
     results = await asyncio.gather(*(draw(engine, request) for request in requests))
     for request, result in zip(requests, results, strict=True):
         assert farthest(result, stock.draw(request)[1]) <= 1
+
+
+async def test_an_autoencoder_that_leaves_nothing_to_chance_is_the_stocks_too(directory, tmp_path):
+    certain = shutil.copytree(directory, tmp_path / "certain")
+    channels = (8, 8, 8, 8)
+    torch.manual_seed(1)
+    AutoencoderTiny(encoder_block_out_channels=channels, decoder_block_out_channels=channels).save_pretrained(
+        certain / "vae"
+    )
+    index = json.loads((certain / "model_index.json").read_text())
+    (certain / "model_index.json").write_text(json.dumps(index | {"vae": ["diffusers", "AutoencoderTiny"]}))
+    engine = BatchEngine(threads=1)
+    await engine.open(BaseModelFiles("tiny", certain, "sd", 64))
+    request = request_of(source_of(0.6))
+
+    result = await draw(engine, request)
+
+    assert farthest(result, Stock(certain).draw(request)[1]) <= 1
+    await engine.close()
 
 
 async def test_progress_counts_the_steps_that_are_made(engine):
