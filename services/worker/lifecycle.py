@@ -138,7 +138,7 @@ class Lifecycle:
             case generations.CLAIM_VERDICT_HELD:
                 return await self._settle(delivery, outcome.claim_held(claim.retry_after.ToMilliseconds() / 1000))
             case generations.CLAIM_VERDICT_OVER | generations.CLAIM_VERDICT_UNKNOWN:
-                await self._hand_backs.delete(job.run_id)
+                await self._hand_backs.delete(job)
                 return await self._settle(delivery, outcome.CLAIM_OVER)
             case _:
                 return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
@@ -148,7 +148,7 @@ class Lifecycle:
             if ending.status is not None and not await self._tell(run, ending, ending.status):
                 ending = outcome.LOST
             if run.attempt > 1 and ending.settle is Settle.ACK:
-                await self._hand_backs.delete(job.run_id)
+                await self._hand_backs.delete(job)
             return await self._settle(delivery, ending)
 
     async def _draw_and_store(self, run: _Run, on_drawn: Callable[[], None]) -> Ending:
@@ -167,7 +167,7 @@ class Lifecycle:
                 )
         except Exception as problem:
             if isinstance(problem, DrawStopped) and problem.state is not None:
-                await self._hand_backs.save(run.job.run_id, problem.state)
+                await self._hand_backs.save(run.job, problem.state)
             ending = outcome.of_problem(problem, run.stop.reason)
             if ending.error_code == "internal_error":
                 log.exception("the run failed unexpectedly")
@@ -177,7 +177,7 @@ class Lifecycle:
     async def _draw(self, run: _Run) -> DrawResult:
         parameters = run.job.parameters
         # A first attempt has nothing before it.
-        state = await self._hand_backs.load(run.job.run_id) if run.attempt > 1 else None
+        state = await self._hand_backs.load(run.job) if run.attempt > 1 else None
         teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
         drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=teller, resume=state)
         if state is None and not parameters.HasField("source"):

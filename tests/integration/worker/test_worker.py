@@ -385,7 +385,7 @@ async def test_a_run_that_was_handed_back_goes_on_elsewhere_with_the_same_pictur
         await first.started()
         first.stop.set()
         assert (await first.outcome()).status == generation_pb2.STATUS_QUEUED
-    assert await first.blobs.list("handback") == ["handback/gen_1"]
+    assert await first.blobs.list("images/org_1/gen_1") == ["images/org_1/gen_1/state"]
     async with running(directory, tmp_path / "2", before=first) as second:
         await second.submit(job_of("gen_1", steps=200, scheduler=scheduler))
         outcome = await second.outcome()
@@ -393,13 +393,13 @@ async def test_a_run_that_was_handed_back_goes_on_elsewhere_with_the_same_pictur
         assert second.progress.get_nowait().step > 1
         assert farthest(await second.image(outcome), whole) <= 1
         assert await drained(second)
-    assert await first.blobs.list("handback") == []
+    assert await first.blobs.list("images/org_1/gen_1") == ["images/org_1/gen_1/2.png"]
 
 
 async def test_what_was_left_of_a_run_and_cannot_be_read_costs_only_its_steps(platform):
     await platform.submit(job_of("gen_1"))
     whole = await platform.image(await platform.outcome())
-    await platform.blobs.put("handback/gen_1", b"broken", content_type="application/octet-stream")
+    await platform.blobs.put("images/org_1/gen_1/state", b"broken", content_type="application/octet-stream")
     await drained(platform)
     await platform.broker.publish_job(
         subjects.job("tiny", job_pb2.LANE_FREE), job_of("gen_1").SerializeToString(), message_id="gen_1.again"
@@ -408,7 +408,7 @@ async def test_what_was_left_of_a_run_and_cannot_be_read_costs_only_its_steps(pl
     assert (outcome.attempt, outcome.status) == (2, generation_pb2.STATUS_COMPLETED)
     assert farthest(await platform.image(outcome), whole) == 0
     await drained(platform)
-    assert await platform.blobs.list("handback") == []
+    assert "images/org_1/gen_1/state" not in await platform.blobs.list("images/org_1/gen_1")
 
 
 async def stored_picture(platform, content=None):
