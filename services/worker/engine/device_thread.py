@@ -51,9 +51,13 @@ class DeviceThread:
                 continue
             self._began_s = time.perf_counter()
             try:
-                future.set_result(function())
+                result = function()
             except BaseException as problem:  # noqa: BLE001 - it travels to whoever awaits
+                self._began_s = None
                 future.set_exception(problem)
-            self._began_s = None
+            else:
+                self._began_s = None
+                future.set_result(result)
+                del result
             # Nothing of the finished work may stay alive while the thread waits for more.
             del item, future, function

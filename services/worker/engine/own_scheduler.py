@@ -30,6 +30,8 @@ class OwnScheduler:
         #: Whether the run has no table: then the scheduler itself knows what was before.
         self._is_sole = is_sole
         self._made: Any = None
+        #: What its `step` takes.
+        self._taken: frozenset[str] = frozenset()
 
     @property
     def steps(self) -> int:
@@ -64,9 +66,8 @@ class OwnScheduler:
     ) -> tuple[Tensor, Tensor | None]:
         """The latents after a step and what is remembered of it; `predicted` is what the step before remembered."""
         self._resume(step, predicted)
-        known = inspect.signature(self._scheduler.step).parameters
         offered = {"eta": 0.0, "generator": generator}
-        extra = {name: value for name, value in offered.items() if name in known}
+        extra = {name: value for name, value in offered.items() if name in self._taken}
         after: Tensor = self._scheduler.step(output, self.timestep(step), latents, **extra, return_dict=False)[0]
         is_multistep = isinstance(self._scheduler, DPMSolverMultistepScheduler)
         return after, self._scheduler.model_outputs[-1] if is_multistep else None
@@ -75,6 +76,7 @@ class OwnScheduler:
     def _scheduler(self) -> Any:
         if self._made is None:
             self._made = self._make()
+            self._taken = frozenset(inspect.signature(self._made.step).parameters)
         return self._made
 
     @property

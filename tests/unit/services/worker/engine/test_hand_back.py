@@ -1,0 +1,137 @@
+"""A run that is handed back goes on on another engine with the same picture; a step that hangs is seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.worker.engine import waves
+from services.worker.engine.base import (
+    BaseModelFiles,
+    DrawRequest,
+    DrawStopped,
+    SourceImage,
+    StopReason,
+    StopSignal,
+)
+from services.worker.engine.batch_engine import BatchEngine
+from tests.support.stock import Stock
+from tests.support.tiny_models import tiny_base
+
+# diffusers' schedulers speak an older dialect of numpy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SCHEDULERS = ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"]
+REQUEST = DrawRequest(
+    run_id="gen_1",
+    base_model_slug="tiny",
+    positive_prompt="a red cat",
+    negative_prompt="blurry",
+    adapters=(),
+    guidance=5.0,
+    width_px=64,
+    height_px=64,
+    steps=9,
+    seed=3,
+    scheduler="ddim",
+)
+MASKED = SourceImage(64, 64, bytes(range(256)) * 48, 0.9, bytes(2048) + b"\xff" * 2048)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    with warnings.catch_warnings(action="ignore"):
+        return tiny_base(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def stock(directory):
+    return Stock(directory)
+
+
+@pytest.fixture
+async def engines(directory):
+    engines = [BatchEngine(threads=1), BatchEngine(threads=1)]
+    for engine in engines:
+        await engine.open(BaseModelFiles("tiny", directory, "sd", 64))
+    yield engines
+    for engine in engines:
+        await engine.close()
+
+
+async def handed_back(engine, request, after=4):
+    """What is left of a run that is stopped after so many steps by the worker's end."""
+    stop = StopSignal()
+
+    def on_progress(progress):
+        if progress.step == after:
+            stop.set(StopReason.DRAINING)
+
+    with pytest.raises(DrawStopped) as stopped:
+        await engine.draw(request, stop=stop, on_progress=on_progress)
+    return stopped.value.state
+
+
+async def drawn(engine, request):
+    """The picture and the steps that were made for it."""
+    steps = []
+    result = await engine.draw(request, stop=StopSignal(), on_progress=lambda progress: steps.append(progress.step))
+    return result, steps
+
+
+def farthest(result, pixels):
+    return np.abs(np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int) - pixels).max()
+
+
+@pytest.mark.parametrize("source", [None, MASKED], ids=["from noise", "from a picture"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+async def test_a_run_goes_on_elsewhere_with_the_same_picture(engines, stock, scheduler, source):
+    request = replace(REQUEST, scheduler=scheduler, source=source)
+    mates = [drawn(engines[0], replace(REQUEST, seed=seed, steps=12)) for seed in (7, 8)]
+    state, *_ = await asyncio.gather(handed_back(engines[0], request), *mates)
+    result, steps = await drawn(engines[1], replace(request, resume=state))
+    assert steps[0] == 5
+    assert farthest(result, stock.draw(request)[1]) <= 1
+
+
+async def test_a_state_of_another_run_changes_nothing(engines, stock):
+    state = await handed_back(engines[0], replace(REQUEST, steps=12))
+    for broken in (state, b"", b"no", state[:-8]):
+        result, steps = await drawn(engines[1], replace(REQUEST, resume=broken))
+        assert steps[0] == 1
+        assert farthest(result, stock.draw(REQUEST)[1]) == 0
+
+
+async def test_a_cancelled_run_leaves_no_state(engines):
+    stop = StopSignal()
+    with pytest.raises(DrawStopped) as stopped:
+        await engines[0].draw(REQUEST, stop=stop, on_progress=lambda _: stop.set(StopReason.CANCELED))
+    assert stopped.value.state is None
+
+
+async def test_a_step_that_hangs_is_seen_from_outside_and_an_idle_engine_is_not_busy(engines, monkeypatch):
+    engine, began, release = engines[0], threading.Event(), threading.Event()
+    assert engine.busy_s == 0
+    inner = waves.Batch.step
+
+    def step(batch):
+        began.set()
+        release.wait(30)
+        inner(batch)
+
+    monkeypatch.setattr(waves.Batch, "step", step)
+    drawing = asyncio.create_task(drawn(engine, REQUEST))
+    await asyncio.to_thread(began.wait, 30)
+    before_s = engine.busy_s
+    await asyncio.to_thread(release.wait, 0.01)
+    assert engine.busy_s > before_s >= 0
+    release.set()
+    await drawing
+    await engine._steps.call(lambda: None)
+    await engine._pictures.thread.run(lambda: None)
+    assert engine.busy_s == 0
