@@ -6,7 +6,6 @@ thread of pictures; no module is shared between two.
 
 from __future__ import annotations
 
-import collections
 import json
 import re
 import time
@@ -35,12 +34,14 @@ from services.worker.engine.families.port import Asked, Conditions, Family
 from services.worker.engine.knee import RowCap, knee, profile
 from services.worker.engine.lora_layers import LoraRows, install
 from services.worker.engine.own_scheduler import OwnScheduler
+from services.worker.engine.residency import Residency
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
 from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
 
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|ema_only)(?=[.-])")
-_TEXTS_KEPT: Final = 1024
+#: A text of one family takes two hundred kilobytes, of another four megabytes.
+_TEXTS_BYTES: Final = 256 << 20
 #: The fastest of these counts: what slows a step beyond it is the neighbours'.
 _PROFILE_TRIES: Final = 4
 
@@ -72,7 +73,7 @@ class Model:
         self.upscaler: CompactUpscaler | None = None
         if base.upscaler:
             self.upscaler = load_upscaler(base.directory / base.upscaler, device)
-        self._texts: collections.OrderedDict[tuple[object, ...], Conditions] = collections.OrderedDict()
+        self._texts: Residency[Conditions] = Residency(_TEXTS_BYTES)
         self._bound: object = None
         self._row_caps: dict[tuple[int, int], RowCap] = {}
         self.native_row_cap = 1
@@ -190,13 +191,12 @@ class Model:
             for adapter, use in zip(adapters, uses, strict=True)
             if use.weight and not self._text_layers.keys().isdisjoint(adapter.parts)
         ]
-        key = (prompt, *((use.sha256, use.weight) for _, use in pairs))
-        if key not in self._texts:
-            self._texts[key] = self._encoded(prompt, [one for one, _ in pairs], [use for _, use in pairs])
-            if len(self._texts) > _TEXTS_KEPT:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end(key)
-        return self._texts[key]
+        key = repr((prompt, *((use.sha256, use.weight) for _, use in pairs)))
+        conditions = self._texts.get(key)
+        if conditions is None:
+            conditions = self._encoded(prompt, [one for one, _ in pairs], [use for _, use in pairs])
+            self._texts.put(key, conditions, sum(tensor.nbytes for tensor in conditions.values()))
+        return conditions
 
     def _encoded(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         for name, layers in self._text_layers.items():

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from services.catalog.manifest import SCHEDULERS, read_manifest
+from services.catalog.seeding import served_files
 from services.worker.engine import model
 from services.worker.engine.base import (
     AdapterUse,
@@ -168,6 +170,26 @@ def test_weight_0_is_the_base_models_picture_bit_for_bit(place):
     ((_, other, without),) = place.draw(place.request())
     assert with_lora.rgb == without.rgb
     assert place.latents[stop].equal(place.latents[other])
+
+
+def test_a_run_alone_is_the_stock_pipelines_to_the_last_bit(place):
+    for request in (place.request(guidance=1.0, seed=2), place.request(seed=3)):
+        ((_, stop, _),) = place.draw(request)
+        latents, _ = place.stock.draw(request)
+        assert place.latents.pop(stop).equal(latents)
+
+
+def test_the_catalog_reads_the_plain_directory_and_offers_what_the_engine_draws(place):
+    directory = place.model.base.directory
+    manifest = read_manifest(directory, slug="tiny")
+    assert served_files(directory, manifest)
+    assert (manifest.family, manifest.sizing) == (place.family, "direct")
+    assert set(SCHEDULERS[place.family]) == set(FAMILIES[place.family].schedulers)
+    offered = place.request(
+        scheduler=manifest.default_scheduler, steps=2, guidance=manifest.default_guidance, negative_prompt="blurry"
+    )
+    for ending in place.draw(offered):
+        place.check(*ending)
 
 
 def test_schedulers_without_tables_step_as_in_stock_each_by_a_copy_of_its_own(place):
