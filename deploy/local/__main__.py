@@ -34,11 +34,15 @@ def _options(arguments: list[str]) -> Options:
         default=REPOSITORY / "libs" / "starter" / "weights",
         help="the models of a new platform (default: the embedded starter)",
     )
+    parser.add_argument(
+        "--blobs", default="", metavar="URL", help="the object store: s3://bucket (default: a folder in the data)"
+    )
     chosen = parser.parse_args(arguments)
     return Options(
         port=chosen.port,
         data=chosen.data,
         weights=chosen.weights.resolve(),
+        blobs_url=chosen.blobs,
         workers=chosen.workers,
         first_image=not chosen.no_first_image,
         ready_file=chosen.ready_file.resolve() if chosen.ready_file else None,

@@ -36,6 +36,12 @@ class Parts:
     ports: Ports
     secrets: Secrets
     environ: Mapping[str, str]
+    chosen_blobs_url: str = ""
+
+    @property
+    def blobs_url(self) -> str:
+        """The address of the object store; what it asks for besides is in the usual `AWS_…` variables."""
+        return self.chosen_blobs_url or self.place.blobs.as_uri()
 
     @property
     def postgres_dsn(self) -> str:
@@ -88,7 +94,7 @@ class Parts:
         settings = {
             "IMAGINEO_POSTGRES_DSN": self.postgres_dsn,
             "IMAGINEO_NATS_URL": self.nats_url,
-            "IMAGINEO_BLOBS_URL": self.place.blobs.as_uri(),
+            "IMAGINEO_BLOBS_URL": self.blobs_url,
             **{f"IMAGINEO_{name.upper()}_ADDRESS": self.ports.address(name) for name in GRPC_SERVICES},
         }
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
@@ -129,7 +135,7 @@ class Parts:
             "PYTHONPATH": f"{REPOSITORY / 'libs'}:{REPOSITORY}",
             f"{prefix}POSTGRES_DSN": self.postgres_dsn,
             f"{prefix}NATS_URL": self.nats_url,
-            f"{prefix}BLOBS_URL": self.place.blobs.as_uri(),
+            f"{prefix}BLOBS_URL": self.blobs_url,
             **{f"{prefix}{peer.upper()}_ADDRESS": self.ports.address(peer) for peer in GRPC_SERVICES},
             **{
                 f"IMAGINEO_{signer}_{name}": value

@@ -32,6 +32,8 @@ class Options:
     workers: int
     first_image: bool
     ready_file: Path | None
+    blobs_url: str = ""
+    """The object store; empty: a folder in `data`."""
 
 
 class Platform:
@@ -69,7 +71,7 @@ class Platform:
     def _plan(self) -> Parts:
         ports = Ports()
         reserve(ports, http_port=self._options.port, workers=self._options.workers)
-        return Parts(self._place, ports, self._place.secrets(), self._environ)
+        return Parts(self._place, ports, self._place.secrets(), self._environ, self._options.blobs_url)
 
     async def _bring_up(self) -> None:
         self._say(f"Starting PostgreSQL and NATS in {self._place.folder} …")

@@ -16,6 +16,8 @@ from imagineo.blobs import Blobs
 from imagineo.errors import FailedPrecondition, NotFound
 from imagineo.v1 import model_pb2 as pb
 
+from services.catalog.original_names import original_shapes
+
 _LENGTH_BYTES: Final = 8
 _HEADER_MAX_BYTES: Final = 32 << 20
 _KEPT_COUNT: Final = 8
@@ -60,7 +62,9 @@ class BaseModules:
 
     def __init__(self, name: str, shapes: Mapping[str, Shapes]) -> None:
         self.name = name
-        self._parts = {part: PartModules(found) for part, found in shapes.items()}
+        denoiser = shapes.get("denoiser", {})
+        known = {**shapes, "denoiser": {**original_shapes(denoiser), **denoiser}}
+        self._parts = {part: PartModules(found) for part, found in known.items()}
         self._absent = PartModules({})
 
     def __getitem__(self, part: str) -> PartModules:

@@ -24,7 +24,7 @@ _GAP_PX: Final = 8
 _CAPTION_PX: Final = 18
 _FONT_PX: Final = 12
 
-_PAPER: Final = (255, 255, 255)
+_PAPER: Final = (246, 246, 248)
 _EMPTY: Final = (226, 226, 230)
 _INK: Final = (40, 40, 46)
 

@@ -12,6 +12,7 @@ from imagineo.v1 import auth_service_pb2, generation_pb2, model_pb2
 from imagineo.wire.shown import FORMAT_WORDS, STATUS_WORDS, STATUSES, body_of, generation, image_name, moment, urls
 
 from services.gateway.accounts import PLAN_WORDS
+from services.gateway.batch_body import MAX_ITEMS
 
 __all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
 
@@ -89,6 +90,7 @@ def limits(
     unfinished_count: int,
     body_limit_bytes: int,
     model_file_limit_bytes: int,
+    batch_body_limit_bytes: int,
     max_wait_s: int,
 ) -> dict[str, Any]:
     """Every limit that applies, and what is left of it."""
@@ -115,4 +117,6 @@ def limits(
         "body_limit_bytes": body_limit_bytes,
         "model_file_limit_bytes": model_file_limit_bytes,
         "max_wait_s": max_wait_s,
+        "batch_items": MAX_ITEMS,
+        "batch_body_limit_bytes": batch_body_limit_bytes,
     }

@@ -300,8 +300,9 @@ SCHEMAS: Final[dict[str, Json]] = {
             "queued_runs": closed(_LIMIT),
             "body_limit_bytes": _WHOLE,
             "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
-            "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
             "max_wait_s": _WHOLE,
+            "batch_items": {**_WHOLE, "description": "The most items of one batch."},
+            "batch_body_limit_bytes": _WHOLE,
         }
     ),
     "Health": closed({"status": {"const": "ok"}}),

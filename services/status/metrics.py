@@ -17,6 +17,7 @@ class StatusMetrics:
         self.republished = Counter("imagineo_status_relay_published_total", "Jobs that the relay published.")
         self.announced = Counter("imagineo_status_endings_announced_total", "Endings that the stream EVENTS has.")
         self.unpublished = Gauge("imagineo_status_outbox_jobs", "Unfinished runs not known to be published.")
+        self.held = Gauge("imagineo_status_held_runs", "Runs that wait for their turn in a batch.")
         self.unannounced = Gauge("imagineo_status_outbox_endings", "Endings not announced yet.")
         self._depth = Gauge("imagineo_status_queue_runs", "Queued runs.", ["base_model", "lane"])
         self._age = Gauge("imagineo_status_queue_age_seconds", "Age of the oldest queued run.", ["base_model", "lane"])

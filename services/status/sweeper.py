@@ -58,6 +58,7 @@ class Sweeper:
         self._queues.replace(queues, await self._listing.landmarks())
         if self._metrics:
             self._metrics.show_queues(lines)
-            unpublished, unannounced = await self._listing.outbox_sizes()
+            unpublished, unannounced, held = await self._listing.outbox_sizes()
             self._metrics.unpublished.set(unpublished)
             self._metrics.unannounced.set(unannounced)
+            self._metrics.held.set(held)

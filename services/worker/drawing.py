@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import io
 from collections.abc import Callable
 from typing import Final
@@ -81,7 +82,7 @@ class Drawing:
             content = await self._blobs.get(source.image.store_key)
         except NotFound as problem:
             raise SourceMissing from problem
-        return await asyncio.to_thread(_decoded, content)
+        return await asyncio.to_thread(_decoded, content, source.image.sha256)
 
 
 def _used(job: job_pb2.Job) -> list[job_pb2.Adapter]:
@@ -116,7 +117,9 @@ def _source(image: Image.Image, strength: float) -> SourceImage:
     return SourceImage(image.width, image.height, image.tobytes(), strength)
 
 
-def _decoded(content: bytes) -> Image.Image:
+def _decoded(content: bytes, sha256: str) -> Image.Image:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise SourceMissing("The picture that the run starts from is damaged in the store.")
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             return image.convert("RGB")

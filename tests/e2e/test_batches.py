@@ -11,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import SMALL, Account
 
@@ -88,7 +89,7 @@ def test_a_list_is_drawn_followed_and_fetched_in_its_order(account: Account) -> 
     assert {line["status"] for line in lines} == {"completed"}
     picture = httpx.get(lines[3]["image_url"], trust_env=False).content
     assert sha256(picture) == lines[3]["image"]["sha256"]
-    assert picture == account.image(account.draw(seed=3))  # drawn in a batch or alone
+    assert farthest(picture, account.image(account.draw(seed=3))) <= 1  # drawn in a batch or alone
 
 
 def test_its_items_are_runs_like_any_other(account: Account) -> None:

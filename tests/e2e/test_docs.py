@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.support.pictures import encoded, scene
 from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
 
@@ -22,6 +23,8 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
     drawn = account.draw()
     log = f"/v1/webhooks/{webhooks[0]}/deliveries"
     [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
+    photo = tmp_path / "photo.jpeg"
+    photo.write_bytes(encoded(scene(), "JPEG"))
     places = {
         "IMAGINEO_URL": account.url,
         "IMAGINEO_API_KEY": account.key,
@@ -31,6 +34,9 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "LORA_FILE": str(LORA),
         "RUN_ID": drawn["run_id"],
         "UNWANTED_RUN_ID": account.draw()["run_id"],
+        "UPLOAD_ID": upload(account),
+        "UNWANTED_UPLOAD_ID": upload(account),
+        "PICTURE": str(photo),
         "BATCH_ID": batch(account),
         "UNWANTED_BATCH_ID": batch(account),
         "KEY_ID": account.post("/v1/keys", {"name": "old"}).json()["id"],
@@ -53,6 +59,12 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
             )
             assert ran.returncode == 0, (method, path, ran.stdout[-500:], ran.stderr)
     assert len((tmp_path / "picture.png").read_bytes()) == drawn["image"]["bytes"]
+
+
+def upload(account: Account) -> str:
+    answer = account.http.post("/v1/uploads", files={"file": encoded(scene())})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["upload_id"])
 
 
 def batch(account: Account) -> str:

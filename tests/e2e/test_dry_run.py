@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.pictures import farthest
 from tests.support.platform import Platform
 from tests.support.rest import Account
 
@@ -18,7 +19,7 @@ def test_a_dry_run_takes_nothing_and_its_parameters_draw_the_picture(account: Ac
     assert (after["images_per_month"], after["queued_runs"]) == (before["images_per_month"], before["queued_runs"])
     assert account.get("/v1/generations").json()["generations"] == []
     first = account.until(account.post("/v1/generate", tried["parameters"]).json()["run_id"])
-    assert account.image(first) == account.image(account.draw(**body))
+    assert farthest(account.image(first), account.image(account.draw(**body))) <= 1
 
 
 def test_a_dry_run_says_which_limit_would_refuse(platform: Platform) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 
 import httpx
 import openai
 import pytest
-from PIL import Image, ImageChops
 
+from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -31,7 +30,7 @@ def test_images_come_as_links_and_each_is_the_same_as_its_seed_alone(client: ope
     alone = account.image(account.draw(seed=6, lora_weight=0.8))
 
     assert len(set(pictures)) == 3
-    assert _farthest(pictures[1], alone) <= 1
+    assert farthest(pictures[1], alone) <= 1
     assert account.get("/v1/generations").json()["generations"][-1]["metadata"] == {"user": "u1"}
     assert account.get("/v1/limits").json()["queued_runs"]["remaining"] > 0
 
@@ -74,10 +73,3 @@ def test_n_images_are_reserved_together_or_not_at_all(platform: Platform) -> Non
         )
 
     assert (refused.value.code, generations) == ("quota_exceeded", [])
-
-
-def _farthest(one: bytes, other: bytes) -> int:
-    """How far two pictures are apart at most, in grey levels: batch mates may change a sum's last bit."""
-    with Image.open(io.BytesIO(one)) as first, Image.open(io.BytesIO(other)) as second:
-        difference = ImageChops.difference(first, second)
-    return max(int(high) for _, high in difference.getextrema())

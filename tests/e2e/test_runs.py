@@ -7,15 +7,16 @@ import io
 import pytest
 from PIL import Image
 
+from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(account: Account) -> None:
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another_picture(account: Account) -> None:
     first, again, other = account.draw(seed=5), account.draw(seed=5), account.draw(seed=6)
 
-    assert account.image(first) == account.image(again)
-    assert account.image(first) != account.image(other)
+    assert farthest(account.image(first), account.image(again)) <= 1
+    assert farthest(account.image(first), account.image(other)) > 1
 
 
 def test_a_weight_of_zero_is_the_base_models_picture_and_a_weight_of_one_is_not(account: Account) -> None:
@@ -36,7 +37,7 @@ def test_a_seed_is_chosen_where_none_is_given_and_draws_the_same_again(account: 
     chosen = account.until(answer["run_id"])
 
     assert chosen["seed"] == answer["seed"]
-    assert account.image(account.draw(seed=answer["seed"])) == account.image(chosen)
+    assert farthest(account.image(account.draw(seed=answer["seed"])), account.image(chosen)) <= 1
 
 
 def test_the_parameters_of_a_run_are_a_body_that_draws_it_again(account: Account) -> None:
@@ -45,7 +46,7 @@ def test_the_parameters_of_a_run_are_a_body_that_draws_it_again(account: Account
     answer = account.post("/v1/generate", first["parameters"])
 
     assert answer.status_code == 200, answer.text
-    assert account.image(account.until(answer.json()["run_id"])) == account.image(first)
+    assert farthest(account.image(account.until(answer.json()["run_id"])), account.image(first)) <= 1
 
 
 @pytest.mark.parametrize(("output_format", "kind"), [("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pictures import encoded, scene
 from tests.support.platform import eventually
 from tests.support.rest import Account
 
@@ -32,6 +33,11 @@ REFUSES_MORE = {
     "POST /v1/webhooks": "its address must be a public one",
     "PATCH /v1/webhooks/{webhook_id}": "its address must be a public one",
     "POST /v1/models": "a file must be a LoRA of the base model",
+    "POST /v1/generations/{run_id}/variations": "a webhook's address must be a public one",
+    "POST /v1/generations/{run_id}/upscale": "a webhook's address must be a public one, the result's size is bounded",
+    "POST /v1/uploads": "a file must be a picture",
+    "POST /v1/variations": "exactly one picture must be named, and with an upload a model and a prompt",
+    "POST /v1/upscales": "exactly one picture must be named, the result's size is bounded",
     "POST /v1/batches": "a sweep may have too many combinations, an item's LoRA may be named once",
     "POST /v1/images/generations": "a LoRA may be named once",
 }
@@ -47,6 +53,7 @@ def test_every_route_does_what_its_schema_says_and_nothing_else(account: Account
         "path.run_id": drawn["run_id"],
         "path.key_id": account.post("/v1/keys", {"name": "old"}).json()["id"],
         "path.model_id": account.lora(),
+        "path.upload_id": account.http.post("/v1/uploads", files={"file": encoded(scene())}).json()["upload_id"],
         "path.batch_id": account.post("/v1/batches", {"items": [account.body()]}).json()["batch_id"],
         "path.webhook_id": webhook_id,
         "path.delivery_id": delivery["id"],

@@ -20,6 +20,9 @@ from services.gateway.preferences import MAX_CANCEL_AFTER_S, read_preferences
 from services.gateway.settings import GatewaySettings
 from services.gateway.specification import answer, operation, parameter, shape
 
+#: Status tells a thousand items to stop for a part of this; what is left then follows by itself.
+_CANCEL_TIMEOUT_S: Final = 6.0
+
 
 def limit(settings: GatewaySettings) -> int:
     """The most bytes of a batch's body."""
@@ -77,7 +80,7 @@ async def read(parts: Parts, request: Request) -> Response:
 async def cancel(parts: Parts, request: Request) -> Response:
     """Stop one batch; a terminal one is shown as it is."""
     names = pb.CancelBatchRequest(**names_of(request))
-    found = await parts.peers.ask(parts.peers.batches.CancelBatch, names)
+    found = await parts.peers.ask(parts.peers.batches.CancelBatch, names, timeout_s=_CANCEL_TIMEOUT_S)
     return json_response(rendering_batch.batch(found.batch, parts.public_url(request)))
 
 

@@ -50,9 +50,7 @@ async def _rehearse(parts: Parts, request: Request, asked: admission.Request) ->
     return json_response(shown)
 
 
-def blocks(
-    usage: auth_service_pb2.GetUsageResponse, unfinished_count: int, *, images: int = 1
-) -> list[errors.Refused]:
+def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int, *, images: int = 1) -> list[errors.Refused]:
     """What would refuse so many more runs now, in the order in which a submit meets it."""
     bounds = usage.organization.limits
     found: list[errors.Refused] = []

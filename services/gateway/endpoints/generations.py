@@ -14,6 +14,7 @@ from services.gateway import query, rendering
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.fields import text
 from services.gateway.parts import Parts, json_response
+from services.gateway.shapes import text as text_shape
 from services.gateway.specification import answer, operation, parameter, shape
 
 _FILTERS: Final = ("limit", "cursor", "status", "model", "batch_id", "created_after", "created_before")
@@ -97,8 +98,8 @@ LIST: Final = operation(
             "Only runs in one of these, repeated or with commas between.",
             {"type": "array", "items": {"enum": list(rendering.STATUSES)}},
         ),
-        parameter("model", "query", "Only runs asked with this model_id.", {"type": "string", "maxLength": 64}),
-        parameter("batch_id", "query", "Only items of this batch.", {"type": "string", "maxLength": 64}),
+        parameter("model", "query", "Only runs asked with this model_id.", text_shape(0, 64)),
+        parameter("batch_id", "query", "Only items of this batch.", text_shape(0, 64)),
         parameter("created_after", "query", "Only later runs.", _TIME),
         parameter("created_before", "query", "Only earlier runs.", _TIME),
     ],

@@ -45,6 +45,7 @@ def shown(parts: Parts, usage: auth_service_pb2.GetUsageResponse, unfinished_cou
         unfinished_count=unfinished_count,
         body_limit_bytes=parts.settings.body_limit_bytes,
         model_file_limit_bytes=parts.settings.lora_limit_bytes,
+        batch_body_limit_bytes=parts.settings.batch_body_limit_bytes,
         max_wait_s=MAX_WAIT_S,
     )
 

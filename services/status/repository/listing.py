@@ -123,10 +123,10 @@ class Listing:
             lines.append(QueueLine(slug, lane, row["waiting_count"], row["age_s"]))
         return {slug: Queue(counts[slug], works[slug], *running[slug]) for slug in counts}, lines
 
-    async def outbox_sizes(self) -> tuple[int, int]:
-        """How many runs are not known to be published, and how many endings are not announced."""
+    async def outbox_sizes(self) -> tuple[int, int, int]:
+        """How many runs are not known to be published, endings are not announced, and runs are held in batches."""
         row = await self._database.fetchrow(_SQL["outbox_sizes"])
-        return (row["unpublished"], row["unannounced"]) if row else (0, 0)
+        return (row["unpublished"], row["unannounced"], row["held"]) if row else (0, 0, 0)
 
     async def check_schema(self) -> None:
         """Return if the database answers and has the tables."""

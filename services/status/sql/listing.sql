@@ -77,4 +77,5 @@ FROM waiting FULL JOIN running USING (base_model_slug, lane)
 
 -- name: outbox_sizes
 SELECT (SELECT count(*) FROM status.unfinished WHERE stream_sequence IS NULL) AS unpublished,
-       (SELECT count(*) FROM status.announcements) AS unannounced
+       (SELECT count(*) FROM status.announcements) AS unannounced,
+       (SELECT count(*) FROM status.held) AS held

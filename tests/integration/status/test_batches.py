@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from imagineo import errors
+from imagineo.blobs.obstore import ObstoreBlobs
 from imagineo.broker import subjects
 from imagineo.ids import new_id
 from imagineo.postgres.pool import Database
@@ -21,7 +23,9 @@ from imagineo.v1 import (
 )
 from imagineo.v1 import batch_service_pb2 as pb
 
+from services.status.repository.expiry import Expiry
 from services.status.repository.feeding import Feeding
+from services.status.retention import Retention
 from services.status.turns import window_of
 from tests.integration.status.conftest import outcome_of, replica, say, submission
 
@@ -458,3 +462,35 @@ async def test_a_deleted_item_is_counted_as_deleted(status, batches):
     assert found.counts.queued == 4
     items = await items_of(batches, request)
     assert [item.HasField("generation") for item in items] == [True] * 4 + [False]
+
+
+async def test_a_batch_goes_with_the_last_of_its_runs(status, batches, database, tmp_path):
+    old, _ = await batches.create(3)
+    young, _ = await batches.create(2)
+    await batches.cancel(old.batch_id)
+    await eventually(lambda: _counts(batches, old, canceled=3))
+    for number, run_id in enumerate(run_ids_of(old)):
+        ancient = run_id.replace("gen_01", "gen_00")
+        for table in ("generations", "submissions", "batch_items"):
+            await database.execute(f"UPDATE status.{table} SET run_id = $2 WHERE run_id = $1", run_id, ancient)  # noqa: S608
+        if number:  # the first is younger than the others
+            await database.execute(
+                "UPDATE status.generations SET finished_at = now() - interval '31 days' WHERE run_id = $1", ancient
+            )
+    first = old.batch_id.replace("batch_01", "batch_00")
+    for table in ("batches", "batch_items"):
+        await database.execute(f"UPDATE status.{table} SET batch_id = $2 WHERE batch_id = $1", old.batch_id, first)  # noqa: S608
+    blobs = ObstoreBlobs.from_url(f"file://{tmp_path}")
+    retention = Retention(Expiry(database), blobs, 30)
+
+    await retention.forget(datetime.now(UTC))
+    left = (await batches.get(first)).counts
+    await database.execute("UPDATE status.generations SET finished_at = now() - interval '31 days' WHERE status >= 4")
+    await retention.forget(datetime.now(UTC))
+
+    assert (left.canceled, left.deleted, left.total) == (1, 2, 3)
+    with pytest.raises(errors.NotFound):
+        await batches.get(first)
+    assert await database.fetchval("SELECT count(*) FROM status.batch_items") == 2
+    assert (await batches.get(young.batch_id)).counts.total == 2
+    await blobs.close()

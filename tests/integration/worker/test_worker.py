@@ -416,8 +416,10 @@ async def stored_picture(platform, content=None):
     image = Image.effect_noise((64, 64), 60).convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    await platform.blobs.put("uploads/1.png", content or buffer.getvalue(), content_type="image/png")
-    return image, generation_pb2.Image(store_key="uploads/1.png", width=64, height=64)
+    content = content or buffer.getvalue()
+    await platform.blobs.put("uploads/1.png", content, content_type="image/png")
+    sha256 = hashlib.sha256(content).hexdigest()
+    return image, generation_pb2.Image(store_key="uploads/1.png", width=64, height=64, sha256=sha256)
 
 
 async def test_an_upscale_is_the_picture_enlarged(platform):
@@ -442,15 +444,21 @@ async def test_a_variation_of_strength_0_is_the_picture_and_a_stronger_one_is_no
     assert farthest(drawn["gen_2"], image) > 0
 
 
-@pytest.mark.parametrize("content", [b"not a picture", None])
-async def test_a_source_that_is_gone_or_broken_fails_the_run(platform, content):
-    _, stored = await stored_picture(platform, content)
-    if content is None:
+@pytest.mark.parametrize("spoilt", ["no picture", "another", "gone"])
+@pytest.mark.parametrize("kind", [generation_pb2.SOURCE_KIND_VARIATION, generation_pb2.SOURCE_KIND_UPSCALE])
+async def test_a_source_that_is_gone_or_broken_fails_its_run_and_no_other(platform, kind, spoilt):
+    _, stored = await stored_picture(platform, b"no picture" if spoilt == "no picture" else None)
+    if spoilt == "gone":
         await platform.blobs.delete(stored.store_key)
-    source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_VARIATION, strength=0.5, image=stored)
-    await platform.submit(job_of("gen_1", source=source))
-    outcome = await platform.outcome()
-    assert (outcome.status, outcome.error.code) == (generation_pb2.STATUS_FAILED, "source_missing")
+    elif spoilt == "another":
+        await platform.blobs.put(stored.store_key, b"another picture", content_type="image/png")
+    source = generation_pb2.Source(kind=kind, strength=0.5, scale=2, image=stored)
+    for job in (job_of("gen_1", source=source), job_of("gen_2")):
+        await platform.submit(job)
+    outcomes = {outcome.run_id: outcome for outcome in [await platform.outcome(), await platform.outcome()]}
+    failed = outcomes["gen_1"]
+    assert (failed.status, failed.error.code) == (generation_pb2.STATUS_FAILED, "source_missing")
+    assert outcomes["gen_2"].status == generation_pb2.STATUS_COMPLETED
 
 
 async def test_the_outcome_and_the_file_tell_how_the_picture_came_about(platform):
