@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from imagineo import errors
 from imagineo.egress import urls
 from imagineo.egress.urls import Receiver
@@ -175,6 +176,10 @@ class Deliverer:
             message = self._writer.write(row, began)
         except errors.Refused as problem:
             await self._deliveries.drop(row, problem.message, began)
+            return
+        except (DecodeError, KeyError, ValueError):
+            log.exception("an event cannot be written", extra={"delivery_id": row["delivery_id"]})
+            await self._deliveries.drop(row, "The event cannot be written.", began)
             return
         if self._metrics:
             with self._metrics.in_flight.track_inprogress(), self._metrics.attempt_seconds.time():

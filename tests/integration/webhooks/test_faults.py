@@ -23,7 +23,7 @@ from imagineo.v1 import webhook_service_pb2 as service
 
 from services.webhooks import app
 from tests.integration.webhooks.conftest import MIGRATIONS, SECRET_KEY, Hooks, settings_of
-from tests.support.receiver import holds, receiver
+from tests.support.receiver import holds, receiver, says
 from tests.support.servers import free_port, nats_server, postgres_server
 
 ROOT = Path(__file__).parents[3]
@@ -208,3 +208,16 @@ async def _said(hooks) -> str:
             with contextlib.suppress(errors.Unavailable):
                 return await hooks.say()
             await asyncio.sleep(0.1)
+
+
+async def test_an_event_that_cannot_be_written_is_dropped_and_holds_up_nobody(hooks, database, target):
+    target.answers.append(says(500))
+    webhook_id, _ = await hooks.create(target.url)
+    await hooks.say()
+    await hooks.until(lambda log: log and log[0].attempts == 1, webhook_id)
+    await database.execute("UPDATE webhooks.deliveries SET payload = '\\xff', next_attempt_at = now()")
+    event_id = await hooks.say()
+    await target.next()
+    assert (await target.next()).event_id == event_id
+    log = await hooks.until(lambda log: all(line.state != pb.DELIVERY_STATE_PENDING for line in log), webhook_id)
+    assert (log[1].state, log[1].last_error) == (pb.DELIVERY_STATE_DROPPED, "The event cannot be written.")
