@@ -22,9 +22,9 @@ from tests.support.servers import nats_server
 from tests.support.tiny_models import tiny_base
 from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served_at, stored_base
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-WAIT_S = 60
+WAIT_S = 150
 LONG = 900
 
 
