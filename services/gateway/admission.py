@@ -225,7 +225,8 @@ class Admission:
         wanted = request.wanted
         check_lora_ids(wanted)
         asked = {f"loras[{index}].model_id": lora.model_id for index, lora in enumerate(wanted.loras)}
-        check_models(principal, {"model_id": wanted.model_id, **asked})
+        model_id = wanted.model_id if request.beginning is None else request.beginning.model_id(wanted)
+        check_models(principal, {"model_id": model_id, **asked})
         extra_model_ids = tuple(lora.model_id for lora in wanted.loras)
         resolved = await self._resolver.resolve(principal.organization_id, wanted.model_id, extra_model_ids)
         chosen_seed = secrets.randbits(_SEED_BITS)

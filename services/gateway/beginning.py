@@ -25,6 +25,11 @@ class Beginning:
     own: generation_pb2.Parameters | None = None
     """The parameters of the run whose picture it is; None where it was uploaded."""
 
+    def model_id(self, wanted: Wanted) -> str:
+        """The model that a key must be allowed to draw with: whoever may draw a picture may have it enlarged."""
+        is_upscale = self.source.kind == generation_pb2.SOURCE_KIND_UPSCALE
+        return self.own.model_id if is_upscale and self.own is not None else wanted.model_id
+
 
 def begun(
     wanted: Wanted,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagineo.v1 import generation_pb2
-from imagineo.wire.shown import FORMAT_WORDS, body_of, moment
+from imagineo.wire.shown import FORMAT_WORDS, body_of, moment, source_of
 
 
 def manifest(run: generation_pb2.Generation, provenance: generation_pb2.Provenance) -> dict[str, Any]:
@@ -16,6 +16,9 @@ def manifest(run: generation_pb2.Generation, provenance: generation_pb2.Provenan
         "created_at": moment(run.created_at),
         "finished_at": moment(run.finished_at),
         "parameters": body_of(parameters),
+        "source": source_of(parameters.source) | {"sha256": parameters.source.image.sha256}
+        if parameters.HasField("source")
+        else None,
         "base_model": {
             "id": parameters.base_model_id,
             "slug": provenance.base_model_slug or None,

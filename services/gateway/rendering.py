@@ -13,6 +13,8 @@ from imagineo.wire.shown import FORMAT_WORDS, STATUS_WORDS, STATUSES, body_of, g
 
 from services.gateway.accounts import PLAN_WORDS
 from services.gateway.batch_body import MAX_ITEMS
+from services.gateway.beginning import MAX_UPSCALED_SIDE_PX
+from services.gateway.picture_file import MAX_BYTES, MAX_PIXELS
 
 __all__ = ["FORMAT_WORDS", "STATUSES", "STATUS_WORDS", "body_of", "generation", "image_name", "moment", "urls"]
 
@@ -116,6 +118,9 @@ def limits(
         },
         "body_limit_bytes": body_limit_bytes,
         "model_file_limit_bytes": model_file_limit_bytes,
+        "picture_file_limit_bytes": MAX_BYTES,
+        "picture_limit_pixels": MAX_PIXELS,
+        "upscaled_side_limit_pixels": MAX_UPSCALED_SIDE_PX,
         "max_wait_s": max_wait_s,
         "batch_items": MAX_ITEMS,
         "batch_body_limit_bytes": batch_body_limit_bytes,

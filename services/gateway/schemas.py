@@ -8,7 +8,7 @@ from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
 from services.gateway.schemas_batches import batch_schemas
 from services.gateway.schemas_models import MODEL_SCHEMAS
-from services.gateway.schemas_sources import source_schemas
+from services.gateway.schemas_sources import SOURCE, source_schemas
 from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
 from services.gateway.shapes import TEXT as _TEXT
 from services.gateway.shapes import TIME as _TIME
@@ -245,7 +245,8 @@ SCHEMAS: Final[dict[str, Json]] = {
             "run_id": _TEXT,
             "created_at": _TIME,
             "finished_at": _TIME,
-            "parameters": _ref("Submission"),
+            "parameters": _ref("Parameters"),
+            "source": nullable(closed({**SOURCE, "sha256": {**_TEXT, "description": "Of its file."}})),
             "base_model": closed(
                 {
                     "id": _TEXT,
@@ -300,6 +301,9 @@ SCHEMAS: Final[dict[str, Json]] = {
             "queued_runs": closed(_LIMIT),
             "body_limit_bytes": _WHOLE,
             "model_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded LoRA."},
+            "picture_file_limit_bytes": {**_WHOLE, "description": "Of an uploaded picture."},
+            "picture_limit_pixels": {**_WHOLE, "description": "Width times height of an uploaded picture."},
+            "upscaled_side_limit_pixels": {**_WHOLE, "description": "Of an enlarged picture."},
             "max_wait_s": _WHOLE,
             "batch_items": {**_WHOLE, "description": "The most items of one batch."},
             "batch_body_limit_bytes": _WHOLE,

@@ -51,6 +51,15 @@ _FIELDS: Final[Json] = {
     },
 }
 
+#: The picture that a run began from.
+SOURCE: Final[Json] = {
+    "kind": {"enum": ["upscale", "variation"]},
+    "run_id": nullable(TEXT),
+    "upload_id": nullable(TEXT),
+    "strength": {**nullable({"type": "number"}), "description": "Of a variation."},
+    "scale": {**nullable({"enum": list(SCALES)}), "description": "Of an upscale."},
+}
+
 
 def source_schemas(submission: Mapping[str, Json]) -> dict[str, Json]:
     """The shapes by name; `submission` are the fields of `POST /v1/generate`."""
@@ -66,15 +75,7 @@ def source_schemas(submission: Mapping[str, Json]) -> dict[str, Json]:
         "Upscale": body(UPSCALES, ("scale",)),
         "SubmittedSeveral": closed({"generations": {"type": "array", "items": ref("Submitted")}}),
         "GenerationsDrawn": closed({"generations": {"type": "array", "items": ref("Generation")}}),
-        "Source": closed(
-            {
-                "kind": {"enum": ["upscale", "variation"]},
-                "run_id": nullable(TEXT),
-                "upload_id": nullable(TEXT),
-                "strength": {**nullable({"type": "number"}), "description": "Of a variation."},
-                "scale": {**nullable({"enum": list(SCALES)}), "description": "Of an upscale."},
-            }
-        ),
+        "Source": closed(SOURCE),
         "UploadForm": closed({"file": {"type": "string", "contentMediaType": "image/*"}}),
         "UploadBody": closed({"file": _DATA_URL}),
         "Upload": closed(

@@ -79,6 +79,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         self.secret = keys.new_secret()
         self.refusal = None
         self.checks = []
+        self.allowed_model_ids = []
         self.images_used = 7
         self.batches = 0
         self.released = []
@@ -96,7 +97,11 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         if check.key_sha256 != keys.digest(self.secret):
             return auth_service_pb2.Verdict(error=errors.InvalidApiKey().detail())
         principal = account_pb2.Principal(
-            organization_id=ORGANIZATION, key_id="key_1", plan=account_pb2.PLAN_PREMIUM, limits=LIMITS
+            organization_id=ORGANIZATION,
+            key_id="key_1",
+            plan=account_pb2.PLAN_PREMIUM,
+            limits=LIMITS,
+            allowed_model_ids=self.allowed_model_ids,
         )
         rate = account_pb2.RateLimit(limit=100, remaining=99, reset_at_epoch_s=int(time.time()) + 30)
         error = self.refusal.detail() if self.refusal else None

@@ -72,7 +72,7 @@ def generation(run: generation_pb2.Generation, public_url: str, signer: UrlSigne
         "attempts": run.attempts,
         "error": {"code": run.error.code, "message": run.error.message} if run.HasField("error") else None,
         "image": _image(run.image) if run.HasField("image") else None,
-        "source": _source(parameters.source) if parameters.HasField("source") else None,
+        "source": source_of(parameters.source) if parameters.HasField("source") else None,
         "replay": _replay(run.replay) if run.HasField("replay") else None,
         "batch_id": run.batch_id or None,
         "metadata": dict(run.metadata),
@@ -131,7 +131,8 @@ def body_of(parameters: generation_pb2.Parameters) -> dict[str, Any]:
     }
 
 
-def _source(source: generation_pb2.Source) -> dict[str, Any]:
+def source_of(source: generation_pb2.Source) -> dict[str, Any]:
+    """The picture that a run began from, and what was made of it."""
     is_upscale = source.kind == generation_pb2.SOURCE_KIND_UPSCALE
     return {
         "kind": "upscale" if is_upscale else "variation",

@@ -131,6 +131,22 @@ async def test_an_upscale_has_the_runs_parameters_with_the_new_size(gateway):
     assert dict(gateway.status.submissions[0].metadata) == {"a": "b"}
 
 
+async def test_a_key_for_some_models_enlarges_what_it_may_draw_and_nothing_else(gateway):
+    run_id, upload_id = await drawn(gateway), await uploaded(gateway)
+    asks = (
+        (f"/v1/generations/{run_id}/upscale", {"scale": 2}),
+        (f"/v1/generations/{run_id}/variations", {}),
+        ("/v1/upscales", {"upload_id": upload_id, "scale": 2}),
+    )
+    for allowed, statuses in (
+        ([LORA.model_id, OTHER_LORA.model_id], [200, 200, 403]),
+        ([LORA.model_id], [200, 403, 403]),
+        ([BASE.base_model_id], [403, 403, 200]),
+    ):
+        gateway.auth.allowed_model_ids = allowed
+        assert [(await gateway.client.post(path, json=body)).status_code for path, body in asks] == statuses
+
+
 async def test_an_upload_is_varied_at_the_models_usual_area_in_its_own_aspect(gateway):
     upload_id = await uploaded(gateway, scene(90, 40))
     body = {"upload_id": upload_id, "model_id": LORA.model_id, "positive_prompt": "a mug", "count": 2, "seed": SEED}
