@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup run test unit contract integration architecture e2e faults lint fmt types layers check protos protos-check bench clean \
+.PHONY: help setup run test unit contract integration architecture e2e faults lint fmt types layers check protos protos-check bench bench-engine bench-serving clean \
 	starter-train starter-eval
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -42,6 +42,13 @@ unit contract integration architecture e2e faults: setup ## Run one tier of the 
 
 bench: setup ## Measure speed and memory; prints one JSON object a line
 	$(PY) -m tests.bench $(ARGS)
+
+bench-engine: setup ## Measure the engine against the stock pipeline, about ten minutes; lines and plots in .imagineo/bench
+	$(PY) -m tests.bench engine engine_latency
+
+bench-serving: setup ## Measure the platform beside LitServe, BentoML and Ray Serve; lines and plot in .imagineo/bench
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench-serving]'
+	$(PY) -m tests.bench serving
 
 ##@ Change it
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-_BEFORE_START = {
+#: Environment of a process that draws.
+BEFORE_START = {
     "MALLOC_ARENA_MAX": "2",
     # A step's buffers are taken again and again: given back to the system each time they would be zeroed each time.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -23,7 +24,7 @@ _BEFORE_START = {
 
 def main() -> None:
     """Prepare the environment, then serve until SIGTERM."""
-    missing = {name: value for name, value in _BEFORE_START.items() if name not in os.environ}
+    missing = {name: value for name, value in BEFORE_START.items() if name not in os.environ}
     if missing:
         os.environ.update(missing)
         os.execv(sys.executable, [sys.executable, "-m", "services.worker", *sys.argv[1:]])  # noqa: S606 - ourselves

@@ -17,7 +17,8 @@ class Report:
 
     def __init__(self, name: str, folder: Path = Path(".imagineo/bench")) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / f"{name}.jsonl").open("w")
+        self.path = folder / f"{name}.jsonl"
+        self._file = self.path.open("w")
         self._write({"machine": _machine(), "versions": {package: version(package) for package in _PACKAGES}})
 
     def figure(

@@ -14,8 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
@@ -59,6 +60,13 @@ class LoraLayers:
     ignored_keys: int = 0
 
 
+_NUMPY_DTYPES: Final[dict[torch.dtype, np.dtype[Any]]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float16: np.dtype(np.float16),
+}
+#: Part, module and half of what a key names.
+Place = tuple[str, str, str]
+_PLACES_KEPT: Final = 1 << 16
 #: Tensors by the names of a file to tensors by the names of diffusers or PEFT.
 Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -80,7 +88,7 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames], rename: Rename | N
     alphas: dict[tuple[str, str], float] = {}
     used: dict[tuple[str, str], int] = {}
     for key, tensor in tensors.items():
-        found = _locate(key, names)
+        found = _located(key, names)
         if found is None:
             continue
         part, module, half = found
@@ -159,10 +167,21 @@ def _read(path: Path, parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str
         raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
     if len(tensors) > _MAX_TENSORS:
         raise AdapterIncompatible(f"The LoRA has {len(tensors)} tensors; at most {_MAX_TENSORS} are taken.")
+    if _is_finite(content, 8 + header_bytes, tensors):
+        return tensors, settings
     for key, tensor in tensors.items():
         if not key.endswith("alpha") and (tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all())):
             raise AdapterIncompatible(f"The LoRA's tensor '{key[:100]}' is not of finite 16- or 32-bit floats.")
     return tensors, settings
+
+
+def _is_finite(content: bytes, start: int, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all numbers of a file are finite floats, looked at in one go; where in doubt, they are not."""
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    kind = _NUMPY_DTYPES.get(next(iter(dtypes))) if len(dtypes) == 1 else None
+    if kind is None or (len(content) - start) % kind.itemsize:
+        return False
+    return bool(np.isfinite(np.frombuffer(content, kind, offset=start)).all())
 
 
 class ModuleNames:
@@ -170,6 +189,8 @@ class ModuleNames:
 
     def __init__(self, model: nn.Module | None) -> None:
         self.modules: dict[str, nn.Module] = {}
+        self.places: dict[str, Place] = {}
+        """Keys of files that were found before."""
         for name, module in model.named_modules() if model is not None else ():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 self.modules[name] = module
@@ -188,7 +209,16 @@ class ModuleNames:
         return None
 
 
-def _locate(key: str, names: Mapping[str, ModuleNames]) -> tuple[str, str, str] | None:
+def _located(key: str, names: Mapping[str, ModuleNames]) -> Place | None:
+    """As `_locate`, remembered: one trainer's files name the same tensors, and matching takes turns with the steps."""
+    known = next(iter(names.values())).places
+    found = known.get(key) or _locate(key, names)
+    if found is not None and len(known) < _PLACES_KEPT:
+        known[key] = found
+    return found
+
+
+def _locate(key: str, names: Mapping[str, ModuleNames]) -> Place | None:
     """Which part, module and half a key names: half is `down`, `up` or `alpha`."""
     if key.endswith(".alpha"):
         stem, half = key.removesuffix(".alpha"), "alpha"

@@ -1,9 +1,10 @@
 """LoRA files in memory, in the layout that the layers compute with: loaded once however many wait, bounded by bytes.
 
-A file becomes, for the denoiser and for each text encoder, two flat tensors: all down matrices and all up matrices,
-ranks padded to their bucket, the file's own scale multiplied into the ups. To activate one for a run is then one
-multiplication by the run's weight. Reading happens in a thread of its own, never on the step loop; a load that fails
-leaves nothing behind. All methods of `AdapterStore` are called on the event loop.
+A file becomes, for the UNet and for the text encoder, two flat tensors: all down matrices and all up matrices, ranks
+padded to their bucket, the file's own scale multiplied into the ups. They are written into a slot on the device; where
+that is a GPU, the host's memory keeps them too. The weight is the row's: to activate one for a run moves nothing.
+Reading happens in threads of its own, never on the step loop; a load that fails leaves nothing behind. All methods of
+`AdapterStore` are called on the event loop, where they do not say otherwise.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +24,20 @@ from services.worker.engine.adapter_file import LoraLayer, ModuleNames, Rename, 
 from services.worker.engine.base import AdapterReport, AdapterUse
 from services.worker.engine.lora_layers import Layout, Place, RowLora, combined, rank_bucket
 from services.worker.engine.residency import Residency
+from services.worker.engine.slots import Slot, SlotBank
+
+_READERS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PartAdapter:
-    """An adapter's matrices for one part of the base model, on the device: (down_size,) and (up_size,)."""
+    """An adapter's matrices for one part of the base model: (down_size,) and (up_size,)."""
 
     layout: Layout
     down: Tensor
     up: Tensor
+    slot: Slot | None = None
+    """Where they lie on the device; None: they are in the host's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +72,18 @@ class AdapterStore:
         self._device = device
         self._dtype = dtype
         self._layouts: dict[tuple[Place, ...], Layout] = {}
+        self._bank = SlotBank(device, dtype, limit_bytes)
         self._residency: Residency[Adapter] = Residency(limit_bytes)
+        # On a CPU the slots are in the host's memory already.
+        self._host: Residency[Adapter] = Residency(limit_bytes if device.type != "cpu" else 0)
         self._loads: dict[str, asyncio.Task[Adapter]] = {}
+        # Few: reading takes turns with the steps, and a burst of new LoRAs must not crowd them out.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="adapters")
 
     @property
     def sha256s(self) -> frozenset[str]:
         """Digests of the files in memory."""
-        return self._residency.keys
+        return self._residency.keys | self._host.keys
 
     @property
     def held_sha256s(self) -> frozenset[str]:
@@ -83,7 +96,7 @@ class AdapterStore:
         return self._residency.size_bytes
 
     def clear(self) -> None:
-        """Drop all that no run holds, to free memory."""
+        """Drop all that no run holds, to free the device's memory."""
         self._residency.clear()
 
     @contextlib.asynccontextmanager
@@ -119,12 +132,17 @@ class AdapterStore:
             task.exception()  # whoever waits meets it; with nobody waiting it is no news
 
     async def _load(self, sha256: str, path: Path) -> Adapter:
-        adapter = await asyncio.to_thread(self.read, path)
+        loop = asyncio.get_running_loop()
+        read = self._host.get(sha256)
+        if read is None:
+            read = await loop.run_in_executor(self._readers, self.read, path)
+            self._host.put(sha256, read, read.size_bytes)
+        adapter = await loop.run_in_executor(self._readers, self.place, read)
         self._residency.put(sha256, adapter, adapter.size_bytes)
         return adapter
 
     def read(self, path: Path) -> Adapter:
-        """Read a file into the bank's layout, on any thread.
+        """Read a file into the bank's layout, in the host's memory. On any thread.
 
         Raises:
             AdapterIncompatible: if it does not fit the base model.
@@ -133,6 +151,15 @@ class AdapterStore:
             file = read_layers(path, self._names, self._rename)
             laid = {part: self._lay(layers) for part, layers in file.parts.items() if layers}
         return Adapter(laid, file.matched_keys, file.ignored_keys)
+
+    @torch.inference_mode()
+    def place(self, read: Adapter) -> Adapter:
+        """Write an adapter into slots on the device. On any thread."""
+        parts = {}
+        for name, part in read.parts.items():
+            slot = self._bank.write(part.layout, part.down, part.up)
+            parts[name] = PartAdapter(part.layout, slot.down, slot.up, slot)
+        return Adapter(parts, read.matched_keys, read.ignored_keys)
 
     def _lay(self, layers: Mapping[str, LoraLayer]) -> PartAdapter:
         places = tuple(
@@ -146,7 +173,9 @@ class AdapterStore:
             layer = layers[place.module]
             downs[0, : layer.rank] = layer.down.flatten(1)
             ups[0, : layer.rank] = layer.up.flatten(1).T.float() * layer.scale
-        return PartAdapter(layout, down.to(self._device), up.to(self._device))
+        if self._device.type == "cuda":
+            down, up = down.pin_memory(), up.pin_memory()
+        return PartAdapter(layout, down, up)
 
 
 def activate(part: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> RowLora | None:
@@ -158,7 +187,7 @@ def activate(part: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse])
             weights[use.sha256] = weights.get(use.sha256, 0.0) + use.weight
             parts[use.sha256] = adapter.parts[part]
     rows = [
-        RowLora(parts[sha256].layout, parts[sha256].down, parts[sha256].up * weight)
+        RowLora(parts[sha256].layout, parts[sha256].down, parts[sha256].up, weight, parts[sha256].slot)
         for sha256, weight in weights.items()
         if weight != 0
     ]

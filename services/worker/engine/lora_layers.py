@@ -81,11 +81,14 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class RowLora:
-    """What one run adds to its rows: (down_size,) and (up_size,) flat, scale and weight already in the ups."""
+    """What one run adds to its rows: flat matrices (down_size,) and (up_size,), the file's scale in the ups."""
 
     layout: Layout
     down: Tensor
     up: Tensor
+    weight: float = 1.0
+    keep: object = None
+    """What must live as long as the matrices are read."""
 
 
 class Slice:
@@ -194,11 +197,12 @@ class LoraRows:
     def __init__(self, layers: Mapping[str, BankLayer], groups: Sequence[tuple[int, Sequence[RowLora]]]) -> None:
         """Each group is its first row and the LoRAs of its rows, all of one layout."""
         self._layers = layers
+        self._keep = [lora.keep for _, loras in groups for lora in loras]
         slices: dict[str, list[Slice]] = {}
         for start, loras in groups:
             layout = loras[0].layout
             downs = layout.downs(_stacked([one.down for one in loras]))
-            ups = layout.ups(_stacked([one.up for one in loras]))
+            ups = layout.ups(_weighted(loras))
             for place, down, up in zip(layout.places, downs, ups, strict=True):
                 slices.setdefault(place.module, []).append(layers[place.module].operands(start, down, up))
         self._slices = {module: tuple(found) for module, found in slices.items()}
@@ -213,6 +217,16 @@ def _stacked(flats: Sequence[Tensor]) -> Tensor:
     return flats[0][None] if len(flats) == 1 else torch.stack(tuple(flats))
 
 
+def _weighted(loras: Sequence[RowLora]) -> Tensor:
+    """(rows, up_size): each row's ups by its weight."""
+    if len(loras) == 1:
+        return (loras[0].up * loras[0].weight)[None]
+    ups = torch.stack([one.up for one in loras])
+    # Weights stay in float32 where the ups are not: the products are rounded once.
+    weights = torch.tensor([one.weight for one in loras], dtype=torch.float32, device=ups.device)
+    return ups.mul_(weights[:, None])
+
+
 def combined(loras: Sequence[RowLora]) -> RowLora:
     """Several LoRAs of one row as one: their ranks side by side, so that their products add up."""
     if len(loras) == 1:
@@ -221,7 +235,9 @@ def combined(loras: Sequence[RowLora]) -> RowLora:
     ups: dict[str, list[Tensor]] = {}
     for one in loras:
         places = one.layout.places
-        for place, down, up in zip(places, one.layout.downs(one.down[None]), one.layout.ups(one.up[None]), strict=True):
+        for place, down, up in zip(
+            places, one.layout.downs(one.down[None]), one.layout.ups(_weighted([one])), strict=True
+        ):
             downs.setdefault(place.module, []).append(down[0])
             ups.setdefault(place.module, []).append(up[0])
     modules = sorted(downs)

@@ -55,6 +55,8 @@ class Model:
         self.base = base
         self.family = FAMILIES[base.family]
         self.device = device
+        # Tells what a step costs: on a CPU the thread's own time, whatever the neighbours on its cores do.
+        self.clock = time.perf_counter if device.type == "cuda" else time.thread_time
         self.pipeline = _load_pipeline(base, self.family, device)
         self.denoiser = self.family.denoiser_of(self.pipeline)
         self.dtype: torch.dtype = self.denoiser.dtype
@@ -177,13 +179,11 @@ class Model:
         latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
         timesteps = torch.full((rows,), 500.0, device=self.device)
         conditions = {name: one.expand(rows, *one.shape[1:]) for name, one in row.items()}
-        # On a CPU the thread's own time: neighbours on its cores change nothing then.
-        clock = time.perf_counter if self.device.type == "cuda" else time.thread_time
-        started_s = clock()
+        started_s = self.clock()
         self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return clock() - started_s
+        return self.clock() - started_s
 
     def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         pairs = [

@@ -1,20 +1,37 @@
-"""Which things stay in a bounded memory: reference counts, and the least recently used of the rest goes first. Pure."""
+"""Which things stay in a bounded memory: reference counts, and of the rest the least used go first. Pure.
+
+Of two that were used as often, the one used longer ago goes; and what was popular once loses to what is now: its uses
+count from the level at which others were dropped last.
+Source: LFU with dynamic aging, Arlitt et al. 2000, "Evaluating content management techniques for Web proxy caches".
+"""
 
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
 
+@dataclass(slots=True)
+class _Kept(Generic[Value]):
+    value: Value
+    size_bytes: int
+    uses: int
+    priority: int
+
+
 class Residency(Generic[Value]):
     """Values by key, bounded by bytes; what is held is never dropped, so the bound may be passed while it is held."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, on_drop: Callable[[Value], None] = lambda _: None) -> None:
         self._limit_bytes = limit_bytes
-        self._kept: collections.OrderedDict[str, tuple[Value, int]] = collections.OrderedDict()
+        self._on_drop = on_drop
+        self._kept: collections.OrderedDict[str, _Kept[Value]] = collections.OrderedDict()
         self._holders: collections.Counter[str] = collections.Counter()
+        self._level = 0
         self.size_bytes = 0
 
     @property
@@ -29,15 +46,18 @@ class Residency(Generic[Value]):
 
     def get(self, key: str) -> Value | None:
         """What is kept under the key; it counts as used now."""
-        if key not in self._kept:
+        kept = self._kept.get(key)
+        if kept is None:
             return None
+        kept.uses += 1
+        kept.priority = self._level + kept.uses
         self._kept.move_to_end(key)
-        return self._kept[key][0]
+        return kept.value
 
     def put(self, key: str, value: Value, size_bytes: int) -> None:
         """Keep a value, and drop others for it where need be."""
         self._drop(key)
-        self._kept[key] = (value, size_bytes)
+        self._kept[key] = _Kept(value, size_bytes, 1, self._level + 1)
         self.size_bytes += size_bytes
         self._evict(self._limit_bytes)
 
@@ -57,11 +77,17 @@ class Residency(Generic[Value]):
         self._evict(0)
 
     def _evict(self, limit_bytes: int) -> None:
-        for key in [one for one in self._kept if one not in self._holders]:
-            if self.size_bytes <= limit_bytes:
+        while self.size_bytes > limit_bytes:
+            free = [key for key in self._kept if key not in self._holders]
+            if not free:
                 return
+            # The first of equals is the one used longest ago.
+            key = min(free, key=lambda one: self._kept[one].priority)
+            self._level = self._kept[key].priority
             self._drop(key)
 
     def _drop(self, key: str) -> None:
         if key in self._kept:
-            self.size_bytes -= self._kept.pop(key)[1]
+            kept = self._kept.pop(key)
+            self.size_bytes -= kept.size_bytes
+            self._on_drop(kept.value)

@@ -118,7 +118,7 @@ class Wave:
             self._step_batch(batch, tries)
 
     def _step_batch(self, batch: Batch, tries: int = 1) -> None:
-        started_s = self._clock()
+        started_s, started_cost_s = self._clock(), self.model.clock()
         try:
             batch.step()
         except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
@@ -127,7 +127,7 @@ class Wave:
             self._divide(batch.runs, problem, tries)
             return
         now_s = self._clock()
-        self.row_cap.note(batch.row_count, now_s - started_s)
+        self.row_cap.note(batch.row_count, self.model.clock() - started_cost_s)
         for run in batch.runs:
             run.device_s += (now_s - started_s) / len(batch.runs)
             _tell(run, now_s)

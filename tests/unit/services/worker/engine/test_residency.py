@@ -13,6 +13,24 @@ def filled(*keys, limit_bytes=3):
     return residency
 
 
+def test_of_the_popular_and_the_recent_the_popular_stays():
+    residency = filled("a", "b", "c")
+    residency.get("a")
+    residency.put("d", "D", 1)
+    residency.put("e", "E", 1)
+    assert residency.keys == {"a", "d", "e"}
+
+
+def test_what_was_popular_once_does_not_stay_for_ever():
+    residency = filled("a", "b", "c")
+    for _ in range(5):
+        residency.get("a")
+    for number in range(20):
+        residency.put(str(number), "", 1)
+        residency.get(str(number))
+    assert "a" not in residency.keys
+
+
 def test_the_least_recently_used_goes_first():
     residency = filled("a", "b", "c")
     assert residency.get("a") == "A"

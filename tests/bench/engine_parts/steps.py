@@ -1,0 +1,123 @@
+"""Steps of eight guided runs, sixteen rows: with eight LoRAs, without any, the bare denoiser; and with loads beside."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+import time
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from services.worker.engine.adapters import AdapterStore
+from services.worker.engine.base import AdapterUse, StopSignal
+from services.worker.engine.batch import Batch
+from services.worker.engine.run import Run
+from tests.bench.engine_parts.place import PAIRS, Place, lora, one_core, percentile, request_of, timed
+from tests.bench.report import Report
+
+RUNS = 8
+STEPS = 40
+#: Steps of one turn with cold LoRAs coming in, and of one without.
+STREAM_STEPS = 100
+#: About as many a second as the engine draws pictures of this model: every picture brings a LoRA nobody had.
+COLD_LOADS_PER_S = 20
+COLD_FILES = 40
+
+
+def measure(report: Report, place: Place) -> None:
+    """All rows about steps."""
+    with one_core():
+        _costs(report, place)
+    # Loads have a thread of their own: here the process has all cores, as a worker has.
+    _streaming(report, place)
+
+
+def _costs(report: Report, place: Place) -> None:
+    model = place.model
+    latents, timesteps = torch.randn(2 * RUNS, 4, 8, 8), torch.full((2 * RUNS,), 500.0)
+    text = torch.randn(2 * RUNS, 77, model.denoiser.config.cross_attention_dim)
+    bare = UNet2DConditionModel.from_pretrained(place.base / "unet").eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def rounds() -> dict[str, float]:
+        batches = {
+            "loras": Batch(model, [_run(place, use, seed, STEPS) for seed, use in enumerate(place.files[:RUNS])]),
+            "plain": Batch(model, [_run(place, None, seed, STEPS) for seed in range(RUNS)]),
+        }
+        seconds: dict[str, list[float]] = {"loras": [], "plain": [], "bare": []}
+        for _ in range(STEPS):
+            for name, batch in batches.items():
+                seconds[name].append(timed(batch.step))
+            seconds["bare"].append(timed(lambda: bare(latents, timesteps, text, return_dict=False)))
+        model.unbind()
+        return {name: statistics.median(found[1:]) for name, found in seconds.items()}
+
+    found = asyncio.run(place.engine._steps.call(rounds))
+    report.figure("step_ms_8_loras", found["loras"] * 1000, "ms")
+    report.figure("pure_base_over_ours_step", found["bare"] / found["loras"], "ratio", at_least=0.55, aim=0.85)
+    report.figure("step_8_loras_over_none", found["loras"] / found["plain"], "ratio", at_most=1.30, aim=1.10)
+
+
+def _streaming(report: Report, place: Place) -> None:
+    cold = [
+        lora(place.base, place.folder / f"cold_{number}.safetensors", 1000 + number) for number in range(COLD_FILES)
+    ]
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(PAIRS + 1):
+        for has_loads in (False, True):
+            with _Loads(place, cold if has_loads else []):
+                found = asyncio.run(place.engine._steps.call(lambda: _steps(place)))
+            if turn:
+                seconds[has_loads] += found
+    p99 = {has_loads: percentile(found, 0.99) for has_loads, found in seconds.items()}
+    report.figure("step_ms_p99_without_loads", p99[False] * 1000, "ms")
+    report.figure("step_p99_cold_loads_over_none", p99[True] / p99[False], "ratio", at_most=1.5, aim=1.1)
+
+
+@torch.inference_mode()
+def _steps(place: Place) -> list[float]:
+    batch = Batch(place.model, [_run(place, use, seed, STREAM_STEPS) for seed, use in enumerate(place.files[:RUNS])])
+    found = [timed(batch.step) for _ in range(STREAM_STEPS)]
+    place.model.unbind()
+    return found[2:]
+
+
+class _Loads:
+    """Cold LoRAs that come in at a rate while the block runs: each is evicted before it comes again."""
+
+    def __init__(self, place: Place, files: list[AdapterUse]) -> None:
+        self._files = files
+        self._store = AdapterStore(
+            {"unet": place.pipeline.unet, "text_encoder": place.pipeline.text_encoder},
+            device=place.model.device,
+            dtype=place.model.dtype,
+            limit_bytes=1,
+        )
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        due_s = time.perf_counter()
+        while self._files and not self._end.is_set():
+            for use in self._files:
+                async with self._store.hold([use]):
+                    pass
+                due_s += 1 / COLD_LOADS_PER_S
+                await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+                if self._end.is_set():
+                    return
+
+
+def _run(place: Place, use: AdapterUse | None, seed: int, steps: int) -> Run:
+    request = request_of(use, 0.8, 7.5, steps, seed, 64)
+    adapters = [place.model.adapters.read(use.path)] if use else []
+    return place.model.prepare(request, adapters, StopSignal(), lambda _: None)
