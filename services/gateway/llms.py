@@ -18,8 +18,8 @@ _HEAD = """\
 - Be told instead of polling: `"webhook_url"` in a submit, or a webhook for all events at `POST /v1/webhooks`; what is
   posted is signed by the scheme of Standard Webhooks, and its `data` is the generation as `GET` shows it.
 - Repeat a submit safely with `Idempotency-Key`; try one without cost with `"dry_run": true`.
-- `POST /v1/batches` takes up to 1,000 submits as one: a list, JSON lines, or a sweep over lists; its results come as JSON
-  lines or as a ZIP archive.
+- `POST /v1/batches` takes up to 1,000 submits as one: a list, JSON lines, or a sweep of lists; its results come as
+  JSON lines or as a ZIP archive.
 
 ## Routes
 """

@@ -141,9 +141,8 @@ def variation(asked: Sourced, own: generation_pb2.Parameters | None, seed: int, 
     like = wanted_like(own) if own is not None else Wanted(positive_prompt="", model_id="")
     if model_id is not None and model_id != like.model_id:  # what was chosen for another model is not kept
         like = Wanted(like.positive_prompt, model_id, like.negative_prompt)
-    wanted = dataclasses.replace(
-        like, output_format=_format_of(own), **{**asked.values, "seed": (seed + index) % (MAX_SEED + 1)}
-    )
+    given = {"output_format": _format_of(own), **asked.values, "seed": (seed + index) % (MAX_SEED + 1)}
+    wanted = dataclasses.replace(like, **given)
     for name, allowed in REQUIRED.items():
         if not getattr(wanted, name):
             raise missing(name, allowed)

@@ -25,7 +25,7 @@ class Feed:
     organization_id: str
     lane: Lane
     held_count: int
-    """Items that wait for their turn; no more of them need be counted than the window has places."""
+    """Items that wait for their turn; no more of them need be counted than the window has free places, and one."""
     flying_count: int = 0
     """Items that are released and unfinished."""
     room_count: int = 0

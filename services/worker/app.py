@@ -87,7 +87,9 @@ class Worker:
             drawing=Drawing(blobs, self.adapters, engine),
             affinity=self.affinity,
             models=models,
-            maker=lambda job: Maker(job.base_model_sha256, engine.device_name, engine.dtype_name, _versions()),
+            maker=lambda job: Maker(
+                self.bases.digest_of(job.base_model_slug), engine.device_name, engine.dtype_name, _versions()
+            ),
             worker_id=settings.worker_id,
         )
         self.intake = Intake(broker, self.lifecycle, slots=engine.slots)
@@ -115,7 +117,7 @@ class Worker:
         metrics.CACHE_BYTES.set(self.adapters.size_bytes)
         metrics.CACHE_HITS.set(self.adapters.hits)
         metrics.CACHE_MISSES.set(self.adapters.misses)
-        metrics.SPEED.set(self.lifecycle.speed.megapixel_steps_per_s)
+        metrics.SPEED.set(self.lifecycle.speed.total)
         memory = read_device_memory()
         for kind, number in (
             ("allocated", memory.allocated_bytes),
@@ -130,7 +132,8 @@ class Worker:
             base_model_slugs=self.intake.base_model_slugs,
             slots=self._engine.slots,
             running_run_ids=self.leases.run_ids,
-            megapixel_steps_per_s=self.lifecycle.speed.megapixel_steps_per_s,
+            megapixel_steps_per_s=self.lifecycle.speed.total,
+            run_megapixel_steps_per_s=self.lifecycle.speed.each,
             warm_model_ids=warm_model_ids,
         )
 
@@ -227,7 +230,7 @@ def _end_at_once() -> None:
 @functools.cache
 def _versions() -> dict[str, str]:
     """What draws, by name and version."""
-    return {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "transformers")}
+    return {name: importlib.metadata.version(name) for name in ("imagineo", "torch", "diffusers", "transformers")}
 
 
 async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:

@@ -36,6 +36,7 @@ class BaseModels:
         self._blobs = blobs
         self._folder = folder
         self._slugs = slugs
+        self._digests: dict[str, str] = {}
         for draft in folder.glob(".*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -60,7 +61,8 @@ class BaseModels:
         """
         request = catalog.GetBaseModelRequest(slug=listed.slug)
         base = (await call(self._stub.GetBaseModel, request, timeout_s=_CALL_TIMEOUT_S)).base_model
-        directory = self._folder / f"{base.slug}-{_digest(base)[:16]}"
+        digest = _digest(base)
+        directory = self._folder / f"{base.slug}-{digest[:16]}"
         if not directory.is_dir():
             draft = self._folder / f".{directory.name}.{os.getpid()}"
             shutil.rmtree(draft, ignore_errors=True)
@@ -73,6 +75,7 @@ class BaseModels:
                 except DigestMismatch as problem:
                     raise Internal(f"The file '{file.path}' of '{base.slug}' is damaged in the store.") from problem
             draft.replace(directory)
+        self._digests[base.slug] = digest
         return BaseModelFiles(
             slug=base.slug,
             directory=directory,
@@ -81,6 +84,10 @@ class BaseModels:
             upscales=base.sizing == model_pb2.SIZING_UPSCALE,
             upscaler=base.upscaler,
         )
+
+    def digest_of(self, slug: str) -> str:
+        """The digest over the files of a base model that was fetched; empty for another."""
+        return self._digests.get(slug, "")
 
 
 def _digest(base: model_pb2.BaseModel) -> str:

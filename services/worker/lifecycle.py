@@ -31,7 +31,8 @@ from google.protobuf.message import DecodeError
 from imagineo.blobs.port import Blobs
 from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery
-from imagineo.errors import ImagineoError, Unavailable
+from imagineo.errors import ImagineoError, NotFound, Unavailable
+from imagineo.jobs.estimate import work_of
 from imagineo.telemetry.logs import bind
 from imagineo.v1 import event_pb2, generation_pb2, job_pb2
 from imagineo.v1 import generation_service_pb2 as generations
@@ -42,6 +43,7 @@ from services.worker.drawing import Drawing
 from services.worker.engine.base import DrawResult, DrawStopped, StopReason, StopSignal
 from services.worker.hand_backs import HandBacks
 from services.worker.lease import LeaseKeeper
+from services.worker.likeness import compare
 from services.worker.outcome import Ending, Settle
 from services.worker.progress import ProgressTeller
 from services.worker.provenance import Maker, note, provenance
@@ -65,6 +67,7 @@ class _Run:
     stop: StopSignal = field(default_factory=StopSignal)
     drawn: DrawResult | None = None
     image: generation_pb2.Image | None = None
+    replay: generation_pb2.Replay | None = None
 
 
 class Lifecycle:
@@ -161,6 +164,8 @@ class Lifecycle:
             with timed("encode"):
                 text = "" if run.job.omit_provenance else note(run.job)
                 encoded = await asyncio.to_thread(results.encode, drawn, run.job.parameters.output_format, text)
+            if run.job.HasField("replay"):
+                run.replay = await self._compared(run.job.replay, drawn)
             with timed("upload"):
                 run.image = await results.store(
                     self._blobs, run.job, run.attempt, drawn, encoded, is_wanted=lambda: run.stop.reason is None
@@ -174,17 +179,26 @@ class Lifecycle:
             return ending
         return outcome.COMPLETED
 
+    async def _compared(self, replay: generation_pb2.Replay, drawn: DrawResult) -> generation_pb2.Replay:
+        """Say how near the picture is to the one that it draws again; nothing, where that one is out of reach."""
+        first: bytes | None = None
+        with contextlib.suppress(NotFound, Unavailable):
+            first = await self._blobs.get(replay.image.store_key)
+        return await asyncio.to_thread(compare, replay, first, drawn)
+
     async def _draw(self, run: _Run) -> DrawResult:
         parameters = run.job.parameters
         # A first attempt has nothing before it.
         state = await self._hand_backs.load(run.job) if run.attempt > 1 else None
         teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
-        drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=teller, resume=state)
-        if state is None and not parameters.HasField("source"):
-            drawing_s = drawn.device_s - drawn.stage_s.get("load", 0.0)
-            self.speed.observe(
-                width_px=parameters.width, height_px=parameters.height, steps=parameters.steps, device_s=drawing_s
-            )
+        self.speed.begin(time.monotonic())
+        work = device_s = 0.0
+        try:
+            drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=teller, resume=state)
+            if state is None:
+                work, device_s = work_of(parameters), drawn.device_s - drawn.stage_s.get("load", 0.0)
+        finally:
+            self.speed.end(time.monotonic(), work=work, device_s=device_s)
         return drawn
 
     async def _tell(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
@@ -210,6 +224,8 @@ class Lifecycle:
         message.finished_at.FromDatetime(datetime.now(UTC))
         if run.image is not None and status == generation_pb2.STATUS_COMPLETED:
             message.image.CopyFrom(run.image)
+            if run.replay is not None:
+                message.replay.CopyFrom(run.replay)
             if run.drawn is not None:
                 message.provenance.CopyFrom(provenance(run.job, self._maker(run.job), run.drawn))
         if ending.error_code:

@@ -1,23 +1,51 @@
-"""How fast this worker draws, in megapixel-steps per second of the size asked: what estimates are made from. Pure."""
+"""How fast this worker draws, in megapixel-steps per second of the size asked: what estimates are made from. Pure.
+
+`total` is what all runs together get done while there are any, `each` how fast one of them gets on beside the others.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: How much the newest run counts.
-NEWEST_RATIO = 0.2
+#: How much of what is known is forgotten with each run.
+FORGOTTEN_RATIO = 0.03
 
 
 @dataclass(slots=True)
 class Speed:
-    """A running mean; 0 until the first run is drawn."""
+    """Means that follow the newest runs; 0 until the first run is drawn. Times are monotonic seconds."""
 
-    megapixel_steps_per_s: float = 0.0
+    each: float = 0.0
+    _work: float = 0.0
+    _busy_s: float = 0.0
+    _fresh_s: float = 0.0
+    """Busy since the last run that counted."""
+    _running_count: int = 0
+    _since_s: float = 0.0
 
-    def observe(self, *, width_px: int, height_px: int, steps: int, device_s: float) -> None:
-        """Count a drawn run."""
-        if device_s <= 0:
+    @property
+    def total(self) -> float:
+        """Megapixel-steps per second of all runs together, while any is drawn."""
+        return self._work / self._busy_s if self._busy_s > 0 and self._work > 0 else 0.0
+
+    def begin(self, now_s: float) -> None:
+        """A run begins to be drawn."""
+        self._pass(now_s)
+        self._running_count += 1
+
+    def end(self, now_s: float, *, work: float = 0.0, device_s: float = 0.0) -> None:
+        """A run is drawn no more; `work` is what it got done in `device_s` seconds, 0 where it was given up."""
+        self._pass(now_s)
+        self._running_count -= 1
+        if work <= 0 or device_s <= 0:
             return
-        newest = width_px * height_px * steps / 1e6 / device_s
-        known = self.megapixel_steps_per_s or newest
-        self.megapixel_steps_per_s = known + NEWEST_RATIO * (newest - known)
+        keep = 1 - FORGOTTEN_RATIO
+        self._work, self._busy_s = self._work * keep + work, self._busy_s * keep + self._fresh_s
+        self._fresh_s = 0.0
+        newest = work / device_s
+        self.each += (newest - self.each) * FORGOTTEN_RATIO if self.each else newest
+
+    def _pass(self, now_s: float) -> None:
+        if self._running_count:
+            self._fresh_s += now_s - self._since_s
+        self._since_s = now_s

@@ -103,7 +103,6 @@ class Job(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    BASE_MODEL_SHA256_FIELD_NUMBER: _builtins.int
     OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
@@ -116,8 +115,6 @@ class Job(_message.Message):
     """base_model_slug is the base that draws."""
     request_id: _builtins.str
     """request_id is the REST request's, for the logs."""
-    base_model_sha256: _builtins.str
-    """base_model_sha256 is the digest over the base model's files, as in Provenance."""
     omit_provenance: _builtins.bool
     """omit_provenance leaves the parameters out of the image file."""
     @_builtins.property
@@ -152,13 +149,12 @@ class Job(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         deadline: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
-        base_model_sha256: _builtins.str = ...,
         omit_provenance: _builtins.bool = ...,
         replay: _generation_pb2.Replay | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "parameters", b"parameters", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_sha256", b"base_model_sha256", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "parameters", b"parameters", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "parameters", b"parameters", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -37,7 +37,8 @@ INSERT INTO status.held (run_id, batch_id, base_model_slug, item_index, work, de
 SELECT run_id, $1, base_model_slug, item_index, work, deadline FROM new
 
 -- name: read_batches
--- Batches by id with their items counted from the rows, by the primary key of batch_items.
+-- Batches by id with their items counted from the rows. The array makes it look each run up by its key: a join would
+-- read a small table of runs whole for each batch.
 SELECT b.*, c.* FROM status.batches AS b CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE g.status = 1) AS queued, count(*) FILTER (WHERE g.status = 2) AS running,
            count(*) FILTER (WHERE g.status = 3) AS canceling, count(*) FILTER (WHERE g.status = 4) AS completed,
@@ -45,8 +46,9 @@ SELECT b.*, c.* FROM status.batches AS b CROSS JOIN LATERAL (
            count(*) FILTER (WHERE g.status = 7) AS expired,
            coalesce(sum(g.progress) FILTER (WHERE g.status < 4), 0) AS unfinished_progress,
            min(g.started_at) AS started_at, max(g.finished_at) AS finished_at
-    FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
-    WHERE i.batch_id = b.batch_id AND g.deleted_at IS NULL
+    FROM status.generations AS g
+    WHERE g.run_id = ANY (ARRAY(SELECT i.run_id FROM status.batch_items AS i WHERE i.batch_id = b.batch_id))
+      AND g.deleted_at IS NULL
 ) AS c
 WHERE b.batch_id = ANY ($1::text[]) ORDER BY b.batch_id DESC
 
@@ -54,8 +56,10 @@ WHERE b.batch_id = ANY ($1::text[]) ORDER BY b.batch_id DESC
 -- The first items of each batch that failed.
 SELECT b.batch_id, p.* FROM unnest($1::text[]) AS b (batch_id) CROSS JOIN LATERAL (
     SELECT i.item_index, i.run_id, g.error_code, g.error_message
-    FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
-    WHERE i.batch_id = b.batch_id AND g.status = 5 AND g.deleted_at IS NULL ORDER BY i.item_index LIMIT $2
+    FROM status.generations AS g JOIN status.batch_items AS i ON i.batch_id = b.batch_id AND i.run_id = g.run_id
+    WHERE g.run_id = ANY (ARRAY(SELECT m.run_id FROM status.batch_items AS m WHERE m.batch_id = b.batch_id))
+      AND g.status = 5 AND g.deleted_at IS NULL
+    ORDER BY i.item_index LIMIT $2
 ) AS p
 
 -- name: work_left
@@ -82,18 +86,20 @@ SELECT item_index, run_id FROM status.batch_items WHERE batch_id = $1 AND item_i
 -- Only where something is left to stop.
 UPDATE status.batches AS b SET cancel_asked_at = coalesce(b.cancel_asked_at, clock_timestamp()), is_canceling = true
 WHERE b.batch_id = $1 AND EXISTS (
-    SELECT FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
-    WHERE i.batch_id = b.batch_id AND g.status IN (1, 2)
+    SELECT FROM status.generations AS g
+    WHERE g.run_id = ANY (ARRAY(SELECT i.run_id FROM status.batch_items AS i WHERE i.batch_id = $1))
+      AND g.status IN (1, 2)
 )
 
 -- name: left_to_cancel
 -- Items that were not told yet to stop. Index batches_canceling.
-SELECT i.run_id FROM status.batches AS b JOIN status.batch_items AS i USING (batch_id)
-JOIN status.generations AS g USING (run_id)
-WHERE b.is_canceling AND g.status IN (1, 2) ORDER BY i.batch_id, i.item_index LIMIT $1
+SELECT g.run_id FROM status.generations AS g WHERE g.run_id = ANY (ARRAY(
+    SELECT i.run_id FROM status.batches AS b JOIN status.batch_items AS i USING (batch_id) WHERE b.is_canceling
+)) AND g.status IN (1, 2) ORDER BY g.run_id LIMIT $1
 
 -- name: end_cancels
 UPDATE status.batches AS b SET is_canceling = false WHERE b.is_canceling AND NOT EXISTS (
-    SELECT FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
-    WHERE i.batch_id = b.batch_id AND g.status IN (1, 2)
+    SELECT FROM status.generations AS g
+    WHERE g.run_id = ANY (ARRAY(SELECT i.run_id FROM status.batch_items AS i WHERE i.batch_id = b.batch_id))
+      AND g.status IN (1, 2)
 )

@@ -6,8 +6,8 @@ SELECT DISTINCT base_model_slug FROM status.feeds
 SELECT pg_advisory_xact_lock(hashtextextended('imagineo.status.window.' || $1::text, 0))
 
 -- name: feeds
--- The batches of a base model: what each has in the queues or running, and up to $2 of what it holds. Those that are
--- being canceled hold nothing any more.
+-- The batches of a base model: what each has in the queues or running, and what it holds, counted as far as the window
+-- ($2) has places, at least to one. Those that are being canceled hold nothing any more.
 WITH flying AS (
     SELECT batch_id, count(*) AS flying_count FROM status.unfinished
     WHERE base_model_slug = $1 AND batch_id IS NOT NULL GROUP BY batch_id
@@ -21,7 +21,8 @@ JOIN status.organizations AS o ON o.organization_id = b.organization_id
 LEFT JOIN LATERAL (
     SELECT count(*) AS held_count FROM (
         SELECT FROM status.held AS h JOIN status.generations AS g USING (run_id)
-        WHERE h.batch_id = b.batch_id AND h.base_model_slug = $1 AND g.status = 1 LIMIT $2
+        WHERE h.batch_id = b.batch_id AND h.base_model_slug = $1 AND g.status = 1
+        LIMIT greatest(1, $2 - (SELECT coalesce(sum(a.flying_count), 0) FROM flying AS a))
     ) AS items
 ) AS h ON f.batch_id IS NOT NULL AND NOT b.is_canceling
 ORDER BY b.batch_id

@@ -43,9 +43,10 @@ WHERE organization_id = $1 AND run_id < $2 AND deleted_at IS NULL
 ORDER BY organization_id DESC, run_id DESC LIMIT $7
 
 -- name: list_batch_run_ids
--- The same of one batch ($8), by its primary key; few enough to be sorted.
-SELECT g.run_id FROM status.batch_items AS i JOIN status.generations AS g USING (run_id)
-WHERE i.batch_id = $8 AND g.organization_id = $1 AND g.run_id < $2 AND g.deleted_at IS NULL
+-- The same of one batch ($8), each run by its key; few enough to be sorted.
+SELECT g.run_id FROM status.generations AS g
+WHERE g.run_id = ANY (ARRAY(SELECT i.run_id FROM status.batch_items AS i WHERE i.batch_id = $8))
+  AND g.organization_id = $1 AND g.run_id < $2 AND g.deleted_at IS NULL
   AND ($3::int[] IS NULL OR g.status = ANY ($3::int[]))
   AND ($4::text IS NULL OR g.model_id = $4)
   AND ($5::timestamptz IS NULL OR g.created_at > $5)

@@ -114,6 +114,29 @@ async def test_one_variation_answers_as_a_submit_does(gateway):
     assert read["source"] == {"kind": "variation", "run_id": run_id, "upload_id": None, "strength": 0.6, "scale": None}
 
 
+async def test_every_field_of_a_variation_is_taken(gateway):
+    run_id = await drawn(gateway)
+    fields = {"positive_prompt": "a red mug", "negative_prompt": "blurry", "guidance": 3, "steps": 9, "seed": 4.0}
+    told = {"output_format": "jpeg", "webhook_url": "https://hooks.example/a", "metadata": {"a": "b"}}
+    answer = await vary(gateway, run_id, lora_weight=1.5, count=2.0, strength=1, **fields, **told)
+    assert answer.status_code == 200, answer.text
+    submission = gateway.status.submissions[1]
+    parameters = submission.job.parameters
+    assert {name: getattr(parameters, name) for name in fields} == fields | {"seed": 5}
+    assert (parameters.output_format, parameters.loras[0].weight) == (KINDS.OUTPUT_FORMAT_JPEG, 1.5)
+    assert (submission.webhook_url, dict(submission.metadata)) == ("https://hooks.example/a", {"a": "b"})
+    whole = await gateway.client.post(
+        "/v1/variations",
+        json=fields
+        | told
+        | {"source": {"run_id": run_id}, "model_id": BASE.base_model_id, "loras": [], "lora_weight": 0.5}
+        | {"width": 256, "height": 128, "scheduler": "euler", "count": 1, "strength": 0.5, "dry_run": False},
+    )
+    assert whole.status_code == 200, whole.text
+    parameters = jobs(gateway)[-1].parameters
+    assert (parameters.width, parameters.height, parameters.scheduler, len(parameters.loras)) == (256, 128, "euler", 0)
+
+
 async def test_an_upscale_has_the_runs_parameters_with_the_new_size(gateway):
     run_id = await drawn(gateway)
     answer = await upscale(gateway, run_id, scale=4, metadata={"a": "b"}, output_format="jpeg")

@@ -463,19 +463,36 @@ async def test_a_source_that_is_gone_or_broken_fails_its_run_and_no_other(platfo
 
 async def test_the_outcome_and_the_file_tell_how_the_picture_came_about(platform):
     job = job_of("gen_1")
-    job.base_model_sha256 = "ab" * 32
     await platform.submit(job)
     outcome = await platform.outcome()
     assert outcome.provenance.base_model_slug == "tiny"
-    assert outcome.provenance.base_model_sha256 == "ab" * 32
+    assert len(outcome.provenance.base_model_sha256) == 64
     assert (outcome.provenance.device, outcome.provenance.dtype) == ("cpu", "float32")
-    assert set(outcome.provenance.versions) == {"torch", "diffusers", "transformers"}
+    assert set(outcome.provenance.versions) == {"imagineo", "torch", "diffusers", "transformers"}
     image = await platform.image(outcome)
     assert outcome.provenance.pixels_sha256 == hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
     assert "a red cat" in image.text["parameters"]
     job.run_id, job.omit_provenance = "gen_2", True
     await platform.submit(job)
     assert "parameters" not in (await platform.image(await platform.outcome())).info
+
+
+async def test_a_picture_drawn_again_is_compared_with_the_first(platform):
+    await platform.submit(job_of("gen_1"))
+    first = await platform.outcome()
+    again = job_of("gen_2")
+    again.replay.run_id = "gen_1"
+    again.replay.image.CopyFrom(first.image)
+    again.replay.pixels_sha256 = first.provenance.pixels_sha256
+    await platform.submit(again)
+    assert (await platform.outcome()).replay.likeness == generation_pb2.LIKENESS_MATCH
+    other = job_of("gen_3")
+    other.replay.CopyFrom(again.replay)
+    other.parameters.seed += 1
+    await platform.submit(other)
+    told = (await platform.outcome()).replay
+    assert (told.run_id, told.likeness) == ("gen_1", generation_pb2.LIKENESS_DIFFERS)
+    assert 0 < told.psnr_db < 40
 
 
 async def test_a_job_is_left_once_to_a_warmer_worker_and_drawn_here_if_that_one_does_not_come(platform, tmp_path):
