@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 LORAS = 16
-REQUESTS = 48
+REQUESTS = 32
 CLIENTS = 16
 STARTER = Path("libs/starter/weights")
 
