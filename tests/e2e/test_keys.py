@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Callable, Iterator
 
 import pytest
 from PIL import Image
@@ -10,20 +12,28 @@ from PIL import Image
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
+Make = Callable[..., tuple[dict, Account]]
 
-def make(account: Account, **fields: object) -> tuple[dict, Account]:
-    """Make a key; gives what was answered and an account that uses it."""
-    answer = account.post("/v1/keys", {"name": "test", **fields})
-    assert answer.status_code == 200, answer.text
-    made = answer.json()
-    return made, Account(account.url, made["secret"])
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Makes a key; gives what was answered and an account that uses it."""
+    with contextlib.ExitStack() as opened:
+
+        def make_one(account: Account, **fields: object) -> tuple[dict, Account]:
+            answer = account.post("/v1/keys", {"name": "test", **fields})
+            assert answer.status_code == 200, answer.text
+            made = answer.json()
+            return made, opened.enter_context(Account(account.url, made["secret"]))
+
+        yield make_one
 
 
 def refusal(answer) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def test_a_key_is_shown_once_does_what_it_may_and_is_refused_once_revoked(account: Account) -> None:
+def test_a_key_is_shown_once_does_what_it_may_and_is_refused_once_revoked(account: Account, make: Make) -> None:
     made, reader = make(account, scopes=["generations:read"])
     assert made["secret"].startswith(made["prefix"])
     assert reader.get("/v1/generations").status_code == 200
@@ -44,7 +54,7 @@ def test_a_key_is_shown_once_does_what_it_may_and_is_refused_once_revoked(accoun
     assert account.get("/v1/keys", params={"limit": 1}).json()["keys"][0]["revoked_at"] is not None
 
 
-def test_a_key_draws_with_its_models_alone_and_no_more_images_than_its_own(account: Account) -> None:
+def test_a_key_draws_with_its_models_alone_and_no_more_images_than_its_own(account: Account, make: Make) -> None:
     lora, base = account.lora(), account.base_model()
     made, bound = make(account, allowed_models=[lora], monthly_images=1)
     assert (made["allowed_models"], made["monthly_images"], made["monthly_images_used"]) == ([lora], 1, 0)
@@ -62,7 +72,7 @@ def test_a_key_draws_with_its_models_alone_and_no_more_images_than_its_own(accou
     account.draw(model_id=base)  # the organization has its images still
 
 
-def test_a_key_gives_no_scope_that_it_lacks(account: Account) -> None:
+def test_a_key_gives_no_scope_that_it_lacks(account: Account, make: Make) -> None:
     _, keeper = make(account, scopes=["keys:write", "models:read"])
     refused = keeper.post("/v1/keys", {"name": "more", "scopes": ["generations:write"]})
     assert refusal(refused) == (403, "permission_denied")
@@ -89,7 +99,7 @@ def test_a_wrong_key_is_refused_by_its_field(shared_account: Account, fields: di
     assert refused.json()["error"]["param"] == param
 
 
-def test_a_key_of_somebody_else_is_not_there(platform: Platform, account: Account) -> None:
+def test_a_key_of_somebody_else_is_not_there(platform: Platform, account: Account, make: Make) -> None:
     with platform.account() as stranger:
         made, _ = make(stranger)
         assert account.delete(f"/v1/keys/{made['id']}").status_code == 404
