@@ -93,7 +93,7 @@ def wire(
         downloads=Downloads(),
         sources=Sources(peers, uploads),
         uploads=uploads,
-        following=Following(peers, max_streams_count=settings.max_streams_count),
+        following=Following(peers, broker, max_streams_count=settings.max_streams_count),
         retraction=retraction,
         resolver=resolver,
         samples=Samples(peers, admission, publisher),

@@ -1,7 +1,8 @@
 """Follows runs: one watch of status for each run, shared by all who read that run here.
 
 A reader holds the newest version only, so a slow one skips what is past and holds up nobody. A watch that breaks is
-begun again: status restarts, and will be back. Use it from one event loop.
+begun again: status restarts, and will be back. Previews are asked for while a run that somebody wants to see is
+running; of them too a reader holds the newest only. Use it from one event loop.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any, Final
 
 import grpc
 from imagineo import errors
+from imagineo.broker.port import Broker
 from imagineo.jobs.states import TERMINAL
 from imagineo.rpc.client import request_metadata
 from imagineo.rpc.status import error_of
-from imagineo.v1 import generation_pb2, generation_service_pb2
+from imagineo.v1 import event_pb2, generation_pb2, generation_service_pb2
 
 from services.gateway.peers import CALL_TIMEOUT_S, Peers
+from services.gateway.previewing import Previewing
 
 #: A watch is asked for anew after so long, so that none outlives a peer that forgot it.
 WATCH_S: Final = 600.0
@@ -36,28 +39,32 @@ Key = tuple[str, str]
 class Reader:
     """One reader of one run."""
 
-    def __init__(self, following: Following, organization_id: str, run_id: str, *, is_counted: bool) -> None:
+    def __init__(
+        self, following: Following, organization_id: str, run_id: str, *, is_counted: bool, wants_previews: bool = False
+    ) -> None:
         self.organization_id = organization_id
         self.run_id = run_id
         self.is_counted = is_counted
+        self.wants_previews = wants_previews
         self.is_ended = False
         """No more will come: the gateway drains, the reader's client has left, or the run is gone."""
         self._following = following
         self._latest: generation_pb2.Generation | None = None
+        self._preview: event_pb2.Preview | None = None
         self._failure: errors.ImagineoError | None = None
         self._news = asyncio.Event()
 
     async def next(self, timeout_s: float) -> generation_pb2.Generation | None:
-        """The newest version that was not read before; None: none came in time, or the reader is ended.
+        """The newest version that was not read before; None: none came in time, the reader is ended, or has a preview.
 
         Raises:
             Refused: what status says to the watch, such as `NotFound`.
         """
-        if self._latest is None and self._failure is None and not self.is_ended:
+        if self._latest is None and self._preview is None and self._failure is None and not self.is_ended:
+            self._news.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
-        self._news.clear()
         latest, self._latest = self._latest, None
         if latest is None and self._failure is not None:
             raise self._failure
@@ -66,6 +73,16 @@ class Reader:
     def put(self, generation: generation_pb2.Generation) -> None:
         """Show a version; it takes the place of one that was not read yet."""
         self._latest = generation
+        self._news.set()
+
+    def take_preview(self) -> event_pb2.Preview | None:
+        """The newest preview that was not taken before, if any."""
+        preview, self._preview = self._preview, None
+        return preview
+
+    def put_preview(self, preview: event_pb2.Preview) -> None:
+        """Show a preview; it takes the place of one that was not taken yet."""
+        self._preview = preview
         self._news.set()
 
     def fail(self, failure: errors.ImagineoError) -> None:
@@ -91,11 +108,24 @@ class _Feed:
     def __init__(self) -> None:
         self.readers: set[Reader] = set()
         self.latest: generation_pb2.Generation | None = None
+        self.previewing: Previewing | None = None
+
+    @property
+    def viewers(self) -> list[Reader]:
+        """The readers that want previews."""
+        return [reader for reader in self.readers if reader.wants_previews]
+
+    def show(self, preview: event_pb2.Preview) -> None:
+        """Show a preview to those who want them."""
+        for reader in self.viewers:
+            reader.put_preview(preview)
 
     def tell(self, generation: generation_pb2.Generation) -> None:
         if self.latest is not None and generation.version <= self.latest.version:
             return
         self.latest = generation
+        if self.previewing is not None:
+            self.previewing.note(generation.status)
         for reader in self.readers:
             reader.put(generation)
 
@@ -103,8 +133,9 @@ class _Feed:
 class Following:
     """The readers of all runs. `max_streams_count` bounds those that hold a client's connection open."""
 
-    def __init__(self, peers: Peers, *, max_streams_count: int) -> None:
+    def __init__(self, peers: Peers, broker: Broker, *, max_streams_count: int) -> None:
         self._peers = peers
+        self._broker = broker
         self._max_streams_count = max_streams_count
         self._feeds: dict[Key, _Feed] = {}
         self._feed_of: dict[Reader, _Feed] = {}
@@ -116,7 +147,7 @@ class Following:
         """How many runs are watched."""
         return len(self._feeds)
 
-    def stream(self, organization_id: str, run_id: str) -> Reader:
+    def stream(self, organization_id: str, run_id: str, *, wants_previews: bool = False) -> Reader:
         """A reader for a client's stream; call its `leave` in the end.
 
         Raises:
@@ -126,7 +157,7 @@ class Following:
         if self._streams.total() >= self._max_streams_count or self._streams[organization_id] >= share:
             raise errors.TooManyStreams(metadata={"limit": str(share)}, retry_after_s=_RETRY_AFTER_S)
         self._streams[organization_id] += 1
-        return self._join(Reader(self, organization_id, run_id, is_counted=True))
+        return self._join(Reader(self, organization_id, run_id, is_counted=True, wants_previews=wants_previews))
 
     async def settled(self, organization_id: str, run_id: str, wait_s: float) -> generation_pb2.Generation | None:
         """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing was learnt."""
@@ -161,6 +192,9 @@ class Following:
             self._streams[reader.organization_id] -= 1
             if not self._streams[reader.organization_id]:
                 del self._streams[reader.organization_id]
+        if feed.previewing is not None and not feed.viewers:
+            feed.previewing.end()
+            feed.previewing = None
         if not feed.readers:
             self._forget((reader.organization_id, reader.run_id), feed)
             feed.watching.cancel()
@@ -173,6 +207,10 @@ class Following:
             feed.watching = asyncio.create_task(self._watch(key, feed))
         self._feed_of[reader] = feed
         feed.readers.add(reader)
+        if reader.wants_previews and feed.previewing is None:
+            feed.previewing = Previewing(self._broker, reader.run_id, feed.show)
+            if feed.latest is not None:
+                feed.previewing.note(feed.latest.status)
         if feed.latest is not None:
             reader.put(feed.latest)
         if self._is_ending:

@@ -98,6 +98,7 @@ class Worker:
         """Draw until `stop`, then drain."""
         hints = [
             await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel),
+            await self._broker.subscribe(subjects.EVERY_PREVIEW_ASK, self.lifecycle.previews.on_ask),
             await self._broker.subscribe(subjects.EVERY_WORKER, self.affinity.on_beat),
             await self._broker.subscribe(subjects.nudge(self._settings.worker_id), self.intake.on_nudge),
         ]

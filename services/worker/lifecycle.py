@@ -40,11 +40,12 @@ from imagineo.v1 import generation_service_pb2 as generations
 from services.worker import metrics, outcome, results
 from services.worker.affinity import Affinity
 from services.worker.drawing import Drawing
-from services.worker.engine.base import DrawResult, DrawStopped, StopReason, StopSignal
+from services.worker.engine.base import DrawResult, DrawStopped, Progress, StopReason, StopSignal
 from services.worker.hand_backs import HandBacks
 from services.worker.lease import LeaseKeeper
 from services.worker.likeness import compare
 from services.worker.outcome import Ending, Settle
+from services.worker.previews import Previews
 from services.worker.progress import ProgressTeller
 from services.worker.provenance import Maker, note, provenance
 from services.worker.speed import Speed
@@ -95,6 +96,7 @@ class Lifecycle:
         self._worker_id = worker_id
         self._in_hand: set[str] = set()
         self.models = models
+        self.previews = Previews(broker)
         self.speed = Speed()
 
     async def run(self, delivery: Delivery, *, on_drawn: Callable[[], None]) -> Ending:
@@ -194,7 +196,13 @@ class Lifecycle:
         self.speed.begin(time.monotonic())
         work = device_s = 0.0
         try:
-            drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=teller, resume=state)
+            with self.previews.of(run.job.run_id, run.attempt) as show:
+
+                def on_progress(progress: Progress) -> None:
+                    teller(progress)
+                    show(progress)
+
+                drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=on_progress, resume=state)
             if state is None:
                 work, device_s = work_of(parameters), drawn.device_s - drawn.stage_s.get("load", 0.0)
         finally:

@@ -11,10 +11,10 @@ from tests.support.platform import Platform
 from tests.support.rest import Account
 
 
-def followed(account: Account, run_id: str, **headers: str) -> Iterator[dict[str, Any]]:
+def followed(account: Account, run_id: str, query: str = "", **headers: str) -> Iterator[dict[str, Any]]:
     """The events of a run until the stream ends."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with account.http.stream("GET", f"/v1/generations/{run_id}/events", headers=named) as response:
+    with account.http.stream("GET", f"/v1/generations/{run_id}/events?{query}", headers=named) as response:
         assert response.status_code == 200, response.read()
         block: list[str] = []
         for line in response.iter_lines():

@@ -21,14 +21,14 @@ def taken_apart(block: str) -> dict[str, Any]:
 class AsgiStream:
     """A GET that holds one unread piece at most: whoever sends more waits, as behind a client that does not read."""
 
-    def __init__(self, app: Any, path: str, headers: dict[str, str], *, method: str = "GET") -> None:
+    def __init__(self, app: Any, path: str, headers: dict[str, str], *, method: str = "GET", query: str = "") -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
         self._gone = asyncio.Event()
         self._is_asked = False
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": raw}
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
         scope |= {"scheme": "http", "server": ("gateway", 80)}
         self.answering = asyncio.create_task(app(scope, self._receive, self._send))
 

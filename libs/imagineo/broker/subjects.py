@@ -20,6 +20,7 @@ EVERY_PROGRESS: Final = "imagineo.v1.progress.*"
 EVERY_CHANGE: Final = "imagineo.v1.changes.*"
 EVERY_WORKER: Final = "imagineo.v1.workers.*"
 EVERY_CANCEL: Final = "imagineo.v1.cancels.*"
+EVERY_PREVIEW_ASK: Final = "imagineo.v1.previews.ask.*"
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -106,6 +107,16 @@ def worker(worker_id: str) -> str:
 def cancel(run_id: str) -> str:
     """Where status asks the worker of a run to stop; lossy."""
     return f"imagineo.v1.cancels.{token(run_id)}"
+
+
+def preview(run_id: str) -> str:
+    """Where a worker shows a small picture of a run that it draws, while somebody asks for it; lossy."""
+    return f"imagineo.v1.previews.{token(run_id)}"
+
+
+def preview_ask(run_id: str) -> str:
+    """Where the gateway asks for previews of a run, again and again while it wants them; lossy."""
+    return f"imagineo.v1.previews.ask.{token(run_id)}"
 
 
 def matches(pattern: str, subject: str) -> bool:

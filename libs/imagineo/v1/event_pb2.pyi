@@ -250,3 +250,43 @@ class CancelRun(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRun: _TypeAlias = CancelRun  # noqa: Y015
+
+@_typing.final
+class Preview(_message.Message):
+    """Preview is a small picture of a running run, on core NATS (`imagineo.v1.previews.<run_id>`): made only while somebody
+    asks on `imagineo.v1.previews.ask.<run_id>`, may be lost.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    WEBP_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """run_id is the run."""
+    attempt: _builtins.int
+    """attempt is the claim's fencing token."""
+    step: _builtins.int
+    """step counts the denoising steps that it shows."""
+    steps: _builtins.int
+    """steps is how many there are."""
+    webp: _builtins.bytes
+    """webp is the picture, a WebP file."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        step: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        webp: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "run_id", b"run_id", "step", b"step", "steps", b"steps", "webp", b"webp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Preview: _TypeAlias = Preview  # noqa: Y015

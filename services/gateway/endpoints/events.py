@@ -1,12 +1,14 @@
 """`GET /v1/generations/{id}/events`: a run's changes as server-sent events.
 
 Each event's data is the generation as it then stands; its id is `<run_id>:<version>`, so a client that comes back
-with `Last-Event-ID` gets what is newer and nothing twice. Source: HTML Living Standard, section 9.2.
+with `Last-Event-ID` gets what is newer and nothing twice. Previews, for those who ask, have no id. Source: HTML Living
+Standard, section 9.2.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +16,7 @@ from typing import Final
 import msgspec
 from imagineo import errors
 from imagineo.jobs.states import TERMINAL
-from imagineo.v1 import generation_pb2
+from imagineo.v1 import event_pb2, generation_pb2
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -44,10 +46,12 @@ Show = Callable[[generation_pb2.Generation], object]
 
 async def read(parts: Parts, request: Request) -> Response:
     """The stream; 204 where the client has had the terminal event, which tells an `EventSource` to stop."""
-    query.check_names(request.query_params, ())
+    query.check_names(request.query_params, ("previews",))
+    wants_previews = _wants_previews(request.query_params.getlist("previews"))
     run_id = run_id_of(request)
     seen = _last_version(request.headers.get("last-event-id"), run_id)
-    reader = parts.following.stream(principal_of(request.scope).organization_id, run_id)
+    organization_id = principal_of(request.scope).organization_id
+    reader = parts.following.stream(organization_id, run_id, wants_previews=wants_previews)
     try:
         first = await first_of(reader)
     except BaseException:
@@ -92,12 +96,15 @@ class EventStream(StreamingResponse):
         run: generation_pb2.Generation | None = self._first
         await _send(send, _RETRY)
         while not self._reader.is_ended:
-            if run is None:
+            preview = self._reader.take_preview()
+            if run is None and preview is None:
                 await _send(send, _KEEP_ALIVE)
-            elif run.version > self._seen:
+            elif run is not None and run.version > self._seen:
                 await _send(send, self._event(run))
             if run is not None and run.status in TERMINAL:
                 return
+            if preview is not None:
+                await _send(send, _preview_event(preview))
             try:
                 run = await self._reader.next(KEEP_ALIVE_S)
             except errors.ImagineoError:
@@ -109,6 +116,13 @@ class EventStream(StreamingResponse):
         self._status, self._seen = run.status, run.version
         event_id = f"{run.run_id}:{run.version}".encode()
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id, name, msgspec.json.encode(self._show(run)))
+
+
+def _preview_event(preview: event_pb2.Preview) -> bytes:
+    """Without an id: a client that comes back names the last change that it has."""
+    image = f"data:image/webp;base64,{base64.b64encode(preview.webp).decode()}"
+    shown = {"run_id": preview.run_id, "step": preview.step, "steps": preview.steps, "image": image}
+    return b"event: preview\ndata: %b\n\n" % msgspec.json.encode(shown)
 
 
 async def _send(send: Send, body: bytes) -> None:
@@ -128,6 +142,17 @@ async def _left(receive: Receive, reader: Reader) -> None:
         reader.end()
 
 
+def _wants_previews(given: list[str]) -> bool:
+    """Whether `previews=true` was asked.
+
+    Raises:
+        InvalidParameter: for another value.
+    """
+    if given not in ([], ["true"]):
+        raise errors.InvalidParameter.of("previews", "true, or leave it out")
+    return bool(given)
+
+
 def _last_version(header: str | None, run_id: str) -> int:
     """The version that the client has had; -1: none.
 
@@ -142,12 +167,30 @@ def _last_version(header: str | None, run_id: str) -> int:
     return int(version)
 
 
+#: The data of a preview.
+_PREVIEW: Final = closed(
+    {
+        "run_id": {"type": "string"},
+        "step": {"type": "integer", "minimum": 1, "description": "The step that it shows."},
+        "steps": {"type": "integer", "minimum": 1},
+        "image": {
+            "type": "string",
+            "pattern": "^data:image/webp;base64,",
+            "description": "A WebP picture of at most 256 pixels a side and 24 KiB, as a data URL.",
+        },
+    }
+)
+
 #: One event, as a reader of the stream sees it.
 _EVENT: Final = closed(
     {
         "id": {"type": "string", "pattern": "^gen_[0-9a-z]+:[0-9]+$"},
-        "event": {"enum": ["snapshot", "status", "progress"]},
-        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape("Generation")},
+        "event": {"enum": ["snapshot", "status", "progress", "preview"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"anyOf": [shape("Generation"), _PREVIEW]},
+        },
         "retry": {"description": "Milliseconds to wait before the stream is asked for again."},
     },
     optional=("id", "event", "data", "retry"),
@@ -160,7 +203,9 @@ READ: Final = operation(
         200: answer(
             "Server-sent events. Each has `data`, the generation as in `GET /v1/generations/{run_id}`, and an `id` for "
             "`Last-Event-ID`; where changes come faster than they are read, only the newest is sent. A comment comes "
-            "every 15 s without an event. The stream ends after the terminal event.",
+            "every 15 s without an event. The stream ends after the terminal event. With `previews=true` there are "
+            "`preview` events while it runs, at most two a second: a small picture of what the run is about to become, "
+            "without an `id`, in place of the generation. Previews may be lost; upscales have none.",
             _EVENT,
             headers=["Cache-Control"],
             media_type="text/event-stream",
@@ -170,12 +215,18 @@ READ: Final = operation(
     refuses=[400, 404],
     parameters=[
         parameter(
+            "previews",
+            "query",
+            "`true`: send small pictures of the run while it is drawn.",
+            {"type": "string", "enum": ["true"]},
+        ),
+        parameter(
             "Last-Event-ID",
             "header",
             "The id of the last event that was received: only what is newer is sent.",
             {"type": "string", "pattern": "^gen_[0-9a-z]+:[0-9]+$"},
-        )
+        ),
     ],
-    curl='curl -sS --fail-with-body -N "$IMAGINEO_URL/v1/generations/$RUN_ID/events" \\\n'
+    curl='curl -sS --fail-with-body -N "$IMAGINEO_URL/v1/generations/$RUN_ID/events?previews=true" \\\n'
     '  -H "X-API-Key: $IMAGINEO_API_KEY"',
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -180,12 +181,23 @@ class DrawRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """A small picture of a run that is not done: rows of 8-bit red, green, blue, top to bottom."""
+
+    width_px: int
+    height_px: int
+    rgb: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a run has come."""
 
     step: int
     steps: int
     remaining_s: float
+    sketch: Callable[[], Future[Sketch]] | None = field(default=None, compare=False, repr=False)
+    """Has a sketch made on another thread. To be called within `on_progress`; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from services.worker.engine import schedulers
 from services.worker.engine.lora_layers import LoraRows, Place, RowLora
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
+from services.worker.engine.sketches import Glance
 from services.worker.engine.sources import Kept
 
 
@@ -79,6 +80,7 @@ class Batch:
         self._guidance = guidance.view(-1, 1, 1, 1)
         self._remembers = any(run.table is not None and run.table.remembers for run in self.runs)
         self._has_euler = any(run.table is not None and run.table.is_euler for run in self.runs)
+        self._last: Glance | None = None
         self._predicted = torch.cat(
             [torch.zeros_like(run.latents) if run.predicted is None else run.predicted for run in self.runs]
         )
@@ -88,13 +90,24 @@ class Batch:
         self._model.bind(self, self._lora_rows, self._text_views)
         own = self._own()
         table = self._coefficients(own)
+        seen = self._scaled(table, own)
         output = self._model.family.denoising.forward(
             self._model.pipeline,
-            self._scaled(table, own).index_select(0, self._run_of_row),
+            seen.index_select(0, self._run_of_row),
             table[:, schedulers.TIMESTEP].index_select(0, self._run_of_row),
             self._conditions,
         )
-        self._commit(self._guided(output), table, own)
+        said = self._guided(output)
+        self._commit(said, table, own)
+        self._last = Glance(seen, said, table[:, schedulers.TIMESTEP])
+
+    def glance(self, index: int) -> Glance:
+        """What a run's last step saw and said, copied."""
+        if self._last is None:
+            raise ValueError("no step was made")
+        row = slice(index, index + 1)
+        seen, said, timestep = (part[row].clone() for part in (self._last.seen, self._last.said, self._last.timestep))
+        return Glance(seen, said, timestep, self.runs[index].kept)
 
     def scatter(self) -> None:
         """Give every run its rows back, before other batches are made of them."""

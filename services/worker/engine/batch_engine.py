@@ -7,6 +7,7 @@ its latents on the second, its picture is decoded and enlarged on the third. Fil
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -35,6 +36,7 @@ from services.worker.engine.model import Model, dtype_of
 from services.worker.engine.pictures import PictureDesk
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size
+from services.worker.engine.sketches import Sketcher
 from services.worker.engine.step_loop import StepLoop
 
 #: Runs beyond those that a step carries, whose text is encoded or picture decoded meanwhile.
@@ -52,6 +54,7 @@ class BatchEngine:
         self._texts = DeviceThread(lambda: _prepare(threads))
         self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter)
         self._pictures = PictureDesk(lambda: _prepare(threads))
+        self._sketcher = Sketcher(self._pictures.thread)
 
     @property
     def slots(self) -> int:
@@ -138,6 +141,7 @@ class BatchEngine:
         async with model.adapters.hold(request.adapters) as adapters:
             load_s = time.perf_counter() - started_s
             run, text_s = await self._texts.run(lambda: _prepared(model, request, adapters, stop, on_progress, source))
+            run.sketch = functools.partial(self._sketcher.make, model)
             latents = await self._steps.denoise(model, run)
             report = reports(adapters, request.adapters)
         picture = await self._pictures.draw(model, latents, asked, stop)

@@ -34,9 +34,13 @@ class DeviceThread:
 
     async def run(self, function: Callable[[], Result]) -> Result:
         """Await `function()` on the thread. A cancelled call drops work not begun; begun work runs to its end."""
+        return await asyncio.wrap_future(self.submit(function))
+
+    def submit(self, function: Callable[[], Result]) -> Future[Result]:
+        """Have `function()` called on the thread. From any thread."""
         future: Future[Result] = Future()
         self._work.put((future, function))
-        return await asyncio.wrap_future(future)
+        return future
 
     async def close(self) -> None:
         """End the thread after the work that waits."""

@@ -10,11 +10,12 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from services.worker.engine.base import Progress, StopSignal
+from services.worker.engine.base import Progress, Sketch, StopSignal
 from services.worker.engine.families.port import Conditions
 from services.worker.engine.lora_layers import RowLora
 from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.schedulers import Table
+from services.worker.engine.sketches import Glance
 from services.worker.engine.sources import Kept
 
 
@@ -38,6 +39,8 @@ class Run:
     kept: Kept | None = None
     """What a mask keeps of the picture that the run starts from."""
     lora: RowLora | None = None
+    sketch: Callable[[Glance], Future[Sketch]] | None = None
+    """Has a sketch made of a step, on another thread."""
     step: int = 0
     predicted: Tensor | None = None
     """The picture that the step before predicted, for schedulers that remember it."""

@@ -6,6 +6,7 @@ small; one that fails otherwise is tried again run by run, so that only the run 
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +20,7 @@ from services.worker.engine.fairness import next_to_join
 from services.worker.engine.knee import RowCap
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
+from services.worker.engine.sketches import Glance
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +130,9 @@ class Wave:
             return
         now_s = self._clock()
         self.row_cap.note(batch.row_count, self.model.clock() - started_cost_s)
-        for run in batch.runs:
+        for index, run in enumerate(batch.runs):
             run.device_s += (now_s - started_s) / len(batch.runs)
-            _tell(run, now_s)
+            _tell(run, now_s, functools.partial(batch.glance, index))
 
     def _divide(self, runs: Sequence[Run], problem: Exception, tries: int) -> None:
         self._is_stale = True
@@ -178,9 +180,11 @@ class Wave:
             run.outcome.set_exception(problem)
 
 
-def _tell(run: Run, now_s: float) -> None:
+def _tell(run: Run, now_s: float, glance: Callable[[], Glance]) -> None:
     step_s = (now_s - run.started_s) / run.step
+    make = run.sketch
+    sketch = None if make is None or run.is_done else lambda: make(glance())
     try:
-        run.on_progress(Progress(run.step, run.steps, step_s * (run.steps - run.step)))
+        run.on_progress(Progress(run.step, run.steps, step_s * (run.steps - run.step), sketch))
     except Exception:
         log.exception("a run's progress could not be told")

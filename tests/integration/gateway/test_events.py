@@ -1,11 +1,14 @@
 """The event streams over scripted peers: order, resumption, sharing, slow readers, ends."""
 
 import asyncio
+import base64
 
 import pytest
-from imagineo.v1 import generation_pb2
+from imagineo.broker import subjects
+from imagineo.v1 import event_pb2, generation_pb2
 from openapi_schema_validator import OAS31Validator
 
+from services.gateway import previewing
 from services.gateway.endpoints import events
 from tests.support.event_streams import AsgiStream
 from tests.support.gateway_peers import new_run_id, platform
@@ -19,10 +22,10 @@ async def gateway():
         yield found
 
 
-def follow(gateway, run_id, *, method="GET", **headers):
+def follow(gateway, run_id, *, method="GET", query="", **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     path = f"/v1/generations/{run_id}/events"
-    return AsgiStream(gateway.app, path, {"X-API-Key": gateway.auth.secret, **named}, method=method)
+    return AsgiStream(gateway.app, path, {"X-API-Key": gateway.auth.secret, **named}, method=method, query=query)
 
 
 async def submitted(gateway):
@@ -196,3 +199,99 @@ async def test_a_status_that_is_away_means_503(gateway):
     await gateway.servers["status"].drain(0)
     response = await gateway.client.get(f"/v1/generations/{run_id}/events")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+
+
+@pytest.fixture
+async def asks(gateway):
+    """What is asked of the workers."""
+    found = asyncio.Queue()
+
+    async def hear(subject, _body):
+        found.put_nowait(subject)
+
+    subscription = await gateway.broker.subscribe(subjects.EVERY_PREVIEW_ASK, hear)
+    yield found
+    await subscription.close()
+
+
+async def shows(gateway, run_id, step, attempt=1):
+    preview = event_pb2.Preview(run_id=run_id, attempt=attempt, step=step, steps=20, webp=b"picture %d" % step)
+    await gateway.broker.emit(subjects.preview(run_id), preview.SerializeToString())
+
+
+def preview_of(run_id, step):
+    image = "data:image/webp;base64," + base64.b64encode(b"picture %d" % step).decode()
+    return {"event": "preview", "data": {"run_id": run_id, "step": step, "steps": 20, "image": image}}
+
+
+async def test_previews_are_asked_for_while_the_run_is_running_and_shown_without_an_id(gateway, asks, monkeypatch):
+    monkeypatch.setattr(previewing, "ASK_S", 0.02)
+    run_id = await submitted(gateway)
+    stream = follow(gateway, run_id, query="previews=true")
+    await stream.events(1)
+    assert asks.empty()
+    gateway.status.change(run_id, status=RUNNING)
+    await stream.events(1)
+    assert [await asyncio.wait_for(asks.get(), 5) for _ in range(3)] == [subjects.preview_ask(run_id)] * 3
+
+    await shows(gateway, run_id, 3)
+    assert await stream.events(1) == [preview_of(run_id, 3)]
+    await shows(gateway, run_id, 2)  # late: an older picture
+    await shows(gateway, run_id, 1, attempt=2)
+    assert await stream.events(1) == [preview_of(run_id, 1)]
+    validator = OAS31Validator(events._PREVIEW)
+    validator.validate(preview_of(run_id, 1)["data"])
+
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    await shows(gateway, run_id, 9, attempt=3)
+    assert [event["event"] for event in await stream.rest() if "event" in event][-1] == "status"
+    while not asks.empty():
+        asks.get_nowait()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asks.get(), 0.1)
+
+
+async def test_previews_reach_only_those_who_ask_and_end_with_the_last_of_them(gateway, asks, monkeypatch):
+    monkeypatch.setattr(previewing, "ASK_S", 0.02)
+    run_id = await submitted(gateway)
+    gateway.status.change(run_id, status=RUNNING)
+    plain, first, second = (follow(gateway, run_id, query=query) for query in ("", "previews=true", "previews=true"))
+    for stream in (plain, first, second):
+        await stream.events(1)
+    await asyncio.wait_for(asks.get(), 5)
+    await shows(gateway, run_id, 1)
+    assert await first.events(1) == await second.events(1) == [preview_of(run_id, 1)]
+    await first.leave()
+    await asyncio.wait_for(asks.get(), 5)
+    await second.leave()
+    gateway.status.change(run_id, progress=50)
+    assert shown(await plain.events(1)) == [("progress", "running", 50)]  # it had no preview before
+    while not asks.empty():
+        asks.get_nowait()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asks.get(), 0.1)
+    await plain.leave()
+
+
+async def test_a_slow_reader_gets_the_newest_preview_only(gateway, asks):
+    run_id = await submitted(gateway)
+    gateway.status.change(run_id, status=RUNNING)
+    slow, quick = (follow(gateway, run_id, query="previews=true") for _ in range(2))
+    await slow.events(1)
+    await quick.events(1)
+    await asyncio.wait_for(asks.get(), 5)
+    for step in range(1, 10):
+        await shows(gateway, run_id, step)
+        assert await quick.events(1) == [preview_of(run_id, step)]
+    gateway.status.finish(run_id, b"image", "a" * 64)
+    found = [event["event"] for event in await slow.rest()]
+    assert len(found) <= 4
+    assert found[-1] == "status"
+
+
+@pytest.mark.parametrize("value", ["false", "1", "True", "", "true&previews=true"])
+async def test_previews_are_asked_for_with_true_alone(gateway, value):
+    run_id = await submitted(gateway)
+    response = await gateway.client.get(f"/v1/generations/{run_id}/events?previews={value}")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "previews")
+    assert gateway.parts.following.watches_count == 0
