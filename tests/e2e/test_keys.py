@@ -65,6 +65,12 @@ def test_a_key_draws_with_its_models_alone_and_no_more_images_than_its_own(accou
     extra = bound.post("/v1/generate", account.body(model_id=lora, loras=[{"model_id": other}]))
     assert extra.json()["error"]["param"] == "loras[0].model_id"
 
+    eventually(
+        lambda: account.get("/v1/keys", params={"limit": 1}).json()["keys"][0]["monthly_images_used"] == 0,
+        within_s=10,
+        what="the refused requests hold no image any more",
+    )
+
     bound.draw(model_id=lora)
 
     assert refusal(bound.post("/v1/generate", account.body(model_id=lora))) == (429, "quota_exceeded")
