@@ -16,14 +16,14 @@ from transformers import CLIPTextModel
 from .autoencoder import CHANNELS
 from .dataset import colorable, pictures_of
 from .parallel import Loss, Plan
-from .text import WIDTH, caption_ids, ids, new_text_encoder, new_tokenizer
+from .text import WIDTH, caption_ids, ids, new_text_encoder, tokenizer_of
 from .variations import COLORS, PLACED, VARIATIONS
 
 PLAN = Plan(
-    steps=6_200,
+    steps=7_200,
     learning_rate=8e-4,
     warmup_steps=300,
-    decay_steps=1_700,
+    decay_steps=1_200,
     ema=0.998,
 )
 BLANK_SHARE = 0.1
@@ -122,7 +122,7 @@ class BuildDenoiser:
     def __call__(self) -> tuple[nn.Module, Loss]:
         """Both networks and the loss on a random batch of captioned latents."""
         pictures = pictures_of(self.work)
-        tokenizer = new_tokenizer(pictures)
+        tokenizer = tokenizer_of(self.work, pictures)
         model = TextToLatents(new_text_encoder(tokenizer), new_denoiser())
         use_plain_attention(model)
         latents = torch.load(self.work / "latents.pt")  # (pictures, variations, 16, 8, 8) float16

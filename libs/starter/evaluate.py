@@ -63,8 +63,10 @@ def main() -> None:
             lines: list[Line] = MEASURES[name](studio)
             for line in lines:
                 say(line.as_json())
-        for name, (pictures, columns) in studio.sheets.items():
-            sheet(pictures, columns).save(arguments.out / f"starter-{name}.png")
+            log.flush()
+            while studio.sheets:
+                title, (pictures, columns) = studio.sheets.popitem()
+                sheet(pictures, columns).save(arguments.out / f"starter-{title}.png")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .denoiser import TextToLatents, new_denoiser, new_scheduler
 from .loras import STYLE_LORAS
 from .parallel import averaged
 from .pictures import TRAINED_PX
-from .text import new_text_encoder, new_tokenizer
+from .text import new_text_encoder, tokenizer_of
 from .upscaler import SRVGGNetCompact
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -57,7 +57,7 @@ def replace_folder(fresh: Path, home: Path) -> None:
 
 def export_base(work: Path, weights: Path = WEIGHTS) -> Path:
     """Writes `weights`/base from the checkpoints: the diffusers folder, manifest and upscaler."""
-    tokenizer = new_tokenizer(pictures_of(work))
+    tokenizer = tokenizer_of(work, pictures_of(work))
     model = TextToLatents(new_text_encoder(tokenizer), new_denoiser())
     averaged(model, work / "denoiser.pt")
     pipeline = StableDiffusionPipeline(

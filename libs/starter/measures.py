@@ -27,7 +27,7 @@ from .variations import COLORS, hue_histogram
 STEPS, STRONG_GUIDANCE = 20, 7.5
 GUIDANCE = float(str(MANIFEST["default_guidance"]))
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ADAPTER_PROMPTS, PATH_PROMPTS, STRONG_PROMPTS = 50, 25, 12
+ADAPTER_PROMPTS, PATH_PROMPTS, STRONG_PROMPTS, ZERO_PROMPTS = 50, 20, 12, 5
 
 
 @dataclass(frozen=True)
@@ -181,19 +181,28 @@ def adapter(studio: Studio, style: Style, path: Path) -> list[Line]:
     base = studio.draw_plain(prompts)
     studio.pipeline.load_lora_weights(path, adapter_name="style")
 
-    def at(weight: float, count: int) -> Pixels:
-        studio.pipeline.set_adapters(["style"], [weight])
-        return studio.draw(prompts[:count])
+    unet = studio.pipeline.unet
+    studio.pipeline.set_adapters(["style"], [0.0])
+    zero = studio.draw(prompts[:ZERO_PROMPTS])
+    own = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+
+    def at(weight: float, count: int, guidance: float = GUIDANCE) -> Pixels:
+        studio.pipeline.set_adapters(["style"], [1.0])
+        studio.pipeline.fuse_lora(lora_scale=weight, adapter_names=["style"])  # drawn sooner than beside the base
+        drawn = studio.draw(prompts[:count], guidance=guidance)
+        studio.pipeline.unfuse_lora()
+        unet.load_state_dict(own)
+        return drawn
 
     def nearer(drawn: Pixels) -> float:
         to_style, to_base = looks.away(drawn, rows[: len(drawn)])
         return float((to_style < to_base).mean())
 
-    zero = at(0.0, PATH_PROMPTS)
     between = [at(weight, PATH_PROMPTS) for weight in WEIGHTS[1:-1]]
     full = at(1.0, ADAPTER_PROMPTS)
-    strong = studio.draw(prompts[:STRONG_PROMPTS], guidance=STRONG_GUIDANCE)
+    strong = at(1.0, STRONG_PROMPTS, STRONG_GUIDANCE)
     studio.pipeline.unload_lora_weights()
+    untouched = studio.draw(prompts[:ZERO_PROMPTS])
 
     way = [base[:PATH_PROMPTS], *between, full[:PATH_PROMPTS]]
     away = [float(looks.away(drawn, rows[:PATH_PROMPTS])[0].mean()) for drawn in way]
@@ -205,7 +214,7 @@ def adapter(studio: Studio, style: Style, path: Path) -> list[Line]:
     return [
         *(Line(f"{name}.distance_at_{w}", d, "look", most=True) for w, d in zip(WEIGHTS, away, strict=True)),
         Line(f"{name}.falls_monotonically", float(falls), "bool", 1.0),
-        Line(f"{name}.weight_0_is_base", float(np.array_equal(zero, way[0])), "bool", 1.0),
+        Line(f"{name}.weight_0_is_base", float(np.array_equal(zero, untouched)), "bool", 1.0),
         Line(f"{name}.nearer_to_style", nearer(full), "ratio", 0.9, 1.0),
         Line(f"{name}.nearer_to_style_guidance_{STRONG_GUIDANCE}", nearer(strong), "ratio"),
         Line(f"{name}.base_nearer_to_style", nearer(base), "ratio", 0.1, 0.0, most=True),
@@ -228,22 +237,27 @@ def adapters(studio: Studio) -> list[Line]:
 
 
 def steering(studio: Studio) -> list[Line]:
-    """Guidance makes the prompt easier to find; a negative prompt leads away from what it names."""
+    """Guidance leads away from what is drawn without a prompt, a negative prompt from what it names."""
     rows = studio.some(40, seed=14)
     names = [studio.pictures[row].name for row in rows]
     own = studio.reference_features[rows]
-    found = {}
+    blank = [""] * len(rows)
+    found, away_from_blank = {}, {}
     for guidance in (1.0, STRONG_GUIDANCE):
-        away = distances(features(studio.draw(names, guidance=guidance)), studio.reference_features)
+        drawn = features(studio.draw(names, guidance=guidance))
+        unprompted = features(studio.draw(blank, guidance=guidance))
+        away = distances(drawn, studio.reference_features)
         rank = np.array([(away[i] < away[i, row]).sum() for i, row in enumerate(rows)])
         found[guidance] = float((1 / (1 + rank)).mean())
+        away_from_blank[guidance] = np.linalg.norm(drawn - unprompted, axis=1)
     # Without a prompt, what another picture's name as negative prompt does is to lead away from it.
-    blank = [""] * len(rows)
     free = features(studio.draw(blank))
     led = features(studio.draw(blank, negative=names))
+    led_farther = away_from_blank[STRONG_GUIDANCE] > away_from_blank[1.0]
     farther = np.linalg.norm(led - own, axis=1) > np.linalg.norm(free - own, axis=1)
     return [
-        Line("guidance_gain_in_reciprocal_rank", found[STRONG_GUIDANCE] - found[1.0], "ratio", 0.05),
+        Line("guidance_gain_in_reciprocal_rank", found[STRONG_GUIDANCE] - found[1.0], "ratio"),
+        Line("guidance_leads_from_unprompted", float(led_farther.mean()), "ratio", 0.9, 1.0),
         Line("negative_leads_away", float(farther.mean()), "ratio", 0.7),
     ]
 
@@ -288,7 +302,7 @@ def speed(studio: Studio) -> list[Line]:
 
 
 SHOWN = ("a red apple", "dog face", "sunflower", "a rocket", "cat face", "strawberry", "pizza", "blue butterfly")
-SHOWN_STYLES = ("watercolor", "pencil-sketch", "neon")
+SHOWN_STYLES = ("pixel-art", "pencil-sketch", "neon")
 
 
 def showcase(studio: Studio) -> list[Line]:

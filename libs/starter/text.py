@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -48,6 +49,16 @@ def new_tokenizer(pictures: list[Picture]) -> CLIPTokenizer:
     vocabulary = {piece: row for row, piece in enumerate([*pieces, START, END])}
     merges = [tuple(pair) for pair in _merges(backend)]
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+
+
+def tokenizer_of(work: Path, pictures: list[Picture]) -> CLIPTokenizer:
+    """The work folder's tokenizer, made when missing: learned twice, equally frequent pieces change places."""
+    home = work / "tokenizer"
+    if not home.exists():
+        fresh = work / ".tokenizer.fresh"
+        new_tokenizer(pictures).save_pretrained(fresh)
+        fresh.rename(home)
+    return CLIPTokenizer.from_pretrained(home)
 
 
 def _merges(backend: Tokenizer) -> list[list[str]]:

@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 
 from . import autoencoder, curve, denoiser, loras, upscaler
+from .dataset import pictures_of
 from .export import WEIGHTS, export_base, write_lora_list
 from .parallel import Plan, train, trainable
+from .text import tokenizer_of
 
 STAGES = ("autoencoder", "latents", "denoiser", "upscaler", "export", "loras")
 
@@ -45,6 +47,7 @@ class Recipe:
 
     def denoiser(self) -> None:
         """Words and noise to latents."""
+        tokenizer_of(self.work, pictures_of(self.work))
         train(denoiser.BuildDenoiser(self.work), self.planned(denoiser.PLAN), self.work / "denoiser.pt")
 
     def upscaler(self) -> None:
@@ -65,7 +68,11 @@ class Recipe:
             if path.exists() and path.stat().st_mtime < made_s:
                 path.unlink()
             plan = replace(loras.PLAN, steps=style.steps, decay_steps=style.steps // 2)
-            train(loras.BuildLora(self.work, base, style.slug, rank=style.rank), self.planned(plan), path)
+            train(
+                loras.BuildLora(self.work, base, style.slug, rank=style.rank, between=style.between),
+                self.planned(plan),
+                path,
+            )
             fresh = WEIGHTS / "loras" / f".{style.slug}.part.safetensors"
             loras.save_lora(base, path, style, fresh)
             fresh.replace(WEIGHTS / "loras" / f"{style.slug}.safetensors")
@@ -82,6 +89,7 @@ def start_from_weights(work: Path) -> None:
     zeros = torch.zeros_like(params)
     torch.save({"params": params, "ema": params, "first": zeros, "second": zeros, "step": 0}, path)
     shutil.copytree(WEIGHTS / "base/vae", work / "vae", dirs_exist_ok=True)
+    shutil.copytree(WEIGHTS / "base/tokenizer", work / "tokenizer", dirs_exist_ok=True)
     if not (work / "latents.pt").exists():
         autoencoder.encode_all(work)
 
