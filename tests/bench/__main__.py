@@ -18,6 +18,7 @@ BENCHMARKS = {
     "memory": "memory.run",
     "http_server": "http_server.run",
     "streams": "streams.run",
+    "estimates": "estimates.run",
 }
 OF_THE_ENGINE = {
     "engine": "engine.run",
