@@ -34,6 +34,7 @@ REFUSES_MORE = {
     "PATCH /v1/webhooks/{webhook_id}": "its address must be a public one",
     "POST /v1/models": "a file must be a LoRA of the base model",
     "POST /v1/generations/{run_id}/variations": "a webhook's address must be a public one",
+    "POST /v1/generations/{run_id}/replay": "an idempotency key comes with one body alone",
     "POST /v1/generations/{run_id}/upscale": "a webhook's address must be a public one, the result's size is bounded",
     "POST /v1/uploads": "a file must be a picture",
     "POST /v1/variations": "exactly one picture must be named, and with an upload a model and a prompt",
