@@ -27,7 +27,7 @@ _ALPHA_MAX: Final = 65_504.0
 _SETTINGS_KEY: Final = "lora_adapter_metadata"
 _PATTERNS_MAX_COUNT: Final = 1_000
 #: peft takes these names as regular expressions; ones that repeat nothing cost nothing.
-_PATTERN: Final = re.compile(r"[A-Za-z0-9_.^$\\-]{1,300}")
+_PATTERN: Final = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.){1,300}")
 
 # The bytes that hold the sign and the top of the exponent of a number that is finite and reasonable. For F16 they tell
 # exactly; for BF16 and F32 they also leave out magnitudes from 1.7e38 on, which no adapter holds.

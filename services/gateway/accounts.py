@@ -104,6 +104,16 @@ def check_may_make(principal: pb.Principal, wanted: NewKey) -> None:
             )
 
 
+def check_may_revoke(principal: pb.Principal, key_id: str) -> None:
+    """Let a key with limits of its own end no key but itself.
+
+    Raises:
+        PermissionDenied: for any other.
+    """
+    if principal.is_restricted and key_id != principal.key_id:
+        raise errors.PermissionDenied("A key with limits of its own (models, images, expiry) revokes no other key.")
+
+
 def check_models(principal: pb.Principal, named: Mapping[str, str]) -> None:
     """Refuse models that the key may not draw with; `named` is model_id by parameter.
 

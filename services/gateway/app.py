@@ -34,6 +34,7 @@ from services.gateway.dispatch import router
 from services.gateway.downloads import Downloads
 from services.gateway.following import Following
 from services.gateway.http_protocol import BoundedHttp
+from services.gateway.large_bodies import LargeBodies
 from services.gateway.llms import summary
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
@@ -89,6 +90,7 @@ def wire(
         admission=admission,
         together=Together(peers, gatekeeper, admission, publisher, retraction),
         batch_admission=BatchAdmission(peers, gatekeeper, resolver, retraction, time.time),
+        large_bodies=LargeBodies(),
         contact_sheets=ContactSheets(blobs),
         downloads=Downloads(),
         sources=Sources(peers, uploads),

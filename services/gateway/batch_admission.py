@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from imagineo import errors
-from imagineo.deadline import within
 from imagineo.ids import new_id
 from imagineo.v1 import account_pb2, catalog_service_pb2, generation_service_pb2
 from imagineo.v1 import batch_service_pb2 as pb
@@ -35,9 +33,7 @@ BUDGET_S: Final = 9.0
 CREATE_TIMEOUT_S: Final = 7.0
 
 #: A batch's body must be here by then, and be answered: a slow sender gives its place to others.
-READ_TIMEOUT_S: Final = 30.0
 
-_READING_AT_ONCE: Final = 8
 _SEED_BITS: Final = 53
 _RESOLVING_AT_ONCE: Final = 8
 #: Items made between two turns of the event loop.
@@ -76,17 +72,6 @@ class BatchAdmission:
         self._resolver = resolver
         self._retraction = retraction
         self._now_s = now_s
-        self._room = asyncio.Semaphore(_READING_AT_ONCE)
-
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Room for one batch's body in memory.
-
-        Raises:
-            Unavailable: if there is none in time, or the block takes too long.
-        """
-        async with within(READ_TIMEOUT_S), self._room:
-            yield
 
     async def submit(
         self, headers: Headers, exchange: Exchange, request: BatchRequest | errors.Refused

@@ -19,6 +19,7 @@ from services.gateway.batch_admission import BatchAdmission
 from services.gateway.contact_sheet import ContactSheets
 from services.gateway.downloads import Downloads
 from services.gateway.following import Following
+from services.gateway.large_bodies import LargeBodies
 from services.gateway.peers import Peers
 from services.gateway.resolution import Resolver
 from services.gateway.retraction import Retraction
@@ -40,6 +41,7 @@ class Parts:
     admission: Admission
     together: Together
     batch_admission: BatchAdmission
+    large_bodies: LargeBodies
     contact_sheets: ContactSheets
     downloads: Downloads
     sources: Sources

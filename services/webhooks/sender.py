@@ -99,11 +99,11 @@ def _complaint(status: int) -> str:
 def _retry_after(headers: list[tuple[bytes, bytes]]) -> timedelta | None:
     """Seconds or a date (RFC 9110, section 10.2.3); anything else counts as nothing."""
     text = next((value.decode("latin-1") for name, value in headers if name.lower() == b"retry-after"), "").strip()
-    if _SECONDS.fullmatch(text):
-        return timedelta(seconds=int(text))
     try:
+        if _SECONDS.fullmatch(text):
+            return timedelta(seconds=int(text))
         wait = email.utils.parsedate_to_datetime(text) - datetime.now(UTC)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(wait, timedelta(0))
 

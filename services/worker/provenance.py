@@ -1,7 +1,7 @@
 """How a picture came about: for the run's row, and for the image file itself. Pure.
 
-The file tells what had a part in the picture and nothing else. A LoRA of weight 0 is left out, and so is the run's id,
-so that the same picture drawn twice is the same file.
+The file tells what had a part in the picture and nothing else. A LoRA of weight 0 is left out, and so are the ids that
+this platform made for the run and its models, so that the same picture drawn twice is the same file.
 """
 
 from __future__ import annotations
@@ -52,11 +52,7 @@ def note(job: job_pb2.Job) -> str:
         "positive_prompt": parameters.positive_prompt,
         "negative_prompt": parameters.negative_prompt,
         "base_model": job.base_model_slug,
-        "loras": [
-            {"model_id": one.model_id, "sha256": one.file.sha256, "weight": one.weight}
-            for one in job.adapters
-            if one.weight != 0
-        ],
+        "loras": [{"sha256": one.file.sha256, "weight": one.weight} for one in job.adapters if one.weight != 0],
         "guidance": parameters.guidance,
         "width": parameters.width,
         "height": parameters.height,

@@ -85,8 +85,8 @@ def position(place: Place, queue: Queue) -> int:
 def queued_s(place: Place, queue: Queue, paces: Sequence[Pace]) -> int:
     """Whole seconds, at least 1, until a queued run should be done; `paces` are the live workers'.
 
-    A run begins at once where a slot is free. Else the runs before it must be taken, one for each that ends; from then
-    on it gets on as fast as one run does beside the others.
+    A run begins at once where a slot is free. Else so many of those before it must end first as are too many for the
+    slots; from then on it gets on as fast as one run does beside the others.
     """
     known = list(paces) or [Pace()]
     total = sum(pace.known_total for pace in known)
@@ -96,13 +96,9 @@ def queued_s(place: Place, queue: Queue, paces: Sequence[Pace]) -> int:
         waiting = queue.waiting_count.get(lane, 0)
         if lane != place.lane and waiting > 0:
             ahead_work += queue.waiting_work.get(lane, 0.0) * count / waiting
-    slots = sum(pace.slots for pace in known)
-    over_count = max(0, min(ahead_count + 1, ahead_count + 1 + queue.running_count - slots))
-    wait_work = 0.0
-    if over_count:
-        usual_work = queue.running_work / queue.running_count if queue.running_count else ahead_work
-        # The first slot is free once a running one ends; what is left of all of them bounds what is left of that one.
-        wait_work = min(queue.running_work, 2 * usual_work) + ahead_work * (over_count - 1) / max(1, ahead_count)
+    before_count = ahead_count + queue.running_count
+    ends = max(0, before_count + 1 - sum(pace.slots for pace in known))
+    wait_work = ends * (ahead_work + queue.running_work) / before_count if before_count else 0.0
     mean_each = sum(pace.known_each for pace in known) / len(known)
     return _whole(wait_work / total + place.own_work / mean_each)
 

@@ -53,10 +53,13 @@ ORDER BY day DESC, key_id, model_id LIMIT $6 OFFSET $7
 
 -- name: touch_keys
 -- Coarse: at most one write a minute for each key.
-UPDATE auth.keys AS k
-SET last_used_at = u.minute
-FROM unnest($1::text[], $2::timestamptz[]) AS u (key_id, minute)
-WHERE k.key_id = u.key_id AND (k.last_used_at IS NULL OR k.last_used_at < u.minute)
+-- Row locks on keys in "C" order, as hold_for_keys takes them.
+WITH used AS (
+    SELECT k.key_id, u.minute FROM auth.keys AS k JOIN unnest($1::text[], $2::timestamptz[]) AS u (key_id, minute) USING (key_id)
+    WHERE k.last_used_at IS NULL OR k.last_used_at < u.minute
+    ORDER BY k.key_id FOR NO KEY UPDATE OF k
+)
+UPDATE auth.keys AS k SET last_used_at = used.minute FROM used WHERE k.key_id = used.key_id
 
 -- name: read_usage
 -- Organization, window and this month in one look; counts nothing.

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import query, rendering_batch
-from services.gateway.authentication import presented_key
 from services.gateway.batch_admission import BatchRequest, digest
 from services.gateway.batch_body import JSON_LINES, MAX_ITEMS, read_batch
 from services.gateway.exchange import exchange_of, principal_of
@@ -31,8 +30,7 @@ def limit(settings: GatewaySettings) -> int:
 
 async def create(parts: Parts, request: Request) -> Response:
     """Accept a batch, whole or not at all."""
-    presented_key(request.headers)  # a stranger's body is not even read
-    async with parts.batch_admission.reading():
+    async with parts.large_bodies.reading(request.headers):
         asked = await _read(parts, request)
         accepted = await parts.batch_admission.submit(request.headers, exchange_of(request.scope), asked)
     return json_response(rendering_batch.submitted(accepted, parts.public_url(request)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,10 +44,12 @@ async def _read(parts: Parts, request: Request, names: tuple[str, ...]) -> tuple
     if media_type != "application/json":
         raise errors.UnsupportedMediaType("The body's content type must be application/json.")
     preferences = read_preferences(request.headers)
-    body = await request.body()
-    asked = read_sourced(body, names, run_id=run_id, allow_loopback=parts.settings.webhooks_allow_loopback)
-    # The same body means something else of another picture: an idempotency key tells them apart by the path too.
-    return asked, preferences, f"{request.method} {request.url.path}\n".encode() + body
+    async with parts.large_bodies.reading(request.headers):
+        body = await request.body()
+        asked = read_sourced(body, names, run_id=run_id, allow_loopback=parts.settings.webhooks_allow_loopback)
+        # The same body means something else of another picture: an idempotency key tells them apart by the path too.
+        told = f"{request.method} {request.url.path}\n".encode() + body
+        return asked, preferences, await asyncio.to_thread(lambda: hashlib.sha256(told).digest())
 
 
 async def answered(parts: Parts, request: Request, accepted: Sequence[Accepted], preferences: Preferences) -> Response:

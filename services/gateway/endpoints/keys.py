@@ -57,6 +57,7 @@ async def revoke(parts: Parts, request: Request) -> Response:
     key_id = str(request.path_params["key_id"])
     if not is_id(key_id, "key"):
         raise errors.NotFound("There is no such key.")
+    accounts.check_may_revoke(principal_of(request.scope), key_id)
     names = pb.RevokeKeyRequest(organization_id=principal_of(request.scope).organization_id, key_id=key_id)
     await parts.peers.ask(parts.peers.auth.RevokeKey, names)
     return Response(status_code=204)

@@ -26,6 +26,9 @@ from services.worker.engine.lora_layers import RANK_BUCKETS
 
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_TENSORS: Final = 5_000
+_MAX_PATTERNS: Final = 1_000
+#: What peft writes for modules; as a regular expression it cannot run away.
+_PATTERN: Final = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.){1,300}")
 _MAX_RANK: Final = RANK_BUCKETS[-1]
 _METADATA_KEY: Final = "lora_adapter_metadata"
 _DTYPES: Final = frozenset({torch.float16, torch.bfloat16, torch.float32})
@@ -127,14 +130,21 @@ class _Settings:
     """What peft trained one part with."""
 
     alpha: float
-    alphas: Mapping[str, float]
+    alphas: Sequence[tuple[re.Pattern[str], float]]
     is_rank_stabilized: bool
 
     def scale(self, module: str, rank: int) -> float:
         # Source: peft's get_pattern_key; the rank-stabilised scale is Kalajdzievski 2023 (arXiv 2312.03732).
-        found = (alpha for name, alpha in self.alphas.items() if re.match(rf"(.*\.)?({name})$", module))
+        found = (alpha for pattern, alpha in self.alphas if pattern.match(module))
         alpha = next(found, self.alpha)
         return alpha / (math.sqrt(rank) if self.is_rank_stabilized else rank)
+
+
+def _compiled(alphas: Mapping[str, float]) -> list[tuple[re.Pattern[str], float]]:
+    """The alphas by module name, ready to be looked up once for each of hundreds of modules."""
+    if len(alphas) > _MAX_PATTERNS or not all(_PATTERN.fullmatch(str(name)) for name in alphas):
+        raise ValueError(f"its alpha_pattern is not at most {_MAX_PATTERNS} module names")
+    return [(re.compile(rf"(.*\.)?({name})$"), float(alpha)) for name, alpha in alphas.items()]
 
 
 def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[str, _Settings]:
@@ -148,7 +158,7 @@ def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[s
         if of_part.get("use_dora"):
             raise ValueError("it is a DoRA, which is not supported")
         if "lora_alpha" in of_part:
-            patterns = {str(name): float(alpha) for name, alpha in (of_part.get("alpha_pattern") or {}).items()}
+            patterns = _compiled(of_part.get("alpha_pattern") or {})
             stabilized = bool(of_part.get("use_rslora"))
             found[part] = _Settings(float(of_part["lora_alpha"]), patterns, stabilized)
     return found

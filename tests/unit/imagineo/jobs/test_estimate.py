@@ -66,12 +66,12 @@ def test_a_free_slot_is_taken_at_once_and_shared_with_those_that_run():
 def test_a_run_waits_for_as_many_ends_as_it_has_runs_before_it():
     queue = Queue(waiting_count={FREE: 5}, waiting_work={FREE: 50.0}, running_work=20.0, running_count=4)
     one_by_one = Pace(total=10.0, each=2.5, slots=4)
-    assert queued_s(place(before_work=50.0, before_count=5), queue, [one_by_one]) == 1 + 5 + 4
+    assert queued_s(place(before_work=50.0, before_count=5), queue, [one_by_one]) == math.ceil(6 * 70 / 9 / 10 + 4)
 
 
 def test_work_before_is_shared_by_the_workers_and_the_own_is_not():
     queue = Queue(running_work=20.0, running_count=2)
-    assert queued_s(place(before_work=100.0, before_count=10), queue, [Pace(5.0), Pace(5.0)]) == 2 + 10 + 2
+    assert queued_s(place(before_work=100.0, before_count=10), queue, [Pace(5.0), Pace(5.0)]) == 11 + 2
 
 
 def test_other_lanes_cost_their_share():

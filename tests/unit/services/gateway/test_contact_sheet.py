@@ -57,7 +57,6 @@ def test_pictures_are_shown_in_their_places_and_the_rest_as_words():
     for place in range(5):
         left, top = layout.corner(place)
         centres.append(sheet.getpixel((left + layout.side_px // 2, top + layout.side_px // 2 - 30)))
-    assert centres[0] == (255, 255, 255) or centres[0] == (255, 0, 0)
     assert sheet.getpixel((layout.corner(0)[0] + 128, layout.corner(0)[1] + 128)) == (255, 0, 0)
     assert centres[1] == centres[2] == centres[4] == (226, 226, 230)
     assert centres[3][2] > 240

@@ -46,7 +46,7 @@ def test_a_file_tells_what_it_was_drawn_with(output_format):
     found = told(encode(DRAWN, output_format, note(job())).content)
     assert found["positive_prompt"] == 'ein "Bär" 🐻\n<b>'
     assert (found["seed"], found["steps"], found["scheduler"], found["base_model"]) == (7, 4, "ddim", "starter")
-    assert found["loras"] == [{"model_id": "model_1", "sha256": "ab" * 32, "weight": 0.8}]
+    assert found["loras"] == [{"sha256": "ab" * 32, "weight": 0.8}]
 
 
 @pytest.mark.parametrize("output_format", generation_pb2.OutputFormat.values()[1:])

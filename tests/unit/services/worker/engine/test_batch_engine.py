@@ -270,7 +270,7 @@ async def test_a_corrupt_base_model_is_told_and_spares_the_others(engine, direct
             shutil.rmtree(tmp_path / "base" / "scheduler")
         case "no upscaler":
             (tmp_path / "base" / "upscaler.safetensors").unlink()
-        case "no family":
+        case "a family unknown":
             family = "none"
     with pytest.raises(BaseModelBroken):
         await engine.open(BaseModelFiles("bad", tmp_path / "base", family, 64, upscaler="upscaler.safetensors"))
