@@ -12,7 +12,7 @@ WITHIN_S: Final = 180.0
 _HOLD_S: Final = 30
 # Far enough apart that three minutes of them stay inside the plan's requests of each minute.
 _POLL_S: Final = 1.0
-PROMPT: Final = "a red mug"
+PROMPT: Final = "a red apple"
 
 
 class FirstImageError(Exception):
@@ -20,14 +20,14 @@ class FirstImageError(Exception):
 
 
 async def any_model(url: str, api_key: str) -> str:
-    """The id of the newest LoRA, or of a base model where there is none.
+    """The id of a base model, or of a LoRA where there is none.
 
     Raises:
         FirstImageError: if there is neither.
     """
     async with _client(url, api_key) as client:
-        models = _content(await client.get("/v1/models"))["models"]
-        models = models or _content(await client.get("/v1/base-models"))["base_models"]
+        models = _content(await client.get("/v1/base-models"))["base_models"]
+        models = models or _content(await client.get("/v1/models"))["models"]
     if not models:
         raise FirstImageError("there is no model; see logs/seed.log")
     return str(models[0]["id"])

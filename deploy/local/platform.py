@@ -122,7 +122,8 @@ class Platform:
         url, key = self._parts.url, self._accounts["premium"].api_key
         picture = f"\n  First picture  {self._place.first_image}" if self._place.first_image.exists() else ""
         self._say(
-            f"\nReady. Ctrl-C stops it.\n\n  URL            {url}\n  API key        {key}{picture}\n"
+            f"\nReady. Ctrl-C stops it.\n\n  URL            {url}\n  Documentation  {url}/docs\n"
+            f"  API key        {key}{picture}\n"
             f"  Logs           {self._place.folder / 'logs'}\n\nDraw a picture:\n\n"
             f"  curl {url}/v1/generate -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \\\n"
             f'    -d \'{{"positive_prompt": "{first_image.PROMPT}", "model_id": "{model_id}"}}\'\n\n'

@@ -87,7 +87,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sizing: Literal["upscale", "direct"] = "direct"
     upscaler: str = ""
     license: str = ""
-    sample_prompt: str = "a red mug"
+    sample_prompt: str = "a red apple"
     """What the sample picture of a LoRA shows, besides its trigger words."""
 
     @classmethod

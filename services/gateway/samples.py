@@ -54,7 +54,7 @@ class Samples:
             raise errors.QuotaExceeded
         base = catalog_service_pb2.GetBaseModelRequest(base_model_id=lora.base_model_id)
         base_model = (await self._peers.ask(self._peers.catalog.GetBaseModel, base)).base_model
-        prompt = ", ".join([*lora.trigger_words, base_model.sample_prompt or "a red mug"])
+        prompt = ", ".join([*lora.trigger_words, base_model.sample_prompt or "a red apple"])
         wanted = Wanted(
             positive_prompt=prompt[:_PROMPT_MAX_CHARACTERS],
             model_id=lora.model_id,

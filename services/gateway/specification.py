@@ -195,6 +195,11 @@ def _operation(row: Described) -> Json:
     }
     refusals = {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(statuses)}
     described["responses"] = {**refusals, **answers}
+    if body := described.get("requestBody"):
+        described["requestBody"] = {
+            **body,
+            "content": {name: _exemplified(one) for name, one in body["content"].items()},
+        }
     named = {found["name"] for found in described["parameters"]}
     described["parameters"] = [
         *described["parameters"],
@@ -205,6 +210,13 @@ def _operation(row: Described) -> Json:
         ),
     ]
     return described
+
+
+def _exemplified(content: Json) -> Json:
+    """A body's example where viewers look for it."""
+    others = {name: value for name, value in content.items() if name != "example"}
+    example = content.get("example")
+    return others if example is None else {**others, "examples": {"one": {"summary": "To copy", "value": example}}}
 
 
 def _refusal(status: int) -> Json:

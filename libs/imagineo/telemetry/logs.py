@@ -54,7 +54,9 @@ def bind(**fields: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _context.reset(token)
+        # A generator that nobody read to its end is closed in another context, where there is nothing to take back.
+        with contextlib.suppress(ValueError):
+            _context.reset(token)
 
 
 def bound(name: str) -> str:

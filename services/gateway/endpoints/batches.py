@@ -95,8 +95,8 @@ def names_of(request: Request) -> dict[str, Any]:
 
 
 _LINES: Final = (
-    '{"positive_prompt": "A blue ceramic mug", "model_id": "$MODEL_ID"}\n'
-    '{"positive_prompt": "A red ceramic mug", "model_id": "$MODEL_ID", "seed": 7}\n'
+    '{"positive_prompt": "A blue teapot", "model_id": "$MODEL_ID"}\n'
+    '{"positive_prompt": "A red teapot", "model_id": "$MODEL_ID", "seed": 7}\n'
 )
 
 
@@ -138,7 +138,7 @@ CREATE: Final = _with_lines(
         example={
             "name": "mugs",
             "sweep": {
-                "positive_prompts": ["A blue ceramic mug", "A red ceramic mug"],
+                "positive_prompts": ["A blue teapot", "A red teapot"],
                 "lora_weights": [0.5, 1.0],
                 "seeds": [1, 2],
             },

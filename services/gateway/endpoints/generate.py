@@ -109,7 +109,7 @@ SUBMIT: Final = operation(
     ],
     body=shape("Submission"),
     example={
-        "positive_prompt": "A blue ceramic coffee mug on a wooden table",
+        "positive_prompt": "A blue teapot on a wooden table",
         "negative_prompt": "blurry, low quality",
         "model_id": "$MODEL_ID",
         "lora_weight": 0.8,

@@ -134,5 +134,5 @@ CREATE: Final = operation(
         500: answer(*_REFUSED),
     },
     body=shape("ImageRequest"),
-    example={"prompt": "A blue ceramic coffee mug on a wooden table", "model": "$MODEL_ID", "n": 1, "size": "512x512"},
+    example={"prompt": "A blue teapot on a wooden table", "model": "$MODEL_ID", "n": 1, "size": "512x512"},
 )

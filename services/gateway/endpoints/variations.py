@@ -36,7 +36,7 @@ OF_PICTURE: Final = beginnings.described(
     {
         "upload_id": "$UPLOAD_ID",
         "model_id": "$MODEL_ID",
-        "positive_prompt": "A blue ceramic coffee mug on a wooden table",
+        "positive_prompt": "A blue teapot on a wooden table",
         "strength": 0.5,
     },
     several=True,

@@ -193,7 +193,7 @@ def test_every_operation_has_a_command_to_copy_and_every_body_an_example():
             assert ("$IMAGINEO_API_KEY" in command) == ("security" in operation)
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 validator = OAS31Validator({**content["schema"], "components": found["components"]})
-                validator.validate(content["example"])
+                validator.validate(content["examples"]["one"]["value"])
 
 
 def test_the_summary_names_every_route():
