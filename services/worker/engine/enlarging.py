@@ -22,13 +22,13 @@ from services.worker.engine.base import (
     UpscaleRequest,
 )
 from services.worker.engine.device_thread import DeviceThread
-from services.worker.engine.upscaler import CompactUpscaler, Enlargement
+from services.worker.engine.upscaler import Enlargement, Upscaler
 
 
 async def enlarge(
     thread: DeviceThread,
     request: UpscaleRequest,
-    upscaler: CompactUpscaler | None,
+    upscaler: Upscaler | None,
     device: torch.device,
     *,
     stop: StopSignal,

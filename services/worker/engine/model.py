@@ -37,7 +37,7 @@ from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.residency import Residency
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
-from services.worker.engine.upscaler import CompactUpscaler, load_upscaler
+from services.worker.engine.upscaler import Upscaler, load_upscaler
 
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|ema_only)(?=[.-])")
 #: A text of one family takes two hundred kilobytes, of another four megabytes.
@@ -72,7 +72,7 @@ class Model:
             rename=lambda tensors: self.family.rename_lora(self.pipeline, tensors),
         )
         self.tables = schedulers.Tables(self.pipeline.scheduler.config, self.family.schedulers)
-        self.upscaler: CompactUpscaler | None = None
+        self.upscaler: Upscaler | None = None
         if base.upscaler:
             self.upscaler = load_upscaler(base.directory / base.upscaler, device)
         self._texts: Residency[Conditions] = Residency(_TEXTS_BYTES)

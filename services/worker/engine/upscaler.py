@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
@@ -21,10 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from services.worker.engine.base import BaseModelBroken
+from services.worker.engine.foreign_upscaler import ForeignUpscaler, load_foreign
 from services.worker.engine.sizing import Size, crop_box, upscale_count
 
 #: Side of a tile before enlarging, its halo not counted.
 TILE_PX = 128
+
+
+_CONVOLUTION_DIMENSIONS = 4
+
+Upscaler: TypeAlias = "CompactUpscaler | ForeignUpscaler"
 
 
 class CompactUpscaler(nn.Module):
@@ -53,18 +59,22 @@ class CompactUpscaler(nn.Module):
         return functional.pixel_shuffle(out, self.factor) + enlarged
 
 
-def load_upscaler(path: Path, device: torch.device) -> CompactUpscaler:
-    """Read an upscaler; its shape follows from its weights.
+def load_upscaler(path: Path, device: torch.device) -> Upscaler:
+    """Read an upscaler; its shape follows from its weights, and other architectures are left to an extra.
 
     Raises:
         BaseModelBroken: if the file is not one.
     """
     try:
         weights = _weights(path)
+        if "body.0.weight" not in weights or weights["body.0.weight"].ndim != _CONVOLUTION_DIMENSIONS:
+            return load_foreign(path, device)
         last = max(int(key.split(".")[1]) for key in weights)
         factor = math.isqrt(weights[f"body.{last}.weight"].shape[0] // 3)
         model = CompactUpscaler(weights["body.0.weight"].shape[0], (last - 2) // 2, factor)
         model.load_state_dict(weights)
+    except BaseModelBroken:
+        raise
     except Exception as problem:
         raise BaseModelBroken(f"The upscaler '{path.name}' does not load: {problem}.") from problem
     return model.float().eval().requires_grad_(False).to(device)
@@ -77,7 +87,7 @@ class Enlargement:
     picture where a single pass does not reach the scale.
     """
 
-    def __init__(self, image: Image.Image, scale: int, upscaler: CompactUpscaler, device: torch.device) -> None:
+    def __init__(self, image: Image.Image, scale: int, upscaler: Upscaler, device: torch.device) -> None:
         self._upscaler = upscaler
         self._device = device
         self._size = Size(image.width * scale, image.height * scale)
@@ -133,9 +143,7 @@ class Enlargement:
         self._out = torch.empty(1, 3, height * grown, width * grown, dtype=torch.uint8 if last else torch.float32)
 
 
-def to_asked_size(
-    image: Image.Image, asked: Size, upscaler: CompactUpscaler | None, device: torch.device
-) -> Image.Image:
+def to_asked_size(image: Image.Image, asked: Size, upscaler: Upscaler | None, device: torch.device) -> Image.Image:
     """Bring a drawn picture to the size asked: enlarge as often as needed, cut to its aspect, resize by Lanczos."""
     have = Size(*image.size)
     if upscaler is not None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageChops
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from services.worker.engine import upscaler as module
 from services.worker.engine.base import BaseModelBroken
@@ -106,3 +107,12 @@ def test_a_file_that_is_no_upscaler_is_refused(tmp_path):
     path.write_bytes(b"no")
     with pytest.raises(BaseModelBroken):
         module.load_upscaler(path, CPU)
+
+
+def test_another_architecture_names_the_extra_that_reads_it(tmp_path):
+    if importlib.util.find_spec("spandrel"):
+        pytest.skip("the extra is installed")
+    file = tmp_path / "rrdb.safetensors"
+    save_file({"model.0.weight": torch.zeros(64, 3, 3, 3)}, file)
+    with pytest.raises(BaseModelBroken, match="extra 'upscalers'"):
+        module.load_upscaler(file, CPU)
