@@ -108,7 +108,7 @@ def test_the_platform_draws_a_sample_that_whoever_sees_the_model_sees(account: A
 
     run = account.until(mine["sample_run_id"])
 
-    assert (run["status"], run["parameters"]["positive_prompt"]) == ("completed", "flat, a red mug")
+    assert (run["status"], run["parameters"]["positive_prompt"]) == ("completed", "flat, a red apple")
     assert run["metadata"] == {"sample_of": mine["id"]}
     for reader in (account, stranger):
         shown = reader.get(f"/v1/models/{mine['id']}").json()
