@@ -58,7 +58,7 @@ async def test_an_upload_goes_to_catalog_in_pieces_and_its_sample_is_queued(gate
     assert (model["owned"], model["shared"], model["shared_with"]) == (True, False, [FRIEND])
     (submission,) = gateway.status.submissions
     assert submission.job.run_id == model["sample_run_id"] == draft.sample_run_id
-    assert submission.job.parameters.positive_prompt == "mug, cup, a red mug"
+    assert submission.job.parameters.positive_prompt == "mug, cup, a red apple"
     assert dict(submission.metadata) == {"sample_of": model["id"]}
     await asyncio.wait_for(gateway.status.on_published.wait(), 5)
     assert len(gateway.auth.checks) == 1
