@@ -72,6 +72,7 @@ def export_base(work: Path, weights: Path = WEIGHTS) -> Path:
     )
     fresh = weights / ".base.fresh"
     shutil.rmtree(fresh, ignore_errors=True)
+    pipeline.vae.register_to_config(_name_or_path="")  # it was the work folder's
     pipeline.save_pretrained(fresh)
     (fresh / "imagineo.json").write_text(json.dumps(MANIFEST, indent=2, ensure_ascii=False) + "\n")
     if (work / "upscaler.pt").exists():
