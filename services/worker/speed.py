@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 #: How much of what is known is forgotten with each run.
 FORGOTTEN_RATIO = 0.03
+#: How much the newest run counts for the pace of one: who else is there changes faster than what the device can do.
+NEWEST_RATIO = 0.2
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Speed:
         self._work, self._busy_s = self._work * keep + work, self._busy_s * keep + self._fresh_s
         self._fresh_s = 0.0
         newest = work / device_s
-        self.each += (newest - self.each) * FORGOTTEN_RATIO if self.each else newest
+        self.each += (newest - self.each) * NEWEST_RATIO if self.each else newest
 
     def _pass(self, now_s: float) -> None:
         if self._running_count:

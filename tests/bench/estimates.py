@@ -37,13 +37,15 @@ def run(report: Report) -> None:
         for _ in range(_COUNT):
             submitted.append(_submit(client, body))
             time.sleep(arrivals.expovariate(_LOAD * capacity))
-        errors, taken = [], []
+        errors, taken, ratios = [], [], []
         for answer, done in zip(submitted, _ends(client, submitted), strict=True):
             taken_s = (_moment(done["finished_at"]) - _moment(done["created_at"])).total_seconds()
             taken.append(taken_s)
             errors.append(abs(answer["estimated_time"] - taken_s) / taken_s)
+            ratios.append(answer["estimated_time"] / taken_s)
         report.figure("estimates_capacity_runs_per_s", capacity, "1/s")
         report.figure("estimates_taken_median_s", statistics.median(taken), "s")
+        report.figure("estimates_median_promised_over_taken", statistics.median(ratios), "ratio")
         report.figure("estimates_median_error", statistics.median(errors), "ratio", at_most=0.3)
 
 

@@ -100,6 +100,11 @@ def queued_s(place: Place, queue: Queue, paces: Sequence[Pace]) -> int:
     ends = max(0, before_count + 1 - sum(pace.slots for pace in known))
     wait_work = ends * (ahead_work + queue.running_work) / before_count if before_count else 0.0
     mean_each = sum(pace.known_each for pace in known) / len(known)
+    if queue.running_count and all(pace.total > 0 for pace in known):
+        # One run's pace as it was of late, and as it should be beside those that run now: the truth lies between, and
+        # nearer to what is known of now.
+        beside = min(queue.running_count + 1, sum(pace.slots for pace in known))
+        mean_each = mean_each ** (1 / 3) * (total / beside) ** (2 / 3)
     return _whole(wait_work / total + place.own_work / mean_each)
 
 

@@ -60,7 +60,9 @@ def test_an_idle_platform_takes_the_run_at_once():
 
 def test_a_free_slot_is_taken_at_once_and_shared_with_those_that_run():
     running = Queue(running_work=30.0, running_count=3)
-    assert queued_s(place(), running, [Pace(total=20.0, each=5.0, slots=4)]) == 2
+    assert queued_s(place(own_work=9.5), running, [Pace(total=20.0, each=5.0, slots=4)]) == 2
+    crowded = queued_s(place(own_work=95.0), running, [Pace(total=20.0, each=20.0, slots=4)])
+    assert 95 / 20 < crowded < 95 / 5
 
 
 def test_a_run_waits_for_as_many_ends_as_it_has_runs_before_it():
