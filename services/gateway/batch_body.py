@@ -16,14 +16,14 @@ from typing import Any, Final
 
 from imagineo import errors
 
+from services.gateway.body import JSON
 from services.gateway.fields import Check, missing, pairs, text, unknown
-from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, REQUIRED, Wanted, checked, decode
+from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, REQUIRED, Wanted, checked, decode, decode_object
 
 MAX_ITEMS: Final = 1_000
 #: The texts of all items together, once a sweep is spread out and defaults are filled in.
 MAX_TEXT_BYTES: Final = 10 * 2**20
 
-JSON: Final = "application/json"
 JSON_LINES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 #: The lists of a sweep and the field of an item that each is for, the slowest first.
@@ -75,9 +75,7 @@ async def read_batch(media_type: str, body: bytes, *, allow_loopback: bool = Fal
         return _bounded(BatchWanted(await _lines(body, own)))
     if media_type != JSON:
         raise errors.UnsupportedMediaType(f"The body's content type must be {JSON} or {JSON_LINES[0]}.")
-    document = decode(body)
-    if not isinstance(document, dict):
-        raise errors.InvalidJson("The body must be a JSON object.")
+    document = decode_object(body)
     return _bounded(await _document(document, own))
 
 

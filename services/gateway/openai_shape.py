@@ -9,7 +9,7 @@ from typing import Any, Final
 from imagineo import errors
 
 from services.gateway.fields import Check, choice, text, whole
-from services.gateway.submission import FIELDS, MAX_SEED, Wanted, checked, decode
+from services.gateway.submission import FIELDS, MAX_SEED, Wanted, checked, decode_object
 
 MAX_IMAGES: Final = 10
 
@@ -65,9 +65,7 @@ def read_images(body: bytes) -> ImagesWanted:
     Raises:
         InvalidJson, UnknownField, InvalidParameter: as `read_submission`.
     """
-    document = decode(body)
-    if not isinstance(document, dict):
-        raise errors.InvalidJson("The body must be a JSON object.")
+    document = decode_object(body)
     given = {name: value for name, value in document.items() if value is not None or name not in TABLE}
     values = checked(given, TABLE, _REQUIRED, within="")
     return ImagesWanted(

@@ -12,7 +12,7 @@ from imagineo.v1 import generation_pb2
 
 from services.gateway.beginning import wanted_like
 from services.gateway.fields import Check, missing, number, text, whole
-from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, MAX_SEED, REQUIRED, Wanted, checked, decode
+from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, MAX_SEED, REQUIRED, Wanted, checked, decode_object
 
 MAX_COUNT: Final = 8
 DEFAULT_STRENGTH: Final = 0.6
@@ -93,9 +93,7 @@ def read_sourced(body: bytes, names: tuple[str, ...], *, run_id: str = "", allow
         InvalidJson, UnknownField, InvalidParameter: as `read_submission`.
         BodyTooLarge: for a picture that is.
     """
-    document = decode(body)
-    if not isinstance(document, dict):
-        raise errors.InvalidJson("The body must be a JSON object.")
+    document = decode_object(body)
     required = {"scale": "2 or 4"} if "scale" in names else {}
     values = checked(document, checks_of(names, allow_loopback=allow_loopback), required, within="")
     place = {"run_id": run_id} if run_id else _place(values)
@@ -115,9 +113,7 @@ def read_data_url(body: bytes) -> str:
     Raises:
         InvalidJson, UnknownField, InvalidParameter, BodyTooLarge: as `read_sourced`.
     """
-    document = decode(body)
-    if not isinstance(document, dict):
-        raise errors.InvalidJson("The body must be a JSON object.")
+    document = decode_object(body)
     values = checked(document, {"file": _data_url}, {"file": DATA_URL}, within="")
     return str(values["file"])
 

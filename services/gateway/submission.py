@@ -120,11 +120,20 @@ def read_submission(body: bytes, *, allow_loopback: bool = False) -> Wanted:
         UnknownField: if it has a field that is not in the table.
         InvalidParameter: if a required field is absent or a value is out of its type or range.
     """
+    fields = LOOPBACK_FIELDS if allow_loopback else FIELDS
+    return Wanted(**checked(decode_object(body), fields, REQUIRED, within=""))
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Decode JSON that is one object.
+
+    Raises:
+        InvalidJson: if it is not.
+    """
     document = decode(body)
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object.")
-    fields = LOOPBACK_FIELDS if allow_loopback else FIELDS
-    return Wanted(**checked(document, fields, REQUIRED, within=""))
+    return document
 
 
 def decode(body: bytes) -> Any:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from services.gateway import query, rendering_batch
 from services.gateway.batch_admission import BatchRequest, digest
 from services.gateway.batch_body import JSON_LINES, MAX_ITEMS, read_batch
+from services.gateway.body import media_type
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_CANCEL_AFTER_S, read_preferences
@@ -39,13 +40,13 @@ async def create(parts: Parts, request: Request) -> Response:
 async def _read(parts: Parts, request: Request) -> BatchRequest | errors.Refused:
     """What is asked for; or what is wrong with it, to be said once it is known who asks."""
     try:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(request.headers)
         preferences = read_preferences(request.headers)
         if preferences.wait_s is not None:
             raise errors.InvalidParameter.of("Prefer", "left out: follow a batch at its urls.self")
         body = await request.body()
-        wanted = await read_batch(media_type, body, allow_loopback=parts.settings.webhooks_allow_loopback)
-        return BatchRequest(wanted, preferences, digest(media_type, body))
+        wanted = await read_batch(kind, body, allow_loopback=parts.settings.webhooks_allow_loopback)
+        return BatchRequest(wanted, preferences, digest(kind, body))
     except errors.Refused as refusal:
         return refusal
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from services.gateway import rendering
 from services.gateway.admission import Accepted
+from services.gateway.body import require_json
 from services.gateway.endpoints import generate, limits
 from services.gateway.endpoints.generations import run_id_of
 from services.gateway.exchange import exchange_of, principal_of
@@ -40,9 +41,7 @@ async def submit(parts: Parts, request: Request, names: tuple[str, ...]) -> Resp
 
 async def _read(parts: Parts, request: Request, names: tuple[str, ...]) -> tuple[Sourced, Preferences, bytes]:
     run_id = run_id_of(request) if "run_id" in request.path_params else ""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise errors.UnsupportedMediaType("The body's content type must be application/json.")
+    require_json(request.headers)
     preferences = read_preferences(request.headers)
     async with parts.large_bodies.reading(request.headers):
         body = await request.body()

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import admission, rendering
+from services.gateway.body import require_json
 from services.gateway.endpoints import limits
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.parts import Parts, json_response
@@ -64,9 +65,7 @@ def blocks(usage: auth_service_pb2.GetUsageResponse, unfinished_count: int, *, i
 async def _read(parts: Parts, request: Request) -> admission.Request | errors.Refused:
     """What is asked for; or what is wrong with it, to be said once it is known who asks."""
     try:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise errors.UnsupportedMediaType("The body's content type must be application/json.")
+        require_json(request.headers)
         preferences = read_preferences(request.headers)
         body = await request.body()
         wanted = read_submission(body, allow_loopback=parts.settings.webhooks_allow_loopback)

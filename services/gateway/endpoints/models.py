@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import query, rendering_models
+from services.gateway.body import read_object
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.fields import choice, text
 from services.gateway.file_form import MEDIA_TYPE, FileForm, paced
@@ -24,7 +25,6 @@ from services.gateway.parts import Parts, json_response
 from services.gateway.settings import GatewaySettings
 from services.gateway.shapes import text as text_shape
 from services.gateway.specification import answer, operation, parameter, shape
-from services.gateway.submission import decode
 
 #: What stands around a file in a form.
 _FORM_BYTES: Final = 131_072
@@ -85,13 +85,7 @@ async def create(parts: Parts, request: Request) -> Response:
 
 async def change(parts: Parts, request: Request) -> Response:
     """Change what a LoRA is called and who may use it."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise errors.UnsupportedMediaType("The body's content type must be application/json.")
-    document = decode(await request.body())
-    if not isinstance(document, dict):
-        raise errors.InvalidJson("The body must be a JSON object.")
-    asked = read_change(document)
+    asked = read_change(await read_object(request))
     names = _names(request)
     asked.organization_id, asked.model_id = names["organization_id"], names["model_id"]
     with _absent():

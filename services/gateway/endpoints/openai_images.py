@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from services.gateway import admission, rendering
+from services.gateway.body import require_json
 from services.gateway.errors import render_openai
 from services.gateway.exchange import exchange_of, principal_of
 from services.gateway.openai_shape import ImagesWanted, read_images
@@ -47,9 +48,7 @@ async def create(parts: Parts, request: Request) -> Response:
 async def _create(parts: Parts, request: Request) -> Response:
     asked: ImagesWanted | errors.Refused
     try:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise errors.UnsupportedMediaType("The body's content type must be application/json.")
+        require_json(request.headers)
         body = await request.body()
         asked = read_images(body)
         requests = [admission.Request(wanted, Preferences(), body) for wanted in asked.submissions]

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.gateway.body import JSON, media_type
 from services.gateway.exchange import principal_of
 from services.gateway.fields import missing, unknown
 from services.gateway.parts import Parts, json_response
@@ -31,10 +32,10 @@ _MAX_FIELDS: Final = 8
 async def create(parts: Parts, request: Request) -> Response:
     """Keep one picture."""
     principal = principal_of(request.scope)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    kind = media_type(request.headers)
+    if kind == JSON:
         upload = await parts.uploads.keep(principal, read_data_url(await request.body()))
-    elif media_type == _MULTIPART:
+    elif kind == _MULTIPART:
         try:
             async with request.form(max_files=1, max_fields=_MAX_FIELDS) as form:
                 upload = await parts.uploads.keep(principal, _file_of(form.multi_items()))
