@@ -87,10 +87,6 @@ class Deliveries:
                 )
             )
 
-    async def give_back(self, delivery_id: str, claims: int, now: datetime) -> None:
-        """Make a leased delivery due at once: its attempt was not made."""
-        await self._database.execute(SQL["give_back"], delivery_id, claims, now)
-
     async def finish(
         self, row: Row, answer: Answer, following: Next, attempted_at: datetime, now: datetime
     ) -> datetime | None:

@@ -109,11 +109,6 @@ UPDATE webhooks.endpoints SET failing_since = NULL WHERE webhook_id = $1 AND fai
 UPDATE webhooks.endpoints SET failing_since = coalesce(failing_since, $2) WHERE webhook_id = $1 AND active
 RETURNING failing_since
 
--- name: give_back
--- An attempt that was broken off before it was made.
-UPDATE webhooks.deliveries SET next_attempt_at = $3, leased_until = NULL
-WHERE delivery_id = $1 AND claims = $2 AND state = 1
-
 -- name: list_deliveries
 -- Index deliveries_of_webhook or deliveries_of_organization, backwards.
 SELECT d.delivery_id, d.webhook_id, d.event_id, d.event_type, d.subject_id, d.state, d.attempts, d.status_code,

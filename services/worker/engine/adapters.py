@@ -95,10 +95,6 @@ class AdapterStore:
         """How much memory they take."""
         return self._residency.size_bytes
 
-    def clear(self) -> None:
-        """Drop all that no run holds, to free the device's memory."""
-        self._residency.clear()
-
     @contextlib.asynccontextmanager
     async def hold(self, uses: Sequence[AdapterUse]) -> AsyncIterator[list[Adapter]]:
         """Have the adapters in memory, and keep them there while the block runs.

@@ -58,11 +58,6 @@ class Layout:
         """Numbers in the flat tensor of all up matrices."""
         return sum(place.rank * place.outputs for place in self.places)
 
-    @cached_property
-    def key(self) -> int:
-        """Equal for equal layouts within this process."""
-        return hash(self.places)
-
     def downs(self, flat: Tensor) -> list[Tensor]:
         """The down matrices inside (rows, down_size): a view (rows, rank, fan_in) for each place."""
         return self._views(flat, [place.fan_in for place in self.places])
