@@ -3,7 +3,7 @@
 ImagineoError
 ├── Refused                  the caller can do something about it
 │   ├── InvalidParameter · InvalidJson · InvalidFile · UnknownField · LoraIncompatible
-│   ├── MissingApiKey · InvalidApiKey · PermissionDenied
+│   ├── MissingApiKey · InvalidApiKey · PermissionDenied · InvalidSession · InvalidCsrfToken · InvalidCredentials
 │   ├── NotFound · ModelNotFound · MethodNotAllowed · BodyTooLarge · UnsupportedMediaType
 │   ├── RateLimited · QueueFull · QuotaExceeded · TooManyStreams
 │   └── IdempotencyKeyReused · IdempotencyKeyInFlight · AlreadyExists · FailedPrecondition
@@ -121,9 +121,27 @@ class InvalidApiKey(Refused):
 
 
 class PermissionDenied(Refused):
-    """The API key lacks the permission for this call."""
+    """The API key or the member's role lacks the permission for this call."""
 
     reason = pb.ERROR_REASON_PERMISSION_DENIED
+
+
+class InvalidSession(Refused):
+    """The session has ended. Log in again."""
+
+    reason = pb.ERROR_REASON_INVALID_SESSION
+
+
+class InvalidCsrfToken(Refused):
+    """The page is too old, or the request comes from another site. Load the page again."""
+
+    reason = pb.ERROR_REASON_INVALID_CSRF_TOKEN
+
+
+class InvalidCredentials(Refused):
+    """The mail address or the password is wrong."""
+
+    reason = pb.ERROR_REASON_INVALID_CREDENTIALS
 
 
 class NotFound(Refused):

@@ -12,7 +12,9 @@ from typing import Final, Literal
 
 import uuid_utils
 
-Prefix = Literal["gen", "model", "base", "key", "org", "user", "batch", "hook", "evt", "whd", "up", "req"]
+Prefix = Literal[
+    "gen", "model", "base", "key", "org", "user", "sess", "inv", "aud", "batch", "hook", "evt", "whd", "up", "req"
+]
 
 #: From the alphabet of RFC 4648, which the standard library encodes, to Crockford's.
 _ALPHABET: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")

@@ -23,6 +23,9 @@ class Permission(enum.StrEnum):
     WEBHOOKS_WRITE = "webhooks:write"
     ORGANIZATION_READ = "organization:read"
     ORGANIZATION_WRITE = "organization:write"
+    MEMBERS_READ = "members:read"
+    MEMBERS_WRITE = "members:write"
+    AUDIT_READ = "audit:read"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from services.auth.plans import Limits, Plan
 PLANS: Final = {Plan.FREE: pb.PLAN_FREE, Plan.BASIC: pb.PLAN_BASIC, Plan.PREMIUM: pb.PLAN_PREMIUM}
 PLAN_OF: Final = {number: plan for plan, number in PLANS.items()}
 PERMISSIONS: Final = {permission: pb.Permission.Value("PERMISSION_" + permission.name) for permission in Permission}
+PERMISSION_WORDS: Final = {permission.value: number for permission, number in PERMISSIONS.items()}
 PERMISSION_OF: Final = {number: permission for permission, number in PERMISSIONS.items()}
 
 
@@ -108,4 +109,5 @@ def daily_usage_message(usage: DailyUsage) -> pb.DailyUsage:
 
 
 def _permissions(words: Iterable[str]) -> list[pb.Permission.ValueType]:
-    return sorted(PERMISSIONS[Permission(word)] for word in words)
+    # A word of a later version, whose rows this one meets while the platform is upgraded, is nobody's permission here.
+    return sorted(PERMISSION_WORDS[word] for word in words if word in PERMISSION_WORDS)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from imagineo import errors
+from imagineo.permissions import SCOPE_WORDS, SCOPES
 from imagineo.v1 import account_pb2 as pb
 from imagineo.v1 import auth_service_pb2
 from imagineo.wire.shown import moment
@@ -18,14 +19,6 @@ from services.gateway.submission import checked
 
 MAX_MODELS: Final = 100
 MAX_MONTHLY_IMAGES: Final = 1_000_000_000
-
-#: What a key may be allowed, by the word that REST has for it.
-SCOPES: Final[dict[str, pb.Permission.ValueType]] = {
-    name.removeprefix("PERMISSION_").lower().replace("_", ":"): number
-    for name, number in pb.Permission.items()
-    if number != pb.PERMISSION_UNSPECIFIED
-}
-SCOPE_WORDS: Final = {number: word for word, number in SCOPES.items()}
 
 PLAN_WORDS: Final[dict[pb.Plan.ValueType, str]] = {
     pb.PLAN_FREE: "free",
@@ -143,7 +136,7 @@ def key(found: pb.ApiKey) -> dict[str, Any]:
         "id": found.key_id,
         "name": found.name,
         "prefix": found.prefix,
-        "scopes": [SCOPE_WORDS[permission] for permission in found.permissions],
+        "scopes": [SCOPE_WORDS[permission] for permission in found.permissions if permission in SCOPE_WORDS],
         "allowed_models": list(found.allowed_model_ids) or None,
         "monthly_images": found.images_per_month or None,
         "monthly_images_used": found.images_used if found.images_per_month else None,

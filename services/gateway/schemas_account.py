@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.gateway.accounts import MAX_MODELS, MAX_MONTHLY_IMAGES, PLAN_WORDS, SCOPES
+from imagineo.permissions import SCOPES
+
+from services.gateway.accounts import MAX_MODELS, MAX_MONTHLY_IMAGES, PLAN_WORDS
 from services.gateway.shapes import TEXT, TIME, WHOLE, closed, nullable, page, text
 
 _NAME: Final = text(1, 100)

@@ -78,6 +78,12 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     """`organization:read`: read the organization."""
     PERMISSION_ORGANIZATION_WRITE: _Permission.ValueType  # 11
     """`organization:write`: rename the organization and change its settings."""
+    PERMISSION_MEMBERS_READ: _Permission.ValueType  # 12
+    """`members:read`: list members and invitations."""
+    PERMISSION_MEMBERS_WRITE: _Permission.ValueType  # 13
+    """`members:write`: invite, change roles, remove members."""
+    PERMISSION_AUDIT_READ: _Permission.ValueType  # 14
+    """`audit:read`: read the audit log."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
     """Permission is what a call needs and a key's scope grants."""
@@ -106,7 +112,45 @@ PERMISSION_ORGANIZATION_READ: Permission.ValueType  # 10
 """`organization:read`: read the organization."""
 PERMISSION_ORGANIZATION_WRITE: Permission.ValueType  # 11
 """`organization:write`: rename the organization and change its settings."""
+PERMISSION_MEMBERS_READ: Permission.ValueType  # 12
+"""`members:read`: list members and invitations."""
+PERMISSION_MEMBERS_WRITE: Permission.ValueType  # 13
+"""`members:write`: invite, change roles, remove members."""
+PERMISSION_AUDIT_READ: Permission.ValueType  # 14
+"""`audit:read`: read the audit log."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not set; refused."""
+    ROLE_OWNER: _Role.ValueType  # 1
+    """Everything, the audit log and other owners included. The last owner stays."""
+    ROLE_ADMIN: _Role.ValueType  # 2
+    """Everything but the audit log; makes and unmakes no owners."""
+    ROLE_DEVELOPER: _Role.ValueType  # 3
+    """Draws, and manages models, keys and webhooks."""
+    ROLE_VIEWER: _Role.ValueType  # 4
+    """Sees; changes nothing."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Role is what a member may do in an organization; which permissions it holds stands in `imagineo.permissions`."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not set; refused."""
+ROLE_OWNER: Role.ValueType  # 1
+"""Everything, the audit log and other owners included. The last owner stays."""
+ROLE_ADMIN: Role.ValueType  # 2
+"""Everything but the audit log; makes and unmakes no owners."""
+ROLE_DEVELOPER: Role.ValueType  # 3
+"""Draws, and manages models, keys and webhooks."""
+ROLE_VIEWER: Role.ValueType  # 4
+"""Sees; changes nothing."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
@@ -318,16 +362,28 @@ class Principal(_message.Message):
     ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
     IS_RESTRICTED_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    IS_ADMINISTRATOR_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns everything the request makes."""
     key_id: _builtins.str
-    """key_id is the key that was used."""
+    """key_id is the key that was used; empty where a session asks."""
     plan: Global___Plan.ValueType
     """plan is the organization's."""
     omit_provenance: _builtins.bool
     """omit_provenance is true where the organization keeps parameters out of its image files."""
     is_restricted: _builtins.bool
     """is_restricted is true where the key has limits of its own (models, images, expiry): such a key makes no others."""
+    user_id: _builtins.str
+    """user_id is who is logged in, where a session asks; key_id is empty then."""
+    role: Global___Role.ValueType
+    """role is the user's in the organization, where a session asks."""
+    session_id: _builtins.str
+    """session_id is the session that asks."""
+    is_administrator: _builtins.bool
+    """is_administrator is true where the user is one of those who run the platform."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """limits are the organization's."""
@@ -338,7 +394,7 @@ class Principal(_message.Message):
 
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[Global___Permission.ValueType]:
-        """permissions are what the key may do."""
+        """permissions are what the key or the role allows."""
 
     def __init__(
         self,
@@ -351,10 +407,14 @@ class Principal(_message.Message):
         allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
         is_restricted: _builtins.bool = ...,
         permissions: _abc.Iterable[Global___Permission.ValueType] | None = ...,
+        user_id: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
+        session_id: _builtins.str = ...,
+        is_administrator: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "is_restricted", b"is_restricted", "key_id", b"key_id", "limits", b"limits", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "permissions", b"permissions", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "is_administrator", b"is_administrator", "is_restricted", b"is_restricted", "key_id", b"key_id", "limits", b"limits", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "permissions", b"permissions", "plan", b"plan", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

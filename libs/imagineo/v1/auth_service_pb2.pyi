@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from imagineo.v1 import account_pb2 as _account_pb2
 from imagineo.v1 import error_reason_pb2 as _error_reason_pb2
+from imagineo.v1 import member_pb2 as _member_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,12 +32,20 @@ class Check(_message.Message):
     PERMISSION_FIELD_NUMBER: _builtins.int
     RESERVE_RUN_ID_FIELD_NUMBER: _builtins.int
     MORE_RUN_IDS_FIELD_NUMBER: _builtins.int
+    SESSION_SHA256_FIELD_NUMBER: _builtins.int
+    IS_UNCOUNTED_FIELD_NUMBER: _builtins.int
     key_sha256: _builtins.bytes
     """key_sha256 is the SHA-256 digest of the whole API key, 32 bytes; the key itself stays in the gateway."""
     permission: _account_pb2.Permission.ValueType
     """permission is what the call needs."""
     reserve_run_id: _builtins.str
     """reserve_run_id asks for one image to be reserved for this run; empty: none."""
+    session_sha256: _builtins.bytes
+    """session_sha256 is the digest of a session's token, 32 bytes, instead of key_sha256: the member's role decides."""
+    is_uncounted: _builtins.bool
+    """is_uncounted asks without counting a request against the rate limit, as the dashboard's own pages do; the verdict has
+    no rate_limit then. Images are reserved all the same.
+    """
     @_builtins.property
     def more_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """more_run_ids ask for one image each beside it, for a request that makes several runs. Where the images do not suffice
@@ -50,10 +59,12 @@ class Check(_message.Message):
         permission: _account_pb2.Permission.ValueType = ...,
         reserve_run_id: _builtins.str = ...,
         more_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        session_sha256: _builtins.bytes = ...,
+        is_uncounted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_sha256", b"key_sha256", "more_run_ids", b"more_run_ids", "permission", b"permission", "reserve_run_id", b"reserve_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_uncounted", b"is_uncounted", "key_sha256", b"key_sha256", "more_run_ids", b"more_run_ids", "permission", b"permission", "reserve_run_id", b"reserve_run_id", "session_sha256", b"session_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -74,11 +85,11 @@ class Verdict(_message.Message):
 
     @_builtins.property
     def principal(self) -> _account_pb2.Principal:
-        """principal is who asked; absent where the key is not valid."""
+        """principal is who asked; absent where the key or the session is not valid."""
 
     @_builtins.property
     def rate_limit(self) -> _account_pb2.RateLimit:
-        """rate_limit is where the organization stands after this request; absent where the key is not valid."""
+        """rate_limit is where the organization stands after this request; absent where the key is not valid, or nothing was counted."""
 
     def __init__(
         self,
@@ -395,6 +406,7 @@ class UpdateOrganizationRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id is `org_…`."""
     plan: _account_pb2.Plan.ValueType
@@ -407,6 +419,10 @@ class UpdateOrganizationRequest(_message.Message):
     def limits(self) -> _account_pb2.Limits:
         """limits replace the plan's numbers; a field of 0 falls back to the plan's; absent: all stay."""
 
+    @_builtins.property
+    def actor(self) -> _member_pb2.Actor:
+        """actor is who asks; PERMISSION_DENIED where it is a user who changes plan or limits and is no administrator."""
+
     def __init__(
         self,
         *,
@@ -415,10 +431,11 @@ class UpdateOrganizationRequest(_message.Message):
         limits: _account_pb2.Limits | None = ...,
         name: _builtins.str = ...,
         omit_provenance: _builtins.bool | None = ...,
+        actor: _member_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "limits", b"limits", "omit_provenance", b"omit_provenance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "actor", b"actor", "limits", b"limits", "omit_provenance", b"omit_provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "limits", b"limits", "name", b"name", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance", "actor", b"actor", "limits", b"limits", "name", b"name", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__omit_provenance: _TypeAlias = _typing.Literal["omit_provenance"]  # noqa: Y015
     _WhichOneofArgType__omit_provenance: _TypeAlias = _typing.Literal["_omit_provenance", b"_omit_provenance"]  # noqa: Y015
@@ -462,6 +479,7 @@ class CreateKeyRequest(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
     IMAGES_PER_MONTH_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns the key."""
     name: _builtins.str
@@ -480,6 +498,10 @@ class CreateKeyRequest(_message.Message):
     def allowed_model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """allowed_model_ids are the only models that it may draw with, at most 100; empty: all."""
 
+    @_builtins.property
+    def actor(self) -> _member_pb2.Actor:
+        """actor is who asks, for the audit log."""
+
     def __init__(
         self,
         *,
@@ -489,10 +511,11 @@ class CreateKeyRequest(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
         images_per_month: _builtins.int = ...,
+        actor: _member_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "allowed_model_ids", b"allowed_model_ids", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -592,19 +615,25 @@ class RevokeKeyRequest(_message.Message):
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """organization_id owns the key; another's key is NOT_FOUND."""
     key_id: _builtins.str
     """key_id is `key_…`."""
+    @_builtins.property
+    def actor(self) -> _member_pb2.Actor:
+        """actor is who asks, for the audit log."""
+
     def __init__(
         self,
         *,
         organization_id: _builtins.str = ...,
         key_id: _builtins.str = ...,
+        actor: _member_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "organization_id", b"organization_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "key_id", b"key_id", "organization_id", b"organization_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

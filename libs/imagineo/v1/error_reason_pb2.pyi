@@ -42,7 +42,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INVALID_API_KEY: _ErrorReason.ValueType  # 6
     """The key is malformed, unknown, revoked or expired. REST: 401 `invalid_api_key`."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 7
-    """The key lacks the permission for the call. REST: 403 `permission_denied`.
+    """The key or the member's role lacks the permission for the call. REST: 403 `permission_denied`.
     Example: {"permission": "generations:write"}.
     """
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 8
@@ -79,6 +79,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
     ERROR_REASON_INVALID_FILE: _ErrorReason.ValueType  # 23
     """The file is not what the route takes, or it is damaged. REST: 400 `invalid_file`. Example: {"param": "file"}."""
+    ERROR_REASON_INVALID_SESSION: _ErrorReason.ValueType  # 24
+    """The log-in has ended: logged out, expired, revoked, or no longer a member. REST: 401 `invalid_session`."""
+    ERROR_REASON_INVALID_CSRF_TOKEN: _ErrorReason.ValueType  # 25
+    """A change asked for with a session lacks that session's CSRF token, or comes from another site.
+    REST: 403 `invalid_csrf_token`.
+    """
+    ERROR_REASON_INVALID_CREDENTIALS: _ErrorReason.ValueType  # 26
+    """The mail address or the password is wrong. REST: 401 `invalid_credentials`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason names why a call was refused, for machines. A gRPC error carries it in the trailing metadata
@@ -102,7 +110,7 @@ ERROR_REASON_MISSING_API_KEY: ErrorReason.ValueType  # 5
 ERROR_REASON_INVALID_API_KEY: ErrorReason.ValueType  # 6
 """The key is malformed, unknown, revoked or expired. REST: 401 `invalid_api_key`."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 7
-"""The key lacks the permission for the call. REST: 403 `permission_denied`.
+"""The key or the member's role lacks the permission for the call. REST: 403 `permission_denied`.
 Example: {"permission": "generations:write"}.
 """
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 8
@@ -139,6 +147,14 @@ ERROR_REASON_TOO_MANY_STREAMS: ErrorReason.ValueType  # 22
 """As many event streams are open as may be. REST: 429 `too_many_streams`. Example: {"limit": "2000"}."""
 ERROR_REASON_INVALID_FILE: ErrorReason.ValueType  # 23
 """The file is not what the route takes, or it is damaged. REST: 400 `invalid_file`. Example: {"param": "file"}."""
+ERROR_REASON_INVALID_SESSION: ErrorReason.ValueType  # 24
+"""The log-in has ended: logged out, expired, revoked, or no longer a member. REST: 401 `invalid_session`."""
+ERROR_REASON_INVALID_CSRF_TOKEN: ErrorReason.ValueType  # 25
+"""A change asked for with a session lacks that session's CSRF token, or comes from another site.
+REST: 403 `invalid_csrf_token`.
+"""
+ERROR_REASON_INVALID_CREDENTIALS: ErrorReason.ValueType  # 26
+"""The mail address or the password is wrong. REST: 401 `invalid_credentials`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

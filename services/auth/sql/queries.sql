@@ -3,8 +3,9 @@ SELECT count(*) FROM auth.windows WHERE organization_id = ''
 
 -- name: resolve_keys
 -- Who stands behind each digest; revoked keys are as good as unknown. Index: keys_digest_key.
-SELECT k.digest, k.key_id, k.organization_id, k.permissions, k.expires_at, k.allowed_model_ids,
-       k.images_per_month AS key_images_per_month, o.omit_provenance, o.plan, o.requests_per_minute, o.images_per_month, o.queued_runs
+SELECT k.digest, k.key_id, k.organization_id, k.permissions || k.later_permissions AS permissions, k.expires_at,
+       k.allowed_model_ids, k.images_per_month AS key_images_per_month, o.omit_provenance, o.plan, o.requests_per_minute,
+       o.images_per_month, o.queued_runs
 FROM auth.keys AS k
 JOIN auth.organizations AS o USING (organization_id)
 WHERE k.digest = ANY ($1::bytea[]) AND k.revoked_at IS NULL
@@ -101,19 +102,20 @@ RETURNING organization_id, name, plan, requests_per_minute, images_per_month, qu
 -- name: insert_key
 -- No row: there is no such organization.
 INSERT INTO auth.keys (
-    key_id, organization_id, name, prefix, digest, permissions, expires_at, allowed_model_ids, images_per_month
+    key_id, organization_id, name, prefix, digest, permissions, later_permissions, expires_at, allowed_model_ids,
+    images_per_month
 )
-SELECT $1, o.organization_id, $3, $4, $5, $6, $7, $8, $9
+SELECT $1, o.organization_id, $3, $4, $5, $6, $7, $8, $9, $10
 FROM auth.organizations AS o
 WHERE o.organization_id = $2
-RETURNING key_id, organization_id, name, prefix, permissions, created_at, expires_at, revoked_at, last_used_at,
-          allowed_model_ids, images_per_month
+RETURNING key_id, organization_id, name, prefix, permissions || later_permissions AS permissions, created_at,
+          expires_at, revoked_at, last_used_at, allowed_model_ids, images_per_month
 
 -- name: list_keys
 -- Ids sort by time of creation. Index: keys_by_organization; what a key with a limit of its own used: daily_usage_of_key
 -- and reservations_of_key.
-SELECT k.key_id, k.organization_id, k.name, k.prefix, k.permissions, k.created_at, k.expires_at, k.revoked_at,
-       k.last_used_at, k.allowed_model_ids, k.images_per_month, coalesce(used.images, 0)::bigint AS images_used
+SELECT k.key_id, k.organization_id, k.name, k.prefix, k.permissions || k.later_permissions AS permissions,
+       k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month, coalesce(used.images, 0)::bigint AS images_used
 FROM auth.keys AS k
 LEFT JOIN LATERAL (
     SELECT (
@@ -132,8 +134,8 @@ ORDER BY k.key_id DESC LIMIT $3
 UPDATE auth.keys
 SET revoked_at = coalesce(revoked_at, now())
 WHERE organization_id = $1 AND key_id = $2
-RETURNING key_id, organization_id, name, prefix, permissions, created_at, expires_at, revoked_at, last_used_at,
-          allowed_model_ids, images_per_month, digest
+RETURNING key_id, organization_id, name, prefix, permissions || later_permissions AS permissions, created_at,
+          expires_at, revoked_at, last_used_at, allowed_model_ids, images_per_month, digest
 
 -- name: held_since
 -- A page of reservations that nobody closed for $1 seconds, oldest first, after the place ($2, $3). Index: reservations_held.
