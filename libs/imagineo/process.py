@@ -8,10 +8,13 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import uvloop
+
+from imagineo.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,10 @@ def run(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         await serve(stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+        try:
+            runner.run(main())
+        except SettingsError as problem:
+            sys.exit(str(problem))
 
 
 def write_ports(path: str, **ports: int) -> None:

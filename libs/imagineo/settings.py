@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
@@ -32,6 +32,10 @@ class Secret(str):
     def reveal(self) -> str:
         """The secret itself."""
         return str.__str__(self)
+
+
+#: The default of a secret that need not be set.
+NO_SECRET: Final = Secret("")
 
 
 class SettingsError(Exception):

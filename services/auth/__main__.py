@@ -20,6 +20,7 @@ from imagineo.postgres.pool import Database
 from imagineo.settings import SettingsError, read
 from imagineo.telemetry import logs
 from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.probes import Probes
 
 from services.auth import app
 from services.auth.accounts import Permission
@@ -81,13 +82,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    metrics_port = telemetry.serve(settings.metrics_listen)
+    probes = Probes()
+    metrics_port = telemetry.serve(settings.metrics_listen, probes)
     async with (
-        process.background(lambda: telemetry.watch_loop_lag("auth")),
-        app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth")) as port,
+        process.background(lambda: telemetry.watch_loop_lag("auth", probes)),
+        app.running(settings, AuthMetrics(), telemetry.RpcMetrics("auth"), probes) as port,
     ):
         process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
+        probes.begin()
         await stop.wait()
+        probes.drain()
 
 
 async def _administer(settings: AdminSettings, options: argparse.Namespace) -> dict[str, Any]:

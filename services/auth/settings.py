@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from imagineo.broker.access import NatsSettings
+from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
 PREFIX: Final = "IMAGINEO_AUTH_"
@@ -18,12 +20,11 @@ class AdminSettings:
     log_level: str = "INFO"
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(NatsSettings, TlsSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
-    nats_url: str
     status_address: str
     listen: str = "127.0.0.1:50051"
     metrics_listen: str = "127.0.0.1:0"
@@ -32,5 +33,7 @@ class Settings:
     postgres_connections: int = 8
 
     def __post_init__(self) -> None:
+        NatsSettings.__post_init__(self)
+        TlsSettings.__post_init__(self)
         if not 1 <= self.postgres_connections <= 100:
             raise ValueError("POSTGRES_CONNECTIONS must be between 1 and 100")

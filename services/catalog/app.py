@@ -16,6 +16,7 @@ from imagineo.errors import FailedPrecondition
 from imagineo.postgres.pool import Database
 from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry import metrics
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 
@@ -45,21 +46,25 @@ async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
             *(repository, shelf, BaseModulesReader(blobs)), folder=folder, limit_bytes=settings.lora_limit_bytes
         )
         await asyncio.to_thread(uploads.remove_leftovers)
-    server = RpcServer(settings.listen, metrics=metrics.RpcMetrics("catalog"))
+    server = RpcServer(settings.listen, metrics=metrics.RpcMetrics("catalog"), tls=settings.tls_identity())
     server.add(add_CatalogServiceServicer_to_server, CatalogServicer(repository, uploads), SERVICE_NAME)
-    metrics_port = metrics.serve(settings.metrics_listen)
+    probes = Probes()
+    metrics_port = metrics.serve(settings.metrics_listen, probes)
     port = await server.start()
-    readiness = Readiness({"postgres": database.ping})
+    checks = {"postgres": database.ping, **({"blobs": blobs.ping} if blobs else {})}
+    readiness = Readiness(checks, optional=("blobs",))
     works = process.background(
-        lambda: metrics.watch_loop_lag("catalog"),
-        lambda: watch_readiness(server, readiness),
+        lambda: metrics.watch_loop_lag("catalog", probes),
+        lambda: watch_readiness(server, readiness, probes),
         *([lambda: shelf.keep_sweeping(settings.file_grace_s)] if shelf else []),
     )
     process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
     log.info("catalog serves on port %d", port)
     try:
         async with works:
+            probes.begin()
             await stop.wait()
+            probes.drain()
     finally:
         await server.drain()
         await database.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
 from services.catalog.lora_file import FILE_MAX_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogSettings:
+class CatalogSettings(TlsSettings):
     """Where the catalog listens and keeps what it knows."""
 
     postgres_dsn: Secret
@@ -28,6 +29,7 @@ class CatalogSettings:
     """How long the file of a deleted LoRA stays for the runs that were accepted with it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.lora_limit_bytes <= FILE_MAX_BYTES:
             raise ValueError(f"lora_limit_bytes must be from 1 to {FILE_MAX_BYTES}")
         if self.file_grace_s < 1:

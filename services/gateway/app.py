@@ -7,20 +7,20 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any, Final
 
 import msgspec
 import uvicorn
-from imagineo import errors
+from imagineo import process
 from imagineo.blobs import Blobs
 from imagineo.blobs.obstore import ObstoreBlobs
 from imagineo.broker import subjects
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.broker.port import Broker
-from imagineo.process import write_ports
 from imagineo.rpc.channel import connect
 from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.wire.image_urls import UrlSigner
 from starlette.types import ASGIApp
@@ -40,6 +40,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
 from services.gateway.middleware.body_limit import BodyLimit
 from services.gateway.middleware.error_answers import ErrorAnswers
+from services.gateway.middleware.farewell import Farewell
 from services.gateway.middleware.request_id import RequestId
 from services.gateway.parts import Parts
 from services.gateway.peers import Peers
@@ -78,10 +79,6 @@ def wire(
     admission = Admission(peers, gatekeeper, resolver, publisher, retraction, metrics, time.time)
     uploads = Uploads(peers, blobs, Pictures(settings.pictures_at_once))
 
-    async def check_broker() -> None:
-        if not broker.connected:
-            raise errors.Unavailable("not connected")
-
     described = document(ROUTES, server_url=settings.public_url)
     return Parts(
         settings=settings,
@@ -102,7 +99,9 @@ def wire(
         warmth=Warmth(time.monotonic),
         blobs=blobs,
         signer=UrlSigner(settings.signing_key, settings.image_url_ttl_s),
-        readiness=Readiness({**peers.health_checks(), "nats": check_broker, "blobs": blobs.ping}),
+        readiness=Readiness(
+            {**peers.health_checks(), "nats": broker.check, "blobs": blobs.ping}, optional=("nats", "blobs", "webhooks")
+        ),
         draining=asyncio.Event(),
         openapi=msgspec.json.encode(described),
         llms=summary(described).encode(),
@@ -118,45 +117,55 @@ def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     app = BodyLimit(app, parts.settings.body_limit_bytes, limits_bytes)
     app = ErrorAnswers(app)
     app = AccessLog(app, metrics)
+    app = Farewell(app, parts.draining)
     return RequestId(app)
 
 
 async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let the requests in flight finish."""
-    metrics, background = GatewayMetrics(), Background()
+    metrics, background, probes = GatewayMetrics(), Background(), Probes()
+    tls = settings.tls_identity()
     peers = Peers(
-        auth=connect(settings.auth_address),
-        catalog=connect(settings.catalog_address),
-        status=connect(settings.status_address),
-        webhooks=connect(settings.webhooks_address),
+        auth=connect(settings.auth_address, tls),
+        catalog=connect(settings.catalog_address, tls),
+        status=connect(settings.status_address, tls),
+        webhooks=connect(settings.webhooks_address, tls),
     )
-    broker = await JetStreamBroker.connect(settings.nats_url, name="gateway")
+    broker = await JetStreamBroker.connect(settings.nats_url, name="gateway", access=settings.nats_access)
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
     parts = wire(settings, peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
     beats = await broker.subscribe(subjects.EVERY_WORKER, parts.warmth.hear)
-    lag = asyncio.create_task(telemetry.watch_loop_lag("gateway"))
-    listener = _listen(settings.listen)
     server = _Server(_config(build(parts, metrics), settings))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
+    listener = _listen(settings.listen)
+    metrics_port = telemetry.serve(settings.metrics_listen, probes)
+    watches = process.background(
+        lambda: telemetry.watch_loop_lag("gateway", probes), lambda: parts.readiness.watch(probes)
+    )
     try:
-        write_ports(
-            settings.ports_file,
-            listen=listener.getsockname()[1],
-            metrics=telemetry.serve(settings.metrics_listen),
-        )
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        parts.drain()
-        server.should_exit = True
-        await serving
-        await background.drain(5.0)
+        async with watches:
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            process.write_ports(settings.ports_file, listen=listener.getsockname()[1], metrics=metrics_port)
+            probes.begin()
+            await _either(stop.wait(), serving)
+            probes.drain()
+            parts.draining.set()
+            await _either(asyncio.sleep(settings.drain_delay_s), serving)
+            parts.drain()
+            server.should_exit = True
+            await serving
+            await background.drain(5.0)
     finally:
-        lag.cancel()
-        stopping.cancel()
         await beats.close()
         await broker.close()
         await blobs.close()
         await peers.close()
+
+
+async def _either(work: Coroutine[Any, Any, object], serving: asyncio.Task[None]) -> None:
+    """Wait until the work is done, or until the server ended by itself."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task, serving}, return_when=asyncio.FIRST_COMPLETED)
+    task.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -178,6 +187,7 @@ def _config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
         "server_header": False,
         "proxy_headers": False,
         "backlog": _BACKLOG,
+        "timeout_keep_alive": settings.keep_alive_s,
         "timeout_graceful_shutdown": settings.drain_s,
     }
     return uvicorn.Config(app, **options)
@@ -186,6 +196,8 @@ def _config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
 def _listen(address: str) -> socket.socket:
     """Bind before serving, so that the port is known however it was chosen."""
     host, _, port = address.rpartition(":")
-    listener = socket.create_server((host or "127.0.0.1", int(port)), backlog=_BACKLOG)
+    host = host.strip("[]") or "127.0.0.1"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
     listener.setblocking(False)
     return listener

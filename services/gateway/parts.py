@@ -55,7 +55,7 @@ class Parts:
     signer: UrlSigner
     readiness: Readiness
     draining: asyncio.Event
-    """Set at SIGTERM: readiness says no."""
+    """Set at SIGTERM: readiness says no, and connections close after their answer."""
     openapi: bytes
     llms: bytes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imagineo.broker.access import NatsSettings
+from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
 #: A signing key shorter than this could be guessed.
@@ -11,7 +13,7 @@ _SIGNING_KEY_MIN_CHARACTERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings:
+class GatewaySettings(NatsSettings, TlsSettings):
     """Where the gateway listens, whom it asks and what it bounds."""
 
     listen: str = "127.0.0.1:8000"
@@ -22,7 +24,6 @@ class GatewaySettings:
     catalog_address: str
     status_address: str
     webhooks_address: str = "127.0.0.1:50054"
-    nats_url: str
     blobs_url: str
     public_url: str = ""
     """How clients reach the gateway, such as `https://images.example.org`; empty: as each request's Host says."""
@@ -40,10 +41,17 @@ class GatewaySettings:
     """Event streams open at once in one gateway; one account may hold half of them."""
     pictures_at_once: int = 2
     """Clients' pictures decoded side by side, each by a process of its own of at most 2 GiB; more wait."""
+    keep_alive_s: int = 75
+    """How long an idle connection stays open: longer than the proxy before the gateway keeps it, or that one sends a
+    request while it is closed."""
+    drain_delay_s: float = 0
+    """How long it goes on taking requests after SIGTERM, while it says that it is not ready: until all know."""
     drain_s: int = 20
-    """How long requests in flight may take to finish after SIGTERM."""
+    """How long requests in flight may take to finish after that."""
 
     def __post_init__(self) -> None:
+        NatsSettings.__post_init__(self)
+        TlsSettings.__post_init__(self)
         if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
             raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         if self.body_limit_bytes < 1_024:
@@ -58,5 +66,7 @@ class GatewaySettings:
             raise ValueError("pictures_at_once must be at least 1")
         if self.max_streams_count < 1:
             raise ValueError("max_streams_count must be at least 1")
+        if min(self.drain_delay_s, self.drain_s) < 0 or self.keep_alive_s < 1:
+            raise ValueError("drain_delay_s and drain_s cannot be negative, keep_alive_s must be at least 1")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must begin with http:// or https://")

@@ -15,6 +15,7 @@ from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.pool import Database
 from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import (
     batch_service_pb2,
@@ -62,15 +63,19 @@ _UPLOAD_SERVICE_NAME: Final = upload_service_pb2.DESCRIPTOR.services_by_name["Up
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, metrics: StatusMetrics | None, rpc_metrics: RpcMetrics | None
+    settings: Settings,
+    metrics: StatusMetrics | None,
+    rpc_metrics: RpcMetrics | None,
+    probes: Probes | None = None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; gives the bound port. Metrics are the process's and come from outside."""
+    tls = settings.tls_identity()
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.open(
             settings.postgres_dsn.reveal(), application_name="imagineo-status", max_size=settings.postgres_connections
         )
         stack.push_async_callback(database.close)
-        broker = await JetStreamBroker.connect(settings.nats_url, name="status")
+        broker = await JetStreamBroker.connect(settings.nats_url, name="status", access=settings.nats_access)
         stack.push_async_callback(broker.close)
         blobs = ObstoreBlobs.from_url(settings.blobs_url)
         stack.push_async_callback(blobs.close)
@@ -98,7 +103,7 @@ async def running(
         servicer = GenerationServicer(
             Submissions(database), dispatch, listing, transitions, reader, watch, queues, eraser, metrics
         )
-        server = RpcServer(settings.listen, metrics=rpc_metrics)
+        server = RpcServer(settings.listen, metrics=rpc_metrics, tls=tls)
         server.add(generation_service_pb2_grpc.add_GenerationServiceServicer_to_server, servicer, _SERVICE_NAME)
         batch_servicer = BatchServicer(batches, reader, transitions, queues, feeder, metrics)
         server.add(batch_service_pb2_grpc.add_BatchServiceServicer_to_server, batch_servicer, _BATCH_SERVICE_NAME)
@@ -107,11 +112,13 @@ async def running(
         server.add(upload_service_pb2_grpc.add_UploadServiceServicer_to_server, upload_servicer, _UPLOAD_SERVICE_NAME)
         port = await server.start()
 
-        # NATS may be away: runs are accepted, and start when it is back.
-        readiness = Readiness({"postgres": listing.check_schema})
+        # NATS may be away: runs are accepted, and start when it is back; the store is for retention and uploads.
+        readiness = Readiness(
+            {"postgres": listing.check_schema, "nats": broker.check, "blobs": blobs.ping}, optional=("nats", "blobs")
+        )
         outcomes = Outcomes(transitions)
         works = process.background(
-            lambda: watch_readiness(server, readiness),
+            lambda: watch_readiness(server, readiness, probes),
             lambda: outcomes.run(broker),
             lambda: feeder.run(transitions),
             Sweeper(dispatch, listing, transitions, queues, metrics).run,

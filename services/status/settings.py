@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from imagineo.broker.access import NatsSettings
+from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
 PREFIX: Final = "IMAGINEO_STATUS_"
@@ -18,12 +20,11 @@ class MigrationSettings:
     log_level: str = "INFO"
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(NatsSettings, TlsSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
-    nats_url: str
     blobs_url: str
     listen: str = "127.0.0.1:50053"
     metrics_listen: str = "127.0.0.1:0"
@@ -33,6 +34,8 @@ class Settings:
     postgres_connections: int = 8
 
     def __post_init__(self) -> None:
+        NatsSettings.__post_init__(self)
+        TlsSettings.__post_init__(self)
         if self.retention_days < 1:
             raise ValueError("RETENTION_DAYS must be at least 1")
         if not 2 <= self.postgres_connections <= 100:

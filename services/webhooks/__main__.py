@@ -14,6 +14,7 @@ from imagineo.postgres.migrations import migrate
 from imagineo.settings import SettingsError, read
 from imagineo.telemetry import logs
 from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.probes import Probes
 
 from services.webhooks import app
 from services.webhooks.metrics import WebhookMetrics
@@ -43,13 +44,16 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    metrics_port = telemetry.serve(settings.metrics_listen)
+    probes = Probes()
+    metrics_port = telemetry.serve(settings.metrics_listen, probes)
     async with (
-        process.background(lambda: telemetry.watch_loop_lag("webhooks")),
-        app.running(settings, WebhookMetrics(), telemetry.RpcMetrics("webhooks")) as port,
+        process.background(lambda: telemetry.watch_loop_lag("webhooks", probes)),
+        app.running(settings, WebhookMetrics(), telemetry.RpcMetrics("webhooks"), probes) as port,
     ):
         process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
+        probes.begin()
         await stop.wait()
+        probes.drain()
 
 
 if __name__ == "__main__":

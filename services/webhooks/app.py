@@ -15,6 +15,7 @@ from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.pool import Database
 from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import webhook_service_pb2, webhook_service_pb2_grpc
 from imagineo.wire.image_urls import UrlSigner
@@ -46,6 +47,7 @@ async def running(
     settings: Settings,
     metrics: WebhookMetrics | None,
     rpc_metrics: RpcMetrics | None,
+    probes: Probes | None = None,
     *,
     clock: Callable[[], datetime] = _now,
     resolve: Resolve | None = None,
@@ -56,12 +58,13 @@ async def running(
         ValueError: if SECRET_KEYS cannot be used.
     """
     vault = Vault(settings.secret_keys)
+    tls = settings.tls_identity()
     async with contextlib.AsyncExitStack() as stack:
         database = await Database.open(
             settings.postgres_dsn.reveal(), application_name="imagineo-webhooks", max_size=settings.postgres_connections
         )
         stack.push_async_callback(database.close)
-        broker = await JetStreamBroker.connect(settings.nats_url, name="webhooks")
+        broker = await JetStreamBroker.connect(settings.nats_url, name="webhooks", access=settings.nats_access)
         stack.push_async_callback(broker.close)
         if resolve is None:
             resolve = resolver = Resolver(2 * settings.attempts_at_once)
@@ -91,14 +94,14 @@ async def running(
         )
         registry = Registry(endpoints, vault, clock=clock, allow_loopback=allow_loopback)
         servicer = WebhookServicer(registry, endpoints, deliveries, vault, clock=clock, wake=deliverer.wake)
-        server = RpcServer(settings.listen, metrics=rpc_metrics)
+        server = RpcServer(settings.listen, metrics=rpc_metrics, tls=tls)
         server.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, servicer, _SERVICE_NAME)
         port = await server.start()
 
         # NATS may be away: events wait in the stream, what is queued goes out.
-        readiness = Readiness({"postgres": endpoints.check_schema})
+        readiness = Readiness({"postgres": endpoints.check_schema, "nats": broker.check}, optional=("nats",))
         works = process.background(
-            lambda: watch_readiness(server, readiness),
+            lambda: watch_readiness(server, readiness, probes),
             lambda: intake.run(broker),
             deliverer.run,
             Retention(deliveries, metrics, clock=clock).run,

@@ -6,6 +6,8 @@ import dataclasses
 import re
 from typing import Final
 
+from imagineo.broker.access import NatsSettings
+from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
 PREFIX: Final = "IMAGINEO_WEBHOOKS_"
@@ -23,11 +25,10 @@ class MigrationSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NatsSettings, TlsSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
-    nats_url: str
     public_url: str
     """How clients reach the gateway, such as `https://images.example.org`: the URLs in an event begin with it."""
     signing_key: Secret
@@ -55,6 +56,8 @@ class Settings:
     """Attempts in the air of one organization, over all processes: many dead receivers are nobody else's matter."""
 
     def __post_init__(self) -> None:
+        NatsSettings.__post_init__(self)
+        TlsSettings.__post_init__(self)
         if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
             raise ValueError(f"SIGNING_KEY must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         keys = [key.strip() for key in self.secret_keys.reveal().split(",")]

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 from imagineo import process
@@ -22,6 +23,7 @@ from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
 from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_service_pb2_grpc, model_pb2
 
@@ -64,10 +66,12 @@ class Worker:
         engine: Engine,
         status_stub: object,
         catalog_stub: object,
+        has_begun: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._broker = broker
         self._engine = engine
+        self._has_begun = has_begun
         self._refused: set[str] = set()
         incarnation = uuid.uuid4().hex
         self.leases = LeaseKeeper(status_stub, settings.worker_id, incarnation)
@@ -146,15 +150,20 @@ class Worker:
     async def _open_base_models(self) -> None:
         """Fetch and open what the catalog knows, now and whenever there is more, until cancelled."""
         while True:
-            try:
-                listed = await self.bases.wanted()
-            except ImagineoError as problem:
-                log.warning("base models: %s", problem)
-                listed = []
-            for base in listed:
+            listed = await self._listed()
+            for base in listed or []:
                 if base.slug not in self.intake.base_model_slugs and base.slug not in self._refused:
                     await self._open_base_model(base)
+            if self.intake.base_model_slugs or listed is not None:
+                self._has_begun()
             await asyncio.sleep(_LOOK_S if self.intake.base_model_slugs else _EMPTY_LOOK_S)
+
+    async def _listed(self) -> list[model_pb2.BaseModel] | None:
+        try:
+            return await self.bases.wanted()
+        except ImagineoError as problem:
+            log.warning("base models: %s", problem)
+            return None
 
     async def _open_base_model(self, listed: model_pb2.BaseModel) -> None:
         """Open one; what is wrong with it concerns no other, and is tried again later where it may mend."""
@@ -175,9 +184,13 @@ class Worker:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the worker until `stop`, then drain it; a SIGTERM after that hurries."""
-    metrics_port = telemetry.serve(settings.metrics_listen)
-    status, catalog = connect(settings.status_address), connect(settings.catalog_address)
-    broker = await JetStreamBroker.connect(settings.nats_url, name=f"worker {settings.worker_id}")
+    probes = Probes()
+    metrics_port = telemetry.serve(settings.metrics_listen, probes)
+    tls = settings.tls_identity()
+    status, catalog = connect(settings.status_address, tls), connect(settings.catalog_address, tls)
+    broker = await JetStreamBroker.connect(
+        settings.nats_url, name=f"worker {settings.worker_id}", access=settings.nats_access
+    )
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
     engine = BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)
     worker = Worker(
@@ -187,27 +200,29 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         engine=engine,
         status_stub=generation_service_pb2_grpc.GenerationServiceStub(status),
         catalog_stub=catalog_service_pb2_grpc.CatalogServiceStub(catalog),
+        has_begun=probes.begin,
     )
+    probes.watch("device", lambda: _device_problem(engine, settings.hang_s))
     readiness = Readiness(
         {
-            "nats": lambda: _connected(broker),
+            "nats": broker.check,
             "status": lambda: check_health(status),
             "catalog": lambda: check_health(catalog),
             "blobs": blobs.ping,
             "base models": worker.check_base_models,
         }
     )
-    server = RpcServer(settings.listen)
+    server = RpcServer(settings.listen, tls=tls)
     port = await server.start()
     process.write_ports(settings.ports_file, listen=port, metrics=metrics_port)
     hurry = asyncio.Event()
     try:
         async with process.background(
-            lambda: telemetry.watch_loop_lag("worker"),
-            lambda: watch_readiness(server, readiness),
+            lambda: telemetry.watch_loop_lag("worker", probes),
+            lambda: watch_readiness(server, readiness, probes),
             lambda: watch(engine, settings.hang_s, _end_at_once),
         ):
-            hurrying = asyncio.create_task(_hurry(stop, hurry))
+            hurrying = asyncio.create_task(_hurry(stop, hurry, probes))
             await worker.work(stop, hurry)
             hurrying.cancel()
     finally:
@@ -218,9 +233,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await channel.close(None)
 
 
-async def _connected(broker: Broker) -> None:
-    if not broker.connected:
-        raise Unavailable("NATS does not answer")
+def _device_problem(engine: Engine, hang_s: float) -> str:
+    busy_s = engine.busy_s
+    return f"the device has been at one piece of work for {busy_s:.0f} s" if busy_s > hang_s else ""
 
 
 def _end_at_once() -> None:
@@ -234,6 +249,7 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("imagineo", "torch", "diffusers", "transformers")}
 
 
-async def _hurry(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+async def _hurry(stop: asyncio.Event, hurry: asyncio.Event, probes: Probes) -> None:
     await stop.wait()
+    probes.drain()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, hurry.set)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagineo.broker.access import NatsSettings
+from imagineo.rpc.tls import TlsSettings
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(NatsSettings, TlsSettings):
     """All settings of one worker."""
 
-    nats_url: str
     status_address: str
     catalog_address: str
     blobs_url: str
@@ -37,6 +39,8 @@ class Settings:
     ports_file: str = ""
 
     def __post_init__(self) -> None:
+        NatsSettings.__post_init__(self)
+        TlsSettings.__post_init__(self)
         if self.threads < 1:
             raise ValueError("THREADS must be at least 1")
         if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:

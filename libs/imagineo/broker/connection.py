@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from prometheus_client import Counter, Gauge
 
 from imagineo.broker import subjects
+from imagineo.broker.access import NatsAccess
 from imagineo.errors import Internal, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -79,15 +80,23 @@ class Listener:
 class Connection:
     """One program's connection to the broker. All methods belong to the event loop that opened it."""
 
-    def __init__(self, servers: str, *, name: str, ping_interval_s: float = PING_INTERVAL_S) -> None:
+    def __init__(
+        self,
+        servers: str,
+        *,
+        name: str,
+        access: NatsAccess,
+        ping_interval_s: float = PING_INTERVAL_S,
+    ) -> None:
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._name = name
+        self._access = access
         self._ping_interval_s = ping_interval_s
         self._client: Client | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._tokens = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
-        self._inbox = f"_INBOX_{subjects.token(name)}.{random.getrandbits(64):016x}"
+        self._inbox = f"{subjects.inboxes(name)}.{random.getrandbits(64):016x}"
         self.listeners: set[Listener] = set()
         self.listeners.add(Listener(self, f"{self._inbox}.*", self._take_reply))
         #: Called with each new connection, once the listeners stand.
@@ -248,6 +257,7 @@ class Connection:
                     ping_interval=self._ping_interval_s,
                     flush_timeout=REQUEST_TIMEOUT_S,
                     inbox_prefix=self._inbox,
+                    **self._access.options(),
                 )
         except BaseException:
             await _end(client)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from nats.aio.msg import Msg
 
 from imagineo.broker import streams, subjects
+from imagineo.broker.access import NatsAccess
 from imagineo.broker.connection import PING_INTERVAL_S, REQUEST_TIMEOUT_S, Connection, Listener, away
 from imagineo.broker.consumer import run_consumer
 from imagineo.broker.delivery import JetStreamDelivery
@@ -58,6 +59,7 @@ class JetStreamBroker:
         servers: str,
         *,
         name: str,
+        access: NatsAccess | None = None,
         ack_wait_s: float = subjects.ACK_WAIT_S,
         wait_s: float = _CONNECT_WAIT_S,
         ping_interval_s: float = PING_INTERVAL_S,
@@ -66,7 +68,7 @@ class JetStreamBroker:
 
         Returns once the streams stand, or after `wait_s` without them: connecting goes on for ever.
         """
-        connection = Connection(servers, name=name, ping_interval_s=ping_interval_s)
+        connection = Connection(servers, name=name, access=access or NatsAccess(), ping_interval_s=ping_interval_s)
         broker = cls(connection, ack_wait_s=ack_wait_s)
         connection.greeters.add(broker._greet)
         broker._keeper = asyncio.create_task(broker._keep_shape(), name="broker-shape")
@@ -85,6 +87,11 @@ class JetStreamBroker:
     def connections_count(self) -> int:
         """See `port.Broker`."""
         return self._connections_count
+
+    async def check(self) -> None:
+        """See `port.Broker`."""
+        if not self.connected:
+            raise away()
 
     async def close(self) -> None:
         """Let go of the broker; may be called again."""

@@ -246,6 +246,11 @@ class MemoryBroker:
         self._listeners.add(subscription)
         return subscription
 
+    async def check(self) -> None:
+        """See `port.Broker`."""
+        if not self._online:
+            raise Unavailable("The queue is away for the moment.")
+
     async def close(self) -> None:
         """Let go of the broker; may be called again."""
         self._online = False

@@ -78,6 +78,13 @@ class Broker(Protocol):
     def connections_count(self) -> int:
         """How often it was connected to: whoever sees it grow knows that the broker may have lost its store."""
 
+    async def check(self) -> None:
+        """Return while there is a connection: a readiness check.
+
+        Raises:
+            Unavailable: if there is none now.
+        """
+
     async def ensure_queue(self, base_model_slug: str) -> None:
         """Make the streams and the base model's queues where they are missing, now and after each reconnect.
 

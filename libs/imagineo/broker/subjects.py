@@ -119,6 +119,14 @@ def preview_ask(run_id: str) -> str:
     return f"imagineo.v1.previews.ask.{token(run_id)}"
 
 
+def inboxes(name: str) -> str:
+    """Below what a program that signs in by a name such as `worker gpu-1` hears replies: `_INBOX.worker.gpu-1`.
+
+    The first word is the program's role, so that each role may be let listen to its own inboxes alone.
+    """
+    return ".".join(("_INBOX", *(token(word) for word in name.split())))
+
+
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject falls under a pattern: `*` is one token, a last `>` is one or more."""
     wanted, given = pattern.split("."), subject.split(".")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import grpc
 
+from imagineo.rpc.renewing_channel import RenewingChannel
 from imagineo.rpc.server import MAX_MESSAGE_BYTES
+from imagineo.rpc.tls import Pems, TlsIdentity, channel_credentials
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -23,6 +25,15 @@ _OPTIONS = [
 ]
 
 
-def connect(target: str) -> grpc.aio.Channel:
-    """Open a channel to `host:port` or `dns:///name:port`; it connects lazily and reconnects forever."""
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+def connect(target: str, tls: TlsIdentity | None = None) -> grpc.aio.Channel:
+    """Open a channel to `host:port` or `dns:///name:port`; it connects lazily and reconnects forever.
+
+    With an identity both sides show certificates: the server's must name the host of `target`.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+    def open_with(pems: Pems) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(target, channel_credentials(pems), options=_OPTIONS)
+
+    return RenewingChannel(tls, open_with)

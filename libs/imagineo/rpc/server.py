@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,8 +15,10 @@ from grpc_reflection.v1alpha import reflection
 
 from imagineo import errors
 from imagineo.rpc.status import CODES, DETAIL_KEY
+from imagineo.rpc.tls import TlsIdentity
 from imagineo.telemetry.logs import bind
 from imagineo.telemetry.metrics import RpcMetrics, RpcOutcome
+from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,17 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
+    # Clients look their peers up again when a connection ends: so new replicas get their share. Calls finish first.
+    ("grpc.max_connection_age_ms", 300_000),
 ]
 
 
 class RpcServer:
     """One `grpc.aio` server. Build and use it inside the event loop that serves."""
 
-    def __init__(self, address: str, *, metrics: RpcMetrics | None = None) -> None:
+    def __init__(self, address: str, *, metrics: RpcMetrics | None = None, tls: TlsIdentity | None = None) -> None:
         self._address = address
+        self._tls = tls
         self._server = grpc.aio.server(interceptors=[_Boundary(metrics)], options=_OPTIONS)
         self._health = health_aio.HealthServicer()
         self._names: list[str] = []
@@ -57,7 +61,10 @@ class RpcServer:
             RuntimeError: if the address cannot be bound.
         """
         reflection.enable_server_reflection([*self._names, HEALTH_NAME, reflection.SERVICE_NAME], self._server)
-        port = self._server.add_insecure_port(self._address)
+        if self._tls is None:
+            port = self._server.add_insecure_port(self._address)
+        else:
+            port = self._server.add_secure_port(self._address, self._tls.server_credentials())
         await self._server.start()
         await self.set_serving(serving=True)
         return int(port)
@@ -170,17 +177,10 @@ async def _abort(context: Any, problem: Exception, outcome: RpcOutcome, name: st
     await context.abort(code, problem.message, ((DETAIL_KEY, problem.detail().SerializeToString()),))
 
 
-#: How soon health checks learn that a dependency went or came back.
-_WATCH_INTERVAL_S = 1.0
+async def watch_readiness(server: RpcServer, readiness: Readiness, probes: Probes | None = None) -> None:
+    """Keep the health service and `/readyz` true; run it as a task for the life of the server."""
 
+    async def changed(is_ready: bool) -> None:
+        await server.set_serving(serving=is_ready)
 
-async def watch_readiness(server: RpcServer, readiness: Readiness) -> None:
-    """Keep the health service true; run it as a task for the life of the server."""
-    known: dict[str, str] | None = None
-    while True:
-        problems = await readiness.problems()
-        if problems != known:
-            log.warning("not ready: %s", problems) if problems else log.info("ready")
-            await server.set_serving(serving=not problems)
-            known = problems
-        await asyncio.sleep(_WATCH_INTERVAL_S)
+    await readiness.watch(probes or Probes(), changed)

@@ -14,8 +14,6 @@ from starlette.responses import Response
 from services.gateway.parts import Parts, json_response
 from services.gateway.specification import answer, operation, shape
 
-_OPTIONAL: Final = frozenset({"nats", "blobs", "webhooks"})
-
 
 async def alive(_parts: Parts, _request: Request) -> Response:
     """The process answers."""
@@ -26,7 +24,8 @@ async def ready(parts: Parts, _request: Request) -> Response:
     """Whether requests should come here, with each dependency named; the reasons are in the log."""
     problems = await parts.readiness.problems()
     dependencies = {
-        name: {"ok": name not in problems, "required": name not in _OPTIONAL} for name in parts.readiness.names
+        name: {"ok": name not in problems, "required": name in parts.readiness.required}
+        for name in parts.readiness.names
     }
     is_ready = not parts.draining.is_set() and all(
         found["ok"] or not found["required"] for found in dependencies.values()
