@@ -1,0 +1,17 @@
+{{/* The evaluation NATS's configuration. Postgres holds the truth, so it need not sync each message. In: root. */}}
+{{- define "imagineo.natsConfig" -}}
+listen: "0.0.0.0:4222"
+http: "0.0.0.0:8222"
+server_name: nats
+max_payload: 8MB
+jetstream { store_dir: "/data/jetstream", max_memory_store: 64MB, max_file_store: {{ .Values.nats.evaluation.storage | replace "i" "B" }} }
+{{- if .Values.nats.existingSecret }}
+authorization {
+  users: [
+    {{- range list "gateway" "auth" "status" "webhooks" "worker" }}
+    { user: {{ . }}, password: ${{ upper . }}_PASSWORD }
+    {{- end }}
+  ]
+}
+{{- end }}
+{{- end }}

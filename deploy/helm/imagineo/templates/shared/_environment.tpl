@@ -1,0 +1,100 @@
+{{/* Environment variables of the services, by what they speak to. In: root, name. Out: items of `env`. */}}
+
+{{- define "imagineo.environment.logs" -}}
+- {name: IMAGINEO_LOG_LEVEL, value: {{ .root.Values.logLevel }}}
+# Whatever wants a home or a cache of its own finds it here: the root is read-only.
+- {name: HOME, value: /tmp}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .ratio | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "imagineo.environment.tls" -}}
+{{- if .root.Values.mtls.enabled -}}
+- {name: IMAGINEO_TLS_CERTIFICATE_FILE, value: /etc/imagineo/tls/tls.crt}
+- {name: IMAGINEO_TLS_KEY_FILE, value: /etc/imagineo/tls/tls.key}
+- {name: IMAGINEO_TLS_AUTHORITY_FILE, value: /etc/imagineo/tls/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "imagineo.environment.postgres" -}}
+{{- $postgres := .root.Values.postgres -}}
+{{- if $postgres.evaluation.enabled -}}
+- name: POSTGRES_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $postgres.existingSecret }}, key: password}}
+- name: IMAGINEO_POSTGRES_DSN
+  value: postgresql://imagineo:$(POSTGRES_PASSWORD)@{{ include "imagineo.name" .root }}-postgres:5432/imagineo
+{{- else -}}
+- name: IMAGINEO_POSTGRES_DSN
+  valueFrom: {secretKeyRef: {name: {{ $postgres.existingSecret }}, key: {{ get $postgres.keys .name }}}}
+{{- end }}
+{{- end }}
+
+{{- define "imagineo.environment.nats" -}}
+{{- $nats := .root.Values.nats -}}
+- name: IMAGINEO_NATS_URL
+  value: {{ include "imagineo.natsUrl" .root | quote }}
+{{- if $nats.existingSecret }}
+- {name: IMAGINEO_NATS_USER, value: {{ .user | default .name }}}
+- name: IMAGINEO_NATS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $nats.existingSecret }}, key: {{ .user | default .name }}}}
+{{- end }}
+{{- if $nats.caSecret }}
+- {name: IMAGINEO_NATS_AUTHORITY_FILE, value: /etc/imagineo/nats/ca.crt}
+{{- end }}
+{{- end }}
+
+{{/* In: root. Out: the servers as the services take them. */}}
+{{- define "imagineo.natsUrl" -}}
+{{- $scheme := ternary "tls" "nats" (ne .Values.nats.caSecret "") -}}
+{{- if .Values.nats.evaluation.enabled -}}
+nats://{{ include "imagineo.name" . }}-nats:4222
+{{- else -}}
+{{- $urls := list -}}
+{{- range splitList "," .Values.nats.servers }}{{ $urls = append $urls (printf "%s://%s" $scheme (trim .)) }}{{ end -}}
+{{ join "," $urls }}
+{{- end -}}
+{{- end }}
+
+{{- define "imagineo.environment.blobs" -}}
+{{- $blobs := .root.Values.blobs -}}
+- name: IMAGINEO_BLOBS_URL
+  value: {{ ternary "file:///var/lib/imagineo/blobs" $blobs.url $blobs.evaluation.enabled | quote }}
+{{- end }}
+
+{{/* Keys of the object store's Secret become variables. In: root. Out: the field `envFrom`, or nothing. */}}
+{{- define "imagineo.environment.blobsKeys" -}}
+{{- with .Values.blobs -}}
+{{- if and .existingSecret (not .evaluation.enabled) -}}
+envFrom:
+  - secretRef: {name: {{ .existingSecret }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "imagineo.environment.signing" -}}
+- name: IMAGINEO_SIGNING_KEY
+  valueFrom: {secretKeyRef: {name: {{ .root.Values.secrets.signing }}, key: signing-key}}
+- {name: IMAGINEO_PUBLIC_URL, value: {{ .root.Values.publicUrl | quote }}}
+{{- end }}
+
+{{/* Further settings from the values. In: name, settings. */}}
+{{- define "imagineo.environment.settings" -}}
+{{- $prefix := printf "IMAGINEO_%s_" (upper .name) -}}
+{{- range $key, $value := .settings }}
+- {name: {{ $prefix }}{{ $key }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* Where KEDA asks for the queues' length. In: root. Out: `host:port`. */}}
+{{- define "imagineo.natsMonitoring" -}}
+{{- if .Values.nats.evaluation.enabled -}}
+{{ include "imagineo.name" . }}-nats.{{ .Release.Namespace }}.svc:8222
+{{- else -}}
+{{ .Values.nats.monitoringEndpoint }}
+{{- end -}}
+{{- end }}

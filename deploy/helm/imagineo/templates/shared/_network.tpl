@@ -1,0 +1,86 @@
+{{/* Parts of NetworkPolicies: one end of an arrow each. Components and outside parties, by name. */}}
+
+{{/* Head of a component's policy: both ways are closed but for what follows. In: root, name. */}}
+{{- define "imagineo.policy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  {{- include "imagineo.metadata" . | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "imagineo.selector" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+{{- end }}
+
+{{/* In: root, from (component names), port, peers (further ones). Out: items of `ingress`. */}}
+{{- define "imagineo.ingress" -}}
+- from:
+    {{- range .from }}
+    - podSelector:
+        matchLabels:
+          {{- include "imagineo.selector" (dict "root" $.root "name" .) | nindent 10 }}
+    {{- end }}
+    {{- with .peers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports: [{protocol: TCP, port: {{ .port }}}]
+{{- end }}
+
+{{/* Prometheus reads metrics. In: root. Out: items of `ingress`. */}}
+{{- define "imagineo.ingress.metrics" -}}
+- ports: [{protocol: TCP, port: metrics}]
+  {{- with .Values.networkPolicy.metricsFrom }}
+  from:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* In: root, to (component names). Out: items of `egress`: the components' service ports, name resolution, traces. */}}
+{{- define "imagineo.egress" -}}
+# Name resolution
+- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- range .to }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "imagineo.selector" (dict "root" $.root "name" .) | nindent 10 }}
+  ports: [{protocol: TCP, port: {{ include "imagineo.port" . }}}]
+{{- end }}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- ports: [{protocol: TCP, port: {{ .port }}}]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* In: root, party (`postgres`, `nats` or `blobs`). Out: an item of `egress`. */}}
+{{- define "imagineo.egress.party" -}}
+{{- $party := get .root.Values .party }}
+{{- if not $party.evaluation.enabled }}
+- ports: [{protocol: TCP, port: {{ $party.port }}}]
+  {{- with $party.peers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- else if ne .party "blobs" }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "imagineo.selector" (dict "root" .root "name" .party) | nindent 10 }}
+  ports: [{protocol: TCP, port: {{ ternary 5432 4222 (eq .party "postgres") }}}]
+{{- end }}
+{{- end }}
+
+{{/* HTTPS to public addresses only. In: root. Out: an item of `egress`. */}}
+{{- define "imagineo.egress.internet" -}}
+- ports: [{protocol: TCP, port: 443}]
+  to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except:
+          {{- concat (list "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.168.0.0/16") .Values.networkPolicy.webhooksExcept | toYaml | nindent 10 }}
+    - ipBlock:
+        cidr: ::/0
+        except: ["::1/128", "fc00::/7", "fe80::/10"]
+{{- end }}

@@ -1,0 +1,84 @@
+{{/* The Deployment of a control service; what is its own comes in. */}}
+
+{{/*
+In: root, name, values, and
+  environment  items of `env` that only this service has (text)
+  graceSeconds how long its pods may take to end
+  mounts, volumes  further ones (text)
+*/}}
+{{- define "imagineo.deployment" -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "imagineo.metadata" . | nindent 2 }}
+spec:
+  {{- if not .values.autoscaling.enabled }}
+  replicas: {{ .values.replicas }}
+  {{- end }}
+  revisionHistoryLimit: 5
+  strategy:
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  selector:
+    matchLabels:
+      {{- include "imagineo.selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "imagineo.labels" . | nindent 8 }}
+    spec:
+      {{- include "imagineo.pod" . | nindent 6 }}
+      {{- include "imagineo.spread" . | nindent 6 }}
+      terminationGracePeriodSeconds: {{ .graceSeconds }}
+      containers:
+        - name: {{ .name }}
+          {{- include "imagineo.container" (dict "root" .root "kind" "control") | nindent 10 }}
+          command: [python, -m, services.{{ .name }}]
+          env:
+            {{- include "imagineo.environment.logs" . | nindent 12 }}
+            - {name: IMAGINEO_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" .name }}"}
+            - {name: IMAGINEO_METRICS_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" "metrics" }}"}
+            {{- with include "imagineo.environment.tls" . }}{{ trim . | nindent 12 }}{{ end }}
+            {{- .environment | trim | nindent 12 }}
+            {{- with include "imagineo.environment.settings" (dict "name" .name "settings" .values.settings) }}{{ trim . | nindent 12 }}{{ end }}
+          {{- if has .name (list "gateway" "catalog" "status") }}
+          {{- with include "imagineo.environment.blobsKeys" .root }}{{ trim . | nindent 10 }}{{ end }}
+          {{- end }}
+          ports:
+            - {name: {{ ternary "http" "grpc" (eq .name "gateway") }}, containerPort: {{ include "imagineo.port" .name }}}
+            - {name: metrics, containerPort: {{ include "imagineo.port" "metrics" }}}
+          {{- include "imagineo.probes" (dict "startSeconds" 60) | nindent 10 }}
+          {{- if ne .name "gateway" }}
+          lifecycle:
+            # Callers learn of the end while it still serves: no call meets a closed port. The gateway waits by itself.
+            preStop: {sleep: {seconds: 5}}
+          {{- end }}
+          resources:
+            {{- toYaml .values.resources | nindent 12 }}
+          volumeMounts:
+            {{- include "imagineo.mounts" . | nindent 12 }}
+            {{- with .mounts }}{{ . | nindent 12 }}{{ end }}
+      volumes:
+        {{- include "imagineo.volumes" . | nindent 8 }}
+        {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
+{{- end }}
+
+{{/*
+Probes on the metrics port: /startupz is that it has begun, /readyz each dependency, /livez that its loops turn.
+In: startSeconds, how long it may take to begin. Out: probe fields of a container.
+*/}}
+{{- define "imagineo.probes" -}}
+startupProbe:
+  httpGet: {path: /startupz, port: metrics}
+  periodSeconds: 2
+  failureThreshold: {{ div .startSeconds 2 }}
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+livenessProbe:
+  httpGet: {path: /livez, port: metrics}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+{{- end }}

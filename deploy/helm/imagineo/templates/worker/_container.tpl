@@ -1,0 +1,52 @@
+{{/* What only a worker's container has. */}}
+
+{{/* In: root, name, values (of the pool). Out: items of `env`. */}}
+{{- define "imagineo.worker.environment" -}}
+{{ include "imagineo.environment.logs" . }}
+- name: IMAGINEO_WORKER_WORKER_ID
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- {name: IMAGINEO_METRICS_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" "metrics" }}"}
+{{- range list "catalog" "status" }}
+- {name: IMAGINEO_{{ upper . }}_ADDRESS, value: "{{ include "imagineo.address" (dict "root" $.root "name" .) }}"}
+{{- end }}
+{{- with include "imagineo.environment.tls" . }}
+{{ . }}
+{{- end }}
+{{ include "imagineo.environment.nats" . }}
+{{ include "imagineo.environment.blobs" . }}
+- {name: IMAGINEO_WORKER_CACHE_DIR, value: /var/lib/imagineo/cache}
+- {name: IMAGINEO_WORKER_DEVICE, value: {{ ternary "cuda" "cpu" (ne .values.gpu.resource "") }}}
+- {name: IMAGINEO_WORKER_DRAIN_S, value: {{ .values.drainSeconds | quote }}}
+{{- with .values.baseModels }}
+- {name: IMAGINEO_WORKER_BASE_MODELS, value: {{ join "," . | quote }}}
+{{- end }}
+{{- with include "imagineo.environment.settings" (dict "name" .name "settings" .values.settings) }}
+{{ trim . }}
+{{- end }}
+{{- end }}
+
+{{/* In: the pool's values. Out: resources with the GPU in them. */}}
+{{- define "imagineo.worker.resources" -}}
+{{- $resources := deepCopy .resources }}
+{{- with .gpu }}
+{{- if .resource }}
+{{- $_ := set $resources "limits" (mergeOverwrite ($resources.limits | default dict) (dict .resource (toString .count))) }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/* In: the pool's `cache`. Out: a volume; it holds nothing that cannot be fetched again. */}}
+{{- define "imagineo.worker.cache" -}}
+- name: cache
+  {{- if .storageClass }}
+  ephemeral:
+    volumeClaimTemplate:
+      spec:
+        accessModes: [ReadWriteOnce]
+        storageClassName: {{ .storageClass }}
+        resources: {requests: {storage: {{ .size }}}}
+  {{- else }}
+  emptyDir: {sizeLimit: {{ .size }}}
+  {{- end }}
+{{- end }}
