@@ -50,7 +50,7 @@ def test_every_module_opens_by_saying_what_it_is() -> None:
 
 def test_unit_tests_stand_where_their_source_stands() -> None:
     """`tests/unit/services/auth/…` holds those of `services/auth/…`, `tests/unit/imagineo/…` of `libs/imagineo`."""
-    homes = {"imagineo": "libs/imagineo", "starter": "libs/starter"}
+    homes = {"imagineo": "libs/imagineo", "sdks": "libs/sdks", "starter": "libs/starter"}
     lost = set()
     for path in tracked("tests/unit/**/test_*.py"):
         first, *rest = path.parent.relative_to(REPOSITORY / "tests" / "unit").parts

@@ -1,0 +1,126 @@
+/** Batches: up to 1,000 pictures as one request. */
+
+import { BatchRun } from "./batch_run.ts";
+import { ConfigurationError } from "./errors.ts";
+import { broken } from "./failures.ts";
+import { fileAt } from "./files.ts";
+import { lines } from "./lines.ts";
+import type { operations } from "./openapi.ts";
+import { iterated, type Page } from "./pages.ts";
+import { type SubmitOptions, splitOptions, submit, submitHeaders } from "./submission.ts";
+import { type Call, type CallOptions, part, type Transport } from "./transport.ts";
+import type { Batch, BatchItem, BatchResult, BatchSubmitted, BatchSweep } from "./types.ts";
+
+/** Which batches to list, named as the API does. */
+export type BatchFilter = NonNullable<operations["listBatches"]["parameters"]["query"]>;
+
+/** What every form of a batch may say beside its items. */
+export interface BatchHead extends SubmitOptions {
+  readonly name?: string;
+  readonly metadata?: Record<string, string>;
+  readonly webhook_url?: string;
+  /** Fields for all items that leave them out. */
+  readonly defaults?: BatchItem;
+}
+
+/** A batch: a list of items, every combination of a sweep's lists, or a file of JSON lines, which has no head. */
+export type BatchRequest =
+  | (BatchHead & { readonly items: readonly BatchItem[] })
+  | (BatchHead & { readonly sweep: BatchSweep })
+  | (SubmitOptions & { readonly file: Blob | Uint8Array<ArrayBuffer> | string });
+
+export class Batches {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Queue a batch, whole or not at all. A file is given as its bytes, or as its path in Node, Deno and Bun.
+   *
+   * @throws InvalidParameterError naming the place, such as `items[17].guidance` or `line 18: guidance`.
+   */
+  async create(request: BatchRequest): Promise<BatchRun> {
+    const [fields, options] = splitOptions(request);
+    const call =
+      "file" in request ? await fileCall(request.file, fields, options) : submit("/v1/batches", fields, options);
+    return this.batch((await this.#transport.json<BatchSubmitted>(call)).batch_id);
+  }
+
+  /** One page of the account's batches. */
+  async list(filter: BatchFilter = {}, options?: CallOptions): Promise<Page<Batch>> {
+    const page = await this.#transport.get<Listed>("/v1/batches", filter, options);
+    return { items: page.batches, nextCursor: page.next_cursor };
+  }
+
+  /** All the account's batches, newest first. */
+  iterate(filter: BatchFilter = {}, options?: CallOptions): AsyncGenerator<Batch, void, undefined> {
+    return iterated((cursor) => this.list({ ...filter, ...(cursor && { cursor }) }, options), filter.cursor);
+  }
+
+  /** One batch as it is now. */
+  get(batchId: string, options?: CallOptions): Promise<Batch> {
+    return this.#transport.get(`/v1/batches/${part(batchId)}`, {}, options);
+  }
+
+  /** Stop what has not been drawn; gives the batch as it then stands. */
+  cancel(batchId: string, options?: CallOptions): Promise<Batch> {
+    const path = `/v1/batches/${part(batchId)}/cancel`;
+    return this.#transport.json({ method: "POST", path, repeatable: "always", options });
+  }
+
+  /** The handle of a batch; no call is made. */
+  batch(batchId: string): BatchRun {
+    return new BatchRun(batchId, this);
+  }
+
+  /** Every item's result as it now stands, in the items' order. */
+  async *results(batchId: string, options?: CallOptions): AsyncGenerator<BatchResult, void, undefined> {
+    const path = `/v1/batches/${part(batchId)}/results`;
+    for await (const line of lines(await this.#stream(path, {}, options))) yield JSON.parse(line);
+  }
+
+  /** The pictures drawn so far and `results.jsonl` as a ZIP archive, made while it is read. */
+  archive(batchId: string, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(`/v1/batches/${part(batchId)}/results`, { format: "zip" }, options);
+  }
+
+  /** All pictures on one sheet, as PNG. */
+  contactSheet(batchId: string, options?: CallOptions): Promise<Uint8Array<ArrayBuffer>> {
+    const path = `/v1/batches/${part(batchId)}/contact-sheet.png`;
+    return this.#transport.bytes({ method: "GET", path, repeatable: "always", options });
+  }
+
+  #stream(path: string, query: Call["query"] & object, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
+    const call = { method: "GET", path, query, repeatable: "always", options, isStream: true } as const;
+    return this.#transport.send(call, ({ body, url }) =>
+      body === null ? Promise.reject(broken(url, "an empty answer")) : Promise.resolve(body),
+    );
+  }
+}
+
+async function fileCall(
+  file: Blob | Uint8Array<ArrayBuffer> | string,
+  fields: object,
+  options: SubmitOptions,
+): Promise<Call> {
+  const other = Object.keys(fields).find((name) => name !== "file");
+  if (other !== undefined) {
+    throw new ConfigurationError(`${other} does not go with a file: each of its lines is a whole request.`);
+  }
+  const body = typeof file === "string" ? await fileAt(file) : file;
+  const headers = { "Content-Type": "application/x-ndjson" };
+  return {
+    method: "POST",
+    path: "/v1/batches",
+    content: () => ({ body, headers }),
+    headers: submitHeaders(options),
+    repeatable: "always",
+    options,
+  };
+}
+
+interface Listed {
+  readonly batches: Batch[];
+  readonly next_cursor: string | null;
+}
