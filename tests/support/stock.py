@@ -33,7 +33,9 @@ class Stock:
         with warnings.catch_warnings(action="ignore"):
             index = json.loads((directory / "model_index.json").read_text())
             without = {name: None for name, part in index.items() if part == [None, None]}
-            self._pipeline = DiffusionPipeline.from_pretrained(directory, local_files_only=True, **without)
+            self._pipeline = DiffusionPipeline.from_pretrained(
+                directory, local_files_only=True, dtype=torch.float32, **without
+            )
         self._pipeline.set_progress_bar_config(disable=True)
         self._config = self._pipeline.scheduler.config
         self._drawn = {}
