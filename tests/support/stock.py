@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from diffusers import (
     DiffusionPipeline,
+    FluxImg2ImgPipeline,
     FluxPipeline,
+    StableDiffusion3Img2ImgPipeline,
+    StableDiffusion3Pipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLImg2ImgPipeline,
@@ -39,14 +42,20 @@ class Stock:
         self._pipeline.set_progress_bar_config(disable=True)
         self._config = self._pipeline.scheduler.config
         self._drawn = {}
+        self._steps = {}
 
     def draw(self, request):
         """The final latents and the pixels (height, width, 3) of a request."""
         key = replace(request, run_id="")
         if key not in self._drawn:
             with warnings.catch_warnings(action="ignore"):
-                self._drawn[key] = self._draw(request)
+                self._drawn[key], self._steps[key] = self._draw(request)
         return self._drawn[key]
+
+    def steps_of(self, request):
+        """The timesteps of the steps that the pipeline made for a request."""
+        self.draw(request)
+        return self._steps[replace(request, run_id="")]
 
     def load(self, uses):
         """Load LoRAs as the documentation says and set their weights."""
@@ -65,10 +74,11 @@ class Stock:
         pipeline = self._pipeline
         classes = {**schedulers.CLASSES, **schedulers.FLOW_CLASSES}
         pipeline.scheduler = classes[request.scheduler].from_config(self._config)
-        latents = []
+        latents, timesteps = [], []
 
-        def note(_pipeline, _step, _timestep, values):
+        def note(_pipeline, _step, timestep, values):
             latents.append(values["latents"])
+            timesteps.append(float(timestep))
             return {}
 
         try:
@@ -87,7 +97,7 @@ class Stock:
         last = latents[-1].clone()
         if isinstance(pipeline, FluxPipeline):
             last = pipeline._unpack_latents(last, request.height_px, request.width_px, pipeline.vae_scale_factor)
-        return last, np.asarray(image).astype(int)
+        return (last, np.asarray(image).astype(int)), timesteps
 
 
 def _steering(pipeline, request):
@@ -102,7 +112,10 @@ def _of_kind(pipeline, request):
     """The stock pipeline that draws such requests, of the same parts."""
     if request.source is None:
         return pipeline
-    if isinstance(pipeline, StableDiffusionXLPipeline):
+    flows = {FluxPipeline: FluxImg2ImgPipeline, StableDiffusion3Pipeline: StableDiffusion3Img2ImgPipeline}
+    if type(pipeline) in flows:
+        made = flows[type(pipeline)](**pipeline.components)
+    elif isinstance(pipeline, StableDiffusionXLPipeline):
         kinds = (StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline)
         made = kinds[request.source.mask is not None](**pipeline.components, add_watermarker=False)
     else:
@@ -120,6 +133,7 @@ def _start(request):
         return size
     image = Image.frombytes("RGB", (source.width_px, source.height_px), source.rgb)
     if source.mask is None:
-        return {"image": image, "strength": source.strength}
+        # The pipelines of flows resize to their native size where they are not told.
+        return {"image": image, "strength": source.strength, **(size if request.scheduler.startswith("flow") else {})}
     mask = Image.frombytes("L", image.size, source.mask)
     return {"image": image, "mask_image": mask, "strength": source.strength, **size}

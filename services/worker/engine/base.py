@@ -59,7 +59,7 @@ class SourceMissing(DrawFailed):
 
 
 class SourceUnsupported(DrawFailed):
-    """The base model does not draw from a picture."""
+    """The base model does not draw from such a source: only UNets keep what a mask says."""
 
     run_code = "source_unsupported"
 
@@ -134,8 +134,8 @@ class SourceImage:
     height_px: int
     rgb: bytes
     strength: float = 1.0
-    """0 to 1: how much is drawn anew, as the share of the steps that are made. Where that is less than one step the
-    source is the picture, untouched but for its size."""
+    """0 to 1: how much is drawn anew, as the share of the steps that are made. Where that is no step the source is the
+    picture, untouched but for its size: for UNets below one step, for transformers at 0."""
     mask: bytes | None = None
     """For inpainting, of the source's size: a byte a pixel, 255 to draw it anew, 0 to keep it."""
 

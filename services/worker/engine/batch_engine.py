@@ -131,11 +131,11 @@ class BatchEngine:
     ) -> DrawResult:
         _check_stop(stop)
         asked = Size(request.width_px, request.height_px)
-        if request.source is not None and sources.first_step(request.source, request.steps) >= request.steps:
+        if request.source is not None and model.first_step(request.source, request.steps) >= request.steps:
             image = await asyncio.to_thread(sources.untouched, request.source, asked)
             return DrawResult(image.width, image.height, image.tobytes())
-        if request.source is not None and not model.family.takes_sources:
-            raise SourceUnsupported(f"The base model '{model.base.slug}' does not draw from a picture.")
+        if request.source is not None and request.source.mask is not None and not model.family.takes_masks:
+            raise SourceUnsupported(f"The base model '{model.base.slug}' draws from a picture, but knows no mask.")
         source = await self._pictures.encode(model, request)
         started_s = time.perf_counter()
         async with model.adapters.hold(request.adapters) as adapters:

@@ -91,7 +91,7 @@ class Model:
         """Make the run of a request: its text encoded, its noise drawn. On the text thread."""
         size = self.drawn_size(request)
         schedule = self.family.latents.schedule(self.pipeline, size, request.steps)
-        begin = None if request.source is None else sources.first_step(request.source, request.steps)
+        begin = None if request.source is None else self.first_step(request.source, request.steps)
         table = self.tables.of(request.scheduler, request.steps, schedule, begin)
         scheduler = OwnScheduler(
             lambda: self.tables.build(request.scheduler, request.steps, schedule, begin),
@@ -134,7 +134,12 @@ class Model:
         vae = self.pipeline.vae
         pixels = sources.pixels(source, size).to(device=self.device, dtype=vae.dtype)
         mask = sources.mask(source, size, self.family.latents.shape(self.pipeline, size))
-        return sources.Encoded(sources.distribution_of(vae.encode(pixels)), vae.config.scaling_factor, mask)
+        distribution = sources.distribution_of(vae.encode(pixels))
+        return sources.Encoded(distribution, lambda sample: self.family.latents.scaled(vae, sample), mask)
+
+    def first_step(self, source: SourceImage, steps: int) -> int:
+        """Which of the steps is the first that is made of a run from a picture; `steps` where none is."""
+        return self.family.latents.first_step(steps, source.strength)
 
     def drawn_size(self, request: DrawRequest) -> Size:
         """The size that a request is drawn at."""

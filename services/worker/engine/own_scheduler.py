@@ -50,7 +50,10 @@ class OwnScheduler:
     def noised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
         """Latents of a picture with the noise of a step over them."""
         timestep = self._scheduler.timesteps[self._first + step : self._first + step + 1]
-        noised: Tensor = self._scheduler.add_noise(latents, noise, timestep)
+        if hasattr(self._scheduler, "add_noise"):
+            noised: Tensor = self._scheduler.add_noise(latents, noise, timestep)
+        else:  # schedulers of flows
+            noised = self._scheduler.scale_noise(latents, timestep, noise)
         return noised
 
     def scaled(self, latents: Tensor, step: int) -> Tensor:

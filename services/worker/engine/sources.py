@@ -2,12 +2,13 @@
 
 The picture is cut to the aspect of the size that is drawn and resized to it by Lanczos, so for a base model that draws
 near its native size and enlarges, what is finer than that is drawn anew. The strength is the share of the steps that is
-made: `int(steps * strength)` of them, from the end of the schedule. Where that is none the picture is given back.
+made, from the end of the schedule, rounded as the family does. Where that is none the picture is given back.
 A mask keeps what is black at each step: there the picture, as noisy as the step leaves the rest, takes its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,7 +56,8 @@ class Encoded:
     """A source on the device."""
 
     distribution: Distribution
-    scaling_factor: float
+    scaled: Callable[[Tensor], Tensor]
+    """Latents as large as the denoiser takes them."""
     mask: Tensor | None
     """(1, 1, height, width) of the latents: 1 where it is drawn anew, 0 where it is kept."""
 
@@ -71,11 +73,6 @@ class Kept:
     def over(self, drawn: Tensor, origin: Tensor) -> Tensor:
         """What was drawn where the mask says so, elsewhere the source."""
         return (1 - self.mask) * origin + self.mask * drawn
-
-
-def first_step(source: SourceImage, steps: int) -> int:
-    """Which of the steps is made first."""
-    return max(steps - min(int(steps * source.strength), steps), 0)
 
 
 def untouched(source: SourceImage, asked: Size) -> Image.Image:
@@ -110,7 +107,7 @@ def start(
     `like` is (shape, device, dtype) of the latents.
     """
     shape, device, dtype = like
-    latents = encoded.scaling_factor * encoded.distribution.sample(generator=generator)
+    latents = encoded.scaled(encoded.distribution.sample(generator=generator))
     latents = latents.to(device=device, dtype=dtype)
     noise = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
     if encoded.mask is None:

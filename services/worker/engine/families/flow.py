@@ -25,6 +25,16 @@ def shift(config: Any, tokens: int, *, most_shift: float) -> dict[str, float]:
     return {"mu": float(mu)}
 
 
+def first_step(steps: int, strength: float) -> int:
+    """Which step is the first of a run from a picture: a part of a step is made whole."""
+    return int(max(steps - min(steps * strength, steps), 0))
+
+
+def scaled(vae: Any, sample: Tensor) -> Tensor:
+    """The latents of a picture as the denoiser takes them; `decode` turns it back."""
+    return (sample - vae.config.shift_factor) * vae.config.scaling_factor
+
+
 def decode(vae: Any, latents: Tensor) -> list[Image.Image | None]:
     """Decode (batch, channels, height, width) to RGB pictures; None for each whose numbers are not all finite."""
     scaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor

@@ -53,6 +53,12 @@ class Latents(Protocol):
     def schedule(self, pipeline: Any, size: Size, steps: int) -> Mapping[str, Any]:
         """What a scheduler's `set_timesteps` takes beside the number of steps; all values are hashable."""
 
+    def first_step(self, steps: int, strength: float) -> int:
+        """Which step is the first of a run from a picture, counted from 0; `steps` where none is made."""
+
+    def scaled(self, vae: Any, sample: Tensor) -> Tensor:
+        """The latents that an autoencoder makes of a picture, as large as the denoiser takes them."""
+
 
 class Denoising(Protocol):
     """`denoising.py`: the denoiser for rows that differ in everything."""
@@ -99,8 +105,8 @@ class Family:
     """A LoRA file's tensors by the names of diffusers' or PEFT's, where the family has namings of its own."""
     float32_parts: tuple[str, ...] = ()
     """Parts that overflow in half precision where their configuration says `force_upcast`."""
-    takes_sources: bool = False
-    """Whether a run may start from a picture in place of noise."""
+    takes_masks: bool = False
+    """Whether a run that starts from a picture may keep a part of it."""
 
     def denoiser_of(self, pipeline: Any) -> Any:
         """The denoiser in a pipeline."""

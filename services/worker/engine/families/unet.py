@@ -17,6 +17,11 @@ def latents_shape(pipeline: Any, size: Size) -> tuple[int, int, int, int]:
     return (1, pipeline.unet.config.in_channels, size.height_px // factor, size.width_px // factor)
 
 
+def first_step(steps: int, strength: float) -> int:
+    """Which step is the first of a run from a picture: a part of a step is not made."""
+    return max(steps - min(int(steps * strength), steps), 0)
+
+
 def is_guided(pipeline: Any, guidance: float) -> bool:
     """Whether there is an unconditional pass: not for guidance of 1 or less, nor for guidance-distilled UNets."""
     return guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None
@@ -30,3 +35,8 @@ def embedded_guidance(pipeline: Any, guidance: float, dtype: torch.dtype) -> Con
     scale = torch.tensor(guidance - 1).repeat(1)
     embedding: Tensor = pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
     return {"guidance": embedding.to(device=pipeline.device, dtype=dtype)}
+
+
+def by_channel(numbers: list[float], like: Tensor) -> Tensor:
+    """Numbers of channels as (1, channels, 1, 1)."""
+    return torch.tensor(numbers, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from torch import Tensor
 
 from services.worker.engine.families import flow
 from services.worker.engine.sizing import Size
@@ -27,3 +28,13 @@ def schedule(pipeline: Any, size: Size, steps: int) -> Mapping[str, Any]:
     if config.get("use_flow_sigmas"):
         return mu
     return {"sigmas": tuple(np.linspace(1.0, 1 / steps, steps).tolist()), **mu}
+
+
+def first_step(steps: int, strength: float) -> int:
+    """Which step is the first of a run from a picture."""
+    return flow.first_step(steps, strength)
+
+
+def scaled(vae: Any, sample: Tensor) -> Tensor:
+    """The latents of a picture as the denoiser takes them."""
+    return flow.scaled(vae, sample)

@@ -21,5 +21,5 @@ SD: Final = Family(
     latents=latents,
     denoising=denoising,
     decoding=decoding,
-    takes_sources=True,
+    takes_masks=True,
 )

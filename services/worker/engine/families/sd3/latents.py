@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from torch import Tensor
+
 from services.worker.engine.families import flow
 from services.worker.engine.sizing import Size
 
@@ -22,3 +24,13 @@ def schedule(pipeline: Any, size: Size, steps: int) -> Mapping[str, Any]:  # noq
     patch = pipeline.transformer.config.patch_size
     _, _, height, width = shape(pipeline, size)
     return flow.shift(pipeline.scheduler.config, (height // patch) * (width // patch), most_shift=_MOST_SHIFT)
+
+
+def first_step(steps: int, strength: float) -> int:
+    """Which step is the first of a run from a picture."""
+    return flow.first_step(steps, strength)
+
+
+def scaled(vae: Any, sample: Tensor) -> Tensor:
+    """The latents of a picture as the denoiser takes them."""
+    return flow.scaled(vae, sample)

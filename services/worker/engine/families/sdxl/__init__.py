@@ -24,5 +24,5 @@ SDXL: Final = Family(
     decoding=decoding,
     rename_lora=rename_lora,
     float32_parts=("vae",),
-    takes_sources=True,
+    takes_masks=True,
 )

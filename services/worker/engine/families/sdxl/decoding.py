@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from services.worker.engine.families.pictures import to_images
+from services.worker.engine.families.unet import by_channel
 
 
 def decode(pipeline: Any, latents: Tensor) -> list[Image.Image | None]:
@@ -16,12 +16,8 @@ def decode(pipeline: Any, latents: Tensor) -> list[Image.Image | None]:
     config = pipeline.vae.config
     latents = latents.to(pipeline.vae.dtype)
     if config.latents_mean is not None and config.latents_std is not None:
-        mean, std = (_by_channel(numbers, latents) for numbers in (config.latents_mean, config.latents_std))
+        mean, std = (by_channel(numbers, latents) for numbers in (config.latents_mean, config.latents_std))
         scaled = latents * std / config.scaling_factor + mean
     else:
         scaled = latents / config.scaling_factor
     return to_images(pipeline.vae.decode(scaled, return_dict=False)[0])
-
-
-def _by_channel(numbers: list[float], like: Tensor) -> Tensor:
-    return torch.tensor(numbers, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)

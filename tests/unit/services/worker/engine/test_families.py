@@ -244,21 +244,64 @@ def test_a_directory_of_another_precision_alone_is_drawn_the_same(place, tmp_pat
     assert result.rgb == plain.rgb
 
 
-def test_a_source_with_or_without_a_mask_is_drawn_as_in_stock_or_refused(place):
+def source_of(strength, mask=None):
     rows = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    return SourceImage(64, 64, rows.tobytes(), strength, mask)
+
+
+def right_half():
     mask = np.zeros((64, 64), np.uint8)
     mask[:, 32:] = 255
-    sources = [SourceImage(64, 64, rows.tobytes(), 0.7, kept) for kept in (None, mask.tobytes())]
-    if not FAMILIES[place.family].takes_sources:
-        with pytest.raises(SourceUnsupported):
-            place.draw(place.request(source=sources[0]))
-        return
-    # An odd number of them, twice: each once with the mask and once without.
-    names = [*TABULATED[place.family], *(("heun", "pndm") if place.family == "sd" else ("dpm2", "unipc"))] * 2
+    return mask.tobytes()
+
+
+def test_a_run_from_a_picture_among_others_is_drawn_as_in_stock(place):
+    names = [*TABULATED[place.family], *{"sd": ("heun", "pndm"), "sdxl": ("dpm2", "unipc")}.get(place.family, ())]
+    if place.family == "sd3":
+        names.append("flow_heun")
     requests = [
-        place.request(source=sources[number % 2], scheduler=name, steps=5, seed=number)
-        for number, name in enumerate(names)
+        place.request(
+            *place.loras[: seed % 2],
+            source=source_of(strength),
+            scheduler=names[seed % len(names)],
+            negative_prompt=("", "blurry")[seed % 2],
+            steps=5,
+            seed=seed,
+        )
+        for seed, strength in enumerate([0.7, 0.5, 1.0, 0.25, 0.7, 0.9, 0.4])
     ]
+    for ending in place.draw(*requests, place.request(place.loras[0])):
+        place.check(*ending)
+
+
+def test_a_run_from_a_picture_that_is_alone_is_drawn_as_in_stock(place):
+    for strength in (0.25, 0.6):
+        (ending,) = place.draw(place.request(source=source_of(strength), steps=5))
+        place.check(*ending)
+
+
+def test_progress_of_a_run_from_a_picture_counts_the_steps_that_stock_makes(place):
+    told = []
+    request = place.request(source=source_of(0.5), steps=5)
+    stop = StopSignal()
+    asyncio.run(place.engine.draw(request, stop=stop, on_progress=lambda one: told.append((one.step, one.steps))))
+    count = len(place.stock.steps_of(request))
+    assert told == [(step + 1, count) for step in range(count)]
+
+
+def test_a_strength_of_0_gives_the_picture_back(place):
+    ((_, _, result),) = place.draw(place.request(source=source_of(0.0)))
+    assert result.rgb == source_of(0.0).rgb
+
+
+def test_a_mask_is_drawn_as_in_stock_or_refused(place):
+    masked = source_of(0.7, right_half())
+    if not FAMILIES[place.family].takes_masks:
+        with pytest.raises(SourceUnsupported, match="mask"):
+            place.draw(place.request(source=masked))
+        return
+    names = [*TABULATED[place.family], *(("heun", "pndm") if place.family == "sd" else ("dpm2", "unipc"))]
+    requests = [place.request(source=masked, scheduler=name, steps=5, seed=seed) for seed, name in enumerate(names)]
     for ending in place.draw(*requests, place.request(place.loras[0])):
         place.check(*ending)
 
