@@ -112,15 +112,16 @@ async def stored_adapter(blobs, path, weight=0.8, model_id="model_1"):
     return job_pb2.Adapter(model_id=model_id, weight=weight, file=file)
 
 
-async def stored_base(blobs, directory, *, slug="tiny"):
+async def stored_base(blobs, directory, *, slug="tiny", family="sd"):
     base = model_pb2.BaseModel(
         base_model_id="base_1",
         slug=slug,
-        family="sd",
+        family=family,
         native_px=64,
-        sizing=model_pb2.SIZING_UPSCALE,
-        upscaler="upscaler.safetensors",
+        sizing=model_pb2.SIZING_DIRECT,
     )
+    if (directory / "upscaler.safetensors").exists():
+        base.sizing, base.upscaler = model_pb2.SIZING_UPSCALE, "upscaler.safetensors"
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             content = path.read_bytes()

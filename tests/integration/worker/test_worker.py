@@ -9,6 +9,8 @@ import warnings
 from contextlib import asynccontextmanager
 
 import pytest
+import torch
+from diffusers import FluxImg2ImgPipeline, StableDiffusion3Img2ImgPipeline
 from imagineo.blobs.memory import MemoryBlobs
 from imagineo.broker import subjects
 from imagineo.broker.memory import MemoryBroker
@@ -26,6 +28,7 @@ from PIL import Image, ImageChops
 from services.worker.app import Worker
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.settings import Settings
+from tests.support.tiny_families import tiny_family
 from tests.support.tiny_models import lora_file, tiny_base
 from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, served, stored_adapter, stored_base
 
@@ -94,7 +97,7 @@ def directory(tmp_path_factory):
 
 
 @asynccontextmanager
-async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=(), before=None):
+async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_bases=(), before=None, family="sd"):
     """A worker at work; `before` is the stage of an earlier one, whose store and status it finds."""
     broker = MemoryBroker(ack_wait_s=ack_wait_s)
     blobs = before.blobs if before else NotingBlobs()
@@ -109,7 +112,7 @@ async def running(directory, cache_dir, *, drain_s=0.0, ack_wait_s=8.0, other_ba
         drain_s=drain_s,
     )
     engine = BatchEngine(threads=1)
-    scripted_catalog = ScriptedCatalog(*other_bases, await stored_base(blobs, directory))
+    scripted_catalog = ScriptedCatalog(*other_bases, await stored_base(blobs, directory, family=family))
     async with (
         served(
             status,
@@ -442,6 +445,35 @@ async def test_a_variation_of_strength_0_is_the_picture_and_a_stronger_one_is_no
         drawn[run_id] = await platform.image(await platform.outcome())
     assert farthest(drawn["gen_1"], image) == 0
     assert farthest(drawn["gen_2"], image) > 0
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux"])
+async def test_a_variation_on_a_transformer_is_the_stock_pipelines(tmp_path, family):
+    with warnings.catch_warnings(action="ignore"):
+        base = tiny_family(family, tmp_path / "base")
+    async with running(base, tmp_path / "cache", family=family) as platform:
+        image, stored = await stored_picture(platform)
+        source = generation_pb2.Source(kind=generation_pb2.SOURCE_KIND_VARIATION, strength=0.7, image=stored)
+        job = job_of("gen_1", source=source, steps=4, scheduler="flow_euler")
+        await platform.submit(job)
+        outcome = await platform.outcome()
+        assert outcome.status == generation_pb2.STATUS_COMPLETED, outcome
+        drawn = await platform.image(outcome)
+    stock = StableDiffusion3Img2ImgPipeline if family == "sd3" else FluxImg2ImgPipeline
+    with warnings.catch_warnings(action="ignore"):
+        pipeline = stock.from_pretrained(base, local_files_only=True)
+        pipeline.set_progress_bar_config(disable=True)
+        expected = pipeline(
+            job.parameters.positive_prompt,
+            image=image,
+            strength=0.7,
+            height=64,
+            width=64,
+            guidance_scale=job.parameters.guidance,
+            num_inference_steps=4,
+            generator=torch.Generator("cpu").manual_seed(job.parameters.seed),
+        ).images[0]
+    assert farthest(drawn, expected) <= 1
 
 
 @pytest.mark.parametrize("spoilt", ["no picture", "another", "gone"])

@@ -32,7 +32,8 @@ def first_step(steps: int, strength: float) -> int:
 
 def scaled(vae: Any, sample: Tensor) -> Tensor:
     """The latents of a picture as the denoiser takes them; `decode` turns it back."""
-    return (sample - vae.config.shift_factor) * vae.config.scaling_factor
+    latents: Tensor = (sample - vae.config.shift_factor) * vae.config.scaling_factor
+    return latents
 
 
 def decode(vae: Any, latents: Tensor) -> list[Image.Image | None]:

@@ -29,8 +29,10 @@ def first_step(steps: int, strength: float) -> int:
 def scaled(vae: Any, sample: Tensor) -> Tensor:
     """The latents of a picture as the denoiser takes them; some autoencoders tell their mean and deviation."""
     config = vae.config
+    latents: Tensor
     if config.latents_mean is None or config.latents_std is None:
-        plain: Tensor = config.scaling_factor * sample
-        return plain
-    mean, deviation = (unet.by_channel(numbers, sample) for numbers in (config.latents_mean, config.latents_std))
-    return (sample - mean) * config.scaling_factor / deviation
+        latents = config.scaling_factor * sample
+    else:
+        mean, deviation = (unet.by_channel(numbers, sample) for numbers in (config.latents_mean, config.latents_std))
+        latents = (sample - mean) * config.scaling_factor / deviation
+    return latents
