@@ -1,5 +1,6 @@
 """NATS with JetStream from the wheel, as a child process: its configuration file, its command line, when it is ready.
 
+Every service signs in as itself and may do what the chart's `nats-permissions.json` says; `operator` may do all.
 JetStream syncs to disk every two minutes, as is its default: Postgres holds the truth and `status` sends again what a
 power cut takes.
 """
@@ -7,17 +8,42 @@ power cut takes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import os
 import sysconfig
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from deploy.local.process import Child, Program
 
+#: What each service may publish and subscribe to: the chart's own list, so that what runs here is what it says.
+PERMISSIONS: Final = Path(__file__).parents[1] / "helm" / "imagineo" / "files" / "nats-permissions.json"
 
-def url(port: int, token: str) -> str:
-    """The address of the server; the token is part of it."""
-    return f"nats://{token}@127.0.0.1:{port}"
+
+def url(port: int) -> str:
+    """The address of the server."""
+    return f"nats://127.0.0.1:{port}"
+
+
+def operator_url(port: int, token: str) -> str:
+    """The address with what an operator signs in with."""
+    return f"nats://operator:{token}@127.0.0.1:{port}"
+
+
+def password(user: str, token: str) -> str:
+    """What a service signs in with."""
+    return hmac.new(token.encode(), user.encode(), hashlib.sha256).hexdigest()
+
+
+def authorization(token: str) -> str:
+    """The block of the server's configuration that says who may do what."""
+    services = json.loads(PERMISSIONS.read_text())
+    users: list[dict[str, object]] = [{"user": "operator", "password": token}]
+    users += [{"user": name, "password": password(name, token), "permissions": may} for name, may in services.items()]
+    return f"authorization: {json.dumps({'users': users})}"
 
 
 def binary() -> Path:
@@ -59,7 +85,7 @@ def _configure(data: Path, port: int, token: str) -> None:
         f"""\
 # Written by deploy/local at each start.
 listen: "127.0.0.1:{port}"
-authorization {{ token: "{token}" }}
+{authorization(token)}
 max_payload: 8MB
 jetstream {{ store_dir: "{data / "jetstream"}", max_memory_store: 64MB, max_file_store: 8GB }}
 """

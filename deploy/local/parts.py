@@ -50,8 +50,8 @@ class Parts:
 
     @property
     def nats_url(self) -> str:
-        """The address of the broker."""
-        return nats.url(self.ports["nats"], self.secrets.nats_token)
+        """The address of the broker, for an operator."""
+        return nats.operator_url(self.ports["nats"], self.secrets.nats_token)
 
     @property
     def url(self) -> str:
@@ -134,7 +134,9 @@ class Parts:
             **self.environ,
             "PYTHONPATH": f"{REPOSITORY / 'libs'}:{REPOSITORY}",
             f"{prefix}POSTGRES_DSN": self.postgres_dsn,
-            f"{prefix}NATS_URL": self.nats_url,
+            f"{prefix}NATS_URL": nats.url(self.ports["nats"]),
+            f"{prefix}NATS_USER": service,
+            f"{prefix}NATS_PASSWORD": nats.password(service, self.secrets.nats_token),
             f"{prefix}BLOBS_URL": self.blobs_url,
             **{f"{prefix}{peer.upper()}_ADDRESS": self.ports.address(peer) for peer in GRPC_SERVICES},
             **{

@@ -44,7 +44,9 @@ async def running(
             settings.postgres_dsn.reveal(), application_name="imagineo-auth", max_size=settings.postgres_connections
         )
         stack.push_async_callback(database.close)
-        broker = await JetStreamBroker.connect(settings.nats_url, name="auth", access=settings.nats_access)
+        broker = await JetStreamBroker.connect(
+            settings.nats_url, name="auth", access=settings.nats_access, makes_streams=False
+        )
         stack.push_async_callback(broker.close)
         channel = connect(settings.status_address, tls)
         stack.push_async_callback(channel.close, None)

@@ -131,7 +131,9 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         status=connect(settings.status_address, tls),
         webhooks=connect(settings.webhooks_address, tls),
     )
-    broker = await JetStreamBroker.connect(settings.nats_url, name="gateway", access=settings.nats_access)
+    broker = await JetStreamBroker.connect(
+        settings.nats_url, name="gateway", access=settings.nats_access, makes_streams=False
+    )
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
     parts = wire(settings, peers=peers, broker=broker, blobs=blobs, background=background, metrics=metrics)
     beats = await broker.subscribe(subjects.EVERY_WORKER, parts.warmth.hear)

@@ -64,7 +64,9 @@ async def running(
             settings.postgres_dsn.reveal(), application_name="imagineo-webhooks", max_size=settings.postgres_connections
         )
         stack.push_async_callback(database.close)
-        broker = await JetStreamBroker.connect(settings.nats_url, name="webhooks", access=settings.nats_access)
+        broker = await JetStreamBroker.connect(
+            settings.nats_url, name="webhooks", access=settings.nats_access, makes_streams=False
+        )
         stack.push_async_callback(broker.close)
         if resolve is None:
             resolve = resolver = Resolver(2 * settings.attempts_at_once)

@@ -189,7 +189,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     tls = settings.tls_identity()
     status, catalog = connect(settings.status_address, tls), connect(settings.catalog_address, tls)
     broker = await JetStreamBroker.connect(
-        settings.nats_url, name=f"worker {settings.worker_id}", access=settings.nats_access
+        settings.nats_url, name=f"worker {settings.worker_id}", access=settings.nats_access, makes_streams=False
     )
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
     engine = BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)

@@ -78,6 +78,18 @@ def test_each_service_has_metrics_of_its_own(platform: Platform, account: Accoun
     assert "process_resident_memory_bytes" in text
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_is_alive_started_and_ready_beside_its_metrics(platform: Platform, service: str) -> None:
+    url = platform.ready["metrics"][service].removesuffix("/metrics")
+
+    for probe in ("livez", "startupz", "readyz"):
+        answer = httpx.get(f"{url}/{probe}", trust_env=False)
+        assert answer.status_code == 200, answer.text
+    named = answer.json()["dependencies"]
+    assert any(dependency["required"] for dependency in named.values())
+    assert all(dependency["ok"] for dependency in named.values())
+
+
 @pytest.mark.parametrize("service", ["auth", "catalog", "status", "webhooks"])
 def test_each_grpc_service_answers_health_and_reflection(platform: Platform, service: str) -> None:
     with grpc.insecure_channel(platform.ready["grpc"][service]) as channel:
@@ -128,3 +140,11 @@ def test_the_idle_platform_without_the_worker_stays_below_700_mb(platform: Platf
 
     print({name: round(size / 1e6) for name, size in used.items()})
     assert sum(used.values()) <= IDLE_LIMIT_BYTES, used
+
+
+def test_a_picture_is_drawn_and_nobody_was_refused_anything_on_the_broker(platform: Platform, account: Account) -> None:
+    account.draw()
+
+    counted = 'imagineo_broker_errors_total{kind="permissions_violation"}'
+    assert all(counted not in httpx.get(url, trust_env=False).text for url in platform.ready["metrics"].values())
+    assert "ermissions violation" not in platform.logs()

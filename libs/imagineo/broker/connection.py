@@ -265,7 +265,8 @@ class Connection:
         return client
 
     async def _note_error(self, problem: Exception) -> None:
-        kind = type(problem).__name__
+        is_refusal = "permissions violation" in str(problem)
+        kind = "permissions_violation" if is_refusal else type(problem).__name__
         _ERRORS.labels(kind).inc()
         if self._client is not None:  # while connecting, the keeper tells it once
             _log.warning("the broker connection reports: %r", problem)

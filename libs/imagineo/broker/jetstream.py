@@ -40,8 +40,9 @@ _FILTERS: Final[dict[Stream, str]] = {"OUTCOMES": subjects.OUTCOMES, "EVENTS": s
 class JetStreamBroker:
     """See `port.Broker`. Made by `connect` inside the event loop that uses it."""
 
-    def __init__(self, connection: Connection, *, ack_wait_s: float) -> None:
+    def __init__(self, connection: Connection, *, ack_wait_s: float, makes_streams: bool) -> None:
         self._connection = connection
+        self._makes_streams = makes_streams
         self._ack_wait_s = ack_wait_s
         self._in_flight = asyncio.Semaphore(_MAX_IN_FLIGHT)
         #: What shall be there, by stream and durable name.
@@ -60,16 +61,18 @@ class JetStreamBroker:
         *,
         name: str,
         access: NatsAccess | None = None,
+        makes_streams: bool = True,
         ack_wait_s: float = subjects.ACK_WAIT_S,
         wait_s: float = _CONNECT_WAIT_S,
         ping_interval_s: float = PING_INTERVAL_S,
     ) -> JetStreamBroker:
         """Connect to the servers (`nats://host:port`, comma-separated) as `name`.
 
-        Returns once the streams stand, or after `wait_s` without them: connecting goes on for ever.
+        Returns once the streams stand, or after `wait_s` without them: connecting goes on for ever. Whoever does not
+        make streams waits for the program that does, and needs no permission to.
         """
         connection = Connection(servers, name=name, access=access or NatsAccess(), ping_interval_s=ping_interval_s)
-        broker = cls(connection, ack_wait_s=ack_wait_s)
+        broker = cls(connection, ack_wait_s=ack_wait_s, makes_streams=makes_streams)
         connection.greeters.add(broker._greet)
         broker._keeper = asyncio.create_task(broker._keep_shape(), name="broker-shape")
         connection.open()
@@ -122,14 +125,18 @@ class JetStreamBroker:
                     await asyncio.sleep(_ENSURE_RETRY_S)
 
     async def _make_shape(self) -> None:
-        await streams.ensure_streams(self._connection)
+        await self._make_streams()
         wanted = [(stream, shape) for (stream, _), shape in self._consumers.items()]
         await asyncio.gather(*(streams.ensure_consumer(self._connection, stream, shape) for stream, shape in wanted))
+
+    async def _make_streams(self) -> None:
+        if self._makes_streams:
+            await streams.ensure_streams(self._connection)
 
     async def _want_consumer(self, stream: str, shape: dict[str, Any]) -> None:
         self._consumers[stream, shape["name"]] = shape
         try:
-            await streams.ensure_streams(self._connection)
+            await self._make_streams()
             await streams.ensure_consumer(self._connection, stream, shape)
         except Unavailable:
             self._adrift.set()
