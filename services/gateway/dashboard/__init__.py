@@ -1,0 +1,1 @@
+"""The web pages: forms, tables and pictures over the same handlers that answer `/v1`."""
