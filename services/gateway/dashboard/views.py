@@ -9,7 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from services.gateway.dashboard import static_files
+from services.gateway.dashboard import pictures, static_files
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 
@@ -71,7 +71,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(time=_time, size=_size, count=_count, badge=_badge, initials=_initials)
-    made.globals.update(static=static_files.address)
+    made.globals.update(static=static_files.address, door_pictures=pictures.of_door)
     return made
 
 
