@@ -30,6 +30,7 @@ from services.gateway.authentication import Gatekeeper
 from services.gateway.background import Background
 from services.gateway.batch_admission import BatchAdmission
 from services.gateway.contact_sheet import ContactSheets
+from services.gateway.dashboard.routes import dashboard
 from services.gateway.dispatch import router
 from services.gateway.downloads import Downloads
 from services.gateway.following import Following
@@ -109,8 +110,8 @@ def wire(
 
 
 def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
-    """The ASGI app: the routes inside their layers."""
-    app: ASGIApp = router(parts, ROUTES)
+    """The ASGI app: the routes and the pages inside their layers."""
+    app: ASGIApp = router(parts, ROUTES, dashboard(parts))
     limits_bytes = {
         (row.method, row.path): row.body_limit_bytes(parts.settings) for row in ROUTES if row.body_limit_bytes
     }

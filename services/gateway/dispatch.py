@@ -67,10 +67,10 @@ async def _unknown_path(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise errors.NotFound("There is no such path.")
 
 
-def router(parts: Parts, table: Sequence[Row]) -> Router:
-    """The router over a table of rows, in its order."""
+def router(parts: Parts, table: Sequence[Row], pages: Sequence[Route] = ()) -> Router:
+    """The router over a table of rows, in its order, then the pages' routes."""
     paths: dict[str, list[Row]] = {}
     for row in table:
         paths.setdefault(row.path, []).append(row)
     routes = [Route(path, _Path(parts, path, rows)) for path, rows in paths.items()]
-    return Router(routes, redirect_slashes=False, default=_unknown_path)
+    return Router([*routes, *pages], redirect_slashes=False, default=_unknown_path)

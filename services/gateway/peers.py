@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc
 from imagineo.rpc.client import call, check_health
 from imagineo.v1 import (
+    account_service_pb2_grpc,
     auth_service_pb2_grpc,
     batch_service_pb2_grpc,
     catalog_service_pb2_grpc,
@@ -30,6 +31,7 @@ class Peers:
         self._channels = {"auth": auth, "catalog": catalog, "status": status, "webhooks": webhooks}
         # The generated stubs are typed for blocking channels; on these they answer awaitables.
         self.auth: Any = auth_service_pb2_grpc.AuthServiceStub(auth)
+        self.accounts: Any = account_service_pb2_grpc.AccountServiceStub(auth)
         self.catalog: Any = catalog_service_pb2_grpc.CatalogServiceStub(catalog)
         self.status: Any = generation_service_pb2_grpc.GenerationServiceStub(status)
         self.uploads: Any = upload_service_pb2_grpc.UploadServiceStub(status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Chart:
 
 def draw(
     usage: Sequence[Mapping[str, Any]],
-    days: Sequence[datetime.date],
+    days: Sequence[dt.date],
     series_of: Callable[[Mapping[str, Any]], str],
 ) -> Chart:
     """Lay out the images of some days.
@@ -124,7 +124,7 @@ def _pieces(rows: Sequence[tuple[str, tuple[int, ...]]], names: Sequence[str], t
     return found
 
 
-def _marks(days: Sequence[datetime.date]) -> tuple[tuple[float, str], ...]:
+def _marks(days: Sequence[dt.date]) -> tuple[tuple[float, str], ...]:
     slot = (WIDTH - _LEFT) / max(1, len(days))
     every = max(1, len(days) // 6)
     return tuple(

@@ -62,11 +62,8 @@ class _Path:
         await response(scope, receive, send)
 
     async def _answer(self, visit: Visit) -> Response:
-        page = self._pages.get(visit.request.method)
         try:
-            if page is None:
-                allow = ", ".join(sorted(self._pages))
-                raise errors.MethodNotAllowed(f"This address takes {allow} only.", metadata={"allow": allow})
+            page = self._page(visit.request.method)
             await self._let_in(visit, page)
             return await self._run(visit, page)
         except _NOT_LOGGED_IN:
@@ -78,6 +75,12 @@ class _Path:
         except Exception:
             log.exception("a page failed unexpectedly")
             return mishap_page(visit, errors.Internal())
+
+    def _page(self, method: str) -> Page:
+        if method in self._pages:
+            return self._pages[method]
+        allow = ", ".join(sorted(self._pages))
+        raise errors.MethodNotAllowed(f"This address takes {allow} only.", metadata={"allow": allow})
 
     async def _let_in(self, visit: Visit, page: Page) -> None:
         binding = session.token_of(visit.request, session.COOKIE) or session.token_of(

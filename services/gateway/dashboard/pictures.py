@@ -1,4 +1,4 @@
-"""Which picture stands for a model: its sample, else the last one drawn with it, else the one that comes with the starter."""
+"""Which picture stands for a model: its sample, else the last one drawn with it, else the one that comes along."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages, one a line: method, path, handler, what the role must allow, what is shown again where a form is refused."""
+"""The pages, one a line: method, path, handler, what the role must allow, what is shown where a form is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_WRITE as ORGANIZATIO
 from imagineo.v1.account_pb2 import PERMISSION_USAGE_READ as USAGE
 from imagineo.v1.account_pb2 import PERMISSION_WEBHOOKS_READ as WEBHOOKS_READ
 from imagineo.v1.account_pb2 import PERMISSION_WEBHOOKS_WRITE as WEBHOOKS_WRITE
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from services.gateway.dashboard.dispatch import Page
+from services.gateway.dashboard import static_files
+from services.gateway.dashboard.dispatch import Page, routes
 from services.gateway.dashboard.pages import (
     account,
     admin,
@@ -36,6 +40,9 @@ from services.gateway.dashboard.pages import (
     usage,
     webhooks,
 )
+from services.gateway.dashboard.views import Views
+from services.gateway.exchange import exchange_of
+from services.gateway.parts import Parts
 
 # fmt: off
 PAGES: Final = (
@@ -94,3 +101,13 @@ PAGES: Final = (
     Page("POST", "/admin/organizations/{organization_id}/plan", admin.change_plan, ORGANIZATION_READ),
 )
 # fmt: on
+
+
+async def _static(request: Request) -> Response:
+    exchange_of(request.scope).route = "/static/{name}"
+    return static_files.answer(request.path_params["name"], request.query_params.get("v", ""))
+
+
+def dashboard(parts: Parts) -> list[Route]:
+    """The routes of all pages, and of what they load."""
+    return [*routes(parts, Views(), PAGES), Route("/static/{name:path}", _static)]

@@ -52,9 +52,7 @@ async def person_of(parts: Parts, request: Request, permission: account_pb2.Perm
     return _person(found, verdict.principal, sha256)
 
 
-def _person(
-    found: account_service_pb2.GetSessionResponse, principal: account_pb2.Principal, sha256: bytes
-) -> Person:
+def _person(found: account_service_pb2.GetSessionResponse, principal: account_pb2.Principal, sha256: bytes) -> Person:
     memberships = tuple(found.memberships)
     own = next((one for one in memberships if one.organization_id == principal.organization_id), None)
     return Person(

@@ -32,7 +32,7 @@ _TONES: Final = {
 def _time(value: str | None) -> Markup:
     """A moment as people read it; the script in the page turns it into the reader's own time."""
     if not value:
-        return Markup("–")
+        return Markup("-")
     at = datetime.fromisoformat(value).astimezone(UTC)
     shown = at.strftime("%-d %b %Y, %H:%M UTC")
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat().replace("+00:00", "Z"), shown)

@@ -19,6 +19,7 @@ from services.gateway.dashboard.views import Views
 from services.gateway.exchange import principal_of
 from services.gateway.parts import Parts
 
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who is logged in, and where."""
@@ -132,4 +133,3 @@ def wrong(problem: errors.ImagineoError | None, name: str) -> str:
         return ""
     allowed = problem.metadata.get("allowed", "")
     return f"Must be {allowed}." if allowed else problem.message
-

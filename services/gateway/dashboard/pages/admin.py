@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from imagineo import errors
-from imagineo.v1 import account_service_pb2, auth_service_pb2, member_pb2
+from imagineo.v1 import account_service_pb2, auth_service_pb2, event_pb2, member_pb2
 from starlette.responses import Response
 
 from services.gateway.accounts import PLAN_WORDS
@@ -20,7 +20,7 @@ async def show(visit: Visit) -> Response:
     _check(visit)
     readiness = await visit.parts.readiness.problems()
     services = [{"name": name, "is_up": name not in readiness} for name in visit.parts.readiness.names]
-    live = {"workers": visit.parts.warmth.workers(), "services": services}
+    live = {"workers": [_worker(beat) for beat in visit.parts.warmth.workers()], "services": services, "queues": []}
     if visit.request.headers.get("hx-request") == "true":
         return visit.page("admin/part.html", **live)
     asked = account_service_pb2.ListOrganizationsRequest(
@@ -54,6 +54,17 @@ def _check(visit: Visit) -> None:
     """Raises PermissionDenied for all who do not run the platform."""
     if not visit.principal.is_administrator:
         raise errors.PermissionDenied("This page is for those who run the platform.")
+
+
+def _worker(beat: event_pb2.WorkerBeat) -> dict[str, Any]:
+    return {
+        "name": beat.worker_id,
+        "base_models": list(beat.base_model_slugs),
+        "slots": beat.slots,
+        "running": len(beat.running_run_ids),
+        "pace": beat.megapixel_steps_per_s,
+        "warm": len(beat.warm_model_ids),
+    }
 
 
 def _organization(one: member_pb2.OrganizationSummary) -> dict[str, Any]:

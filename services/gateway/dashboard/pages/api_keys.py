@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any, Final
 
 from imagineo.permissions import SCOPE_WORDS
@@ -17,7 +17,7 @@ _FIELDS: Final = ("name", "expires_on", "monthly_images")
 async def show(visit: Visit) -> Response:
     """The page."""
     found = await visit.ask("GET", "/v1/keys", query={"limit": "50", "cursor": visit.asked("cursor")})
-    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+    now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
     is_refused = visit.problem is not None
     return visit.page(
         "api_keys/show.html",

@@ -28,9 +28,7 @@ async def log_in_form(visit: Visit) -> Response:
 
 async def log_in(visit: Visit) -> Response:
     """Make a session."""
-    asked = pb.LogInRequest(
-        email=visit.form.text("email"), password=visit.form.raw("password"), client=visit.client()
-    )
+    asked = pb.LogInRequest(email=visit.form.text("email"), password=visit.form.raw("password"), client=visit.client())
     made = await visit.parts.peers.ask(visit.parts.peers.accounts.LogIn, asked, timeout_s=HASHING_S)
     return entered(visit, made.token, _next(visit) or _HOME)
 

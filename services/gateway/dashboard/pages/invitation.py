@@ -1,4 +1,4 @@
-"""Where an invitation's link leads: who invites, as what, and the form that accepts. The token is posted, never asked for."""
+"""Where an invitation's link leads: who invites, as what, and the form that accepts. Its token is posted only."""
 
 from __future__ import annotations
 

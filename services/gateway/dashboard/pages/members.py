@@ -20,9 +20,7 @@ _PAGE_SIZE: Final = 100
 async def show(visit: Visit) -> Response:
     """The page."""
     peers, owner = visit.parts.peers, visit.who.organization_id
-    members = pb.ListMembersRequest(
-        organization_id=owner, page_size=_PAGE_SIZE, page_token=visit.asked("cursor")
-    )
+    members = pb.ListMembersRequest(organization_id=owner, page_size=_PAGE_SIZE, page_token=visit.asked("cursor"))
     invitations = pb.ListInvitationsRequest(organization_id=owner, page_size=50)
     found, invited = await asyncio.gather(
         peers.ask(peers.accounts.ListMembers, members), peers.ask(peers.accounts.ListInvitations, invitations)

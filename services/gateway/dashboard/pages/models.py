@@ -1,4 +1,4 @@
-"""Models: the cards, one LoRA with its check report and sharing, and the upload, which its script sends to `/v1/models`."""
+"""Models: the cards, one LoRA with its check report and sharing, and the upload, which a script sends to `/v1`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The playground: the form, the pictures to choose a model by, and the last ones drawn. Its script submits and follows."""
+"""The playground: its form, the models with their pictures, and the last ones drawn. A script submits and follows."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -23,8 +23,8 @@ async def show(visit: Visit) -> Response:
     """The page."""
     span = int(visit.asked("days")) if visit.asked("days") in map(str, SPANS) else 30
     by = "key" if visit.asked("by") == "key" else "model"
-    today = datetime.datetime.now(datetime.UTC).date()
-    days = [today - datetime.timedelta(days=back) for back in reversed(range(span))]
+    today = dt.datetime.now(dt.UTC).date()
+    days = [today - dt.timedelta(days=back) for back in reversed(range(span))]
     limits, (usage, total, is_whole), models, keys = await asyncio.gather(
         visit.ask("GET", "/v1/limits"), _usage(visit, days[0]), names_of_models(visit), _keys(visit)
     )
@@ -47,7 +47,7 @@ async def show(visit: Visit) -> Response:
     )
 
 
-async def _usage(visit: Visit, first: datetime.date) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
+async def _usage(visit: Visit, first: dt.date) -> tuple[list[dict[str, Any]], dict[str, Any], bool]:
     """The rows since a day, their sums, and whether these are all."""
     rows: list[dict[str, Any]] = []
     cursor, found = "", {}

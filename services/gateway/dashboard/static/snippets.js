@@ -18,9 +18,10 @@ export function curl(url, body) {
 
 export function pythonCode(url, body) {
   const fields = Object.entries(body).map(([name, value]) => `    ${name}=${python(value)},`).join("\n");
-  return `from imagineo_client import Imagineo\n\nclient = Imagineo(base_url=${JSON.stringify(url)})  # reads IMAGINEO_API_KEY\nrun = client.generate(\n${fields}\n)\nrun.wait()\nrun.save("picture.png")`;
+  return `from imagineo_client import Imagineo\n\nclient = Imagineo(base_url=${JSON.stringify(url)})  # reads IMAGINEO_API_KEY\nrun = client.generate(\n${fields}\n)\nrun.save("picture.png")`;
 }
 
 export function typescriptCode(url, body) {
-  return `import { Imagineo } from "imagineo";\n\nconst client = new Imagineo({ baseUrl: ${JSON.stringify(url)} }); // reads IMAGINEO_API_KEY\nconst run = await client.generate(${JSON.stringify(body, null, 2)});\nawait run.wait();`;
+  const { positive_prompt, ...options } = body;
+  return `import { Imagineo } from "imagineo-client";\n\nconst client = new Imagineo({ baseUrl: ${JSON.stringify(url)} }); // reads IMAGINEO_API_KEY\nconst run = await client.generate(${JSON.stringify(positive_prompt)}, ${JSON.stringify(options, null, 2)});\nawait run.save("picture.png");`;
 }
