@@ -37,6 +37,15 @@ class Queues:
         """What waits and runs for one base model."""
         return self._queues.get(base_model_slug, Queue())
 
+    def lengths(self) -> list[tuple[str, Lane, int]]:
+        """Base model, lane and how many runs wait there, of all that have any."""
+        return sorted(
+            (slug, lane, count)
+            for slug, queue in self._queues.items()
+            for lane, count in queue.waiting_count.items()
+            if count
+        )
+
     def paces(self, base_model_slug: str) -> list[Pace]:
         """How fast its live workers draw."""
         return self._workers.paces(base_model_slug, time.monotonic())

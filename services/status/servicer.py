@@ -170,6 +170,15 @@ class GenerationServicer(grpc.GenerationServiceServicer):
         provenance = await self._reader.provenance(request.run_id)
         return pb.GetProvenanceResponse(generation=generation, provenance=provenance)
 
+    async def ListQueues(self, request: pb.ListQueuesRequest, context: Any) -> pb.ListQueuesResponse:  # noqa: N802, ARG002
+        """Tell what waits."""
+        lengths = self._queues.lengths()
+        return pb.ListQueuesResponse(
+            queues=[
+                pb.QueueLength(base_model_slug=slug, lane=lane, waiting_count=count) for slug, lane, count in lengths
+            ]
+        )
+
     async def GetStatuses(self, request: pb.GetStatusesRequest, context: Any) -> pb.GetStatusesResponse:  # noqa: N802, ARG002
         """Say where runs stand."""
         _bound("run_ids", len(request.run_ids), 1000)

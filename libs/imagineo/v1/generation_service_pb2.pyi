@@ -835,6 +835,77 @@ class GetProvenanceResponse(_message.Message):
 Global___GetProvenanceResponse: _TypeAlias = GetProvenanceResponse  # noqa: Y015
 
 @_typing.final
+class ListQueuesRequest(_message.Message):
+    """ListQueuesRequest asks for all queues."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueuesRequest: _TypeAlias = ListQueuesRequest  # noqa: Y015
+
+@_typing.final
+class QueueLength(_message.Message):
+    """QueueLength is what waits for one base model in one lane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_MODEL_SLUG_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    base_model_slug: _builtins.str
+    """base_model_slug is the base model."""
+    lane: _job_pb2.Lane.ValueType
+    """lane is the lane."""
+    waiting_count: _builtins.int
+    """waiting_count is how many runs wait."""
+    def __init__(
+        self,
+        *,
+        base_model_slug: _builtins.str = ...,
+        lane: _job_pb2.Lane.ValueType = ...,
+        waiting_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_slug", b"base_model_slug", "lane", b"lane", "waiting_count", b"waiting_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueLength: _TypeAlias = QueueLength  # noqa: Y015
+
+@_typing.final
+class ListQueuesResponse(_message.Message):
+    """ListQueuesResponse holds the queues."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueLength]:
+        """queues are those with anything in them, by base model and lane."""
+
+    def __init__(
+        self,
+        *,
+        queues: _abc.Iterable[Global___QueueLength] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queues", b"queues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueuesResponse: _TypeAlias = ListQueuesResponse  # noqa: Y015
+
+@_typing.final
 class GetStatusesRequest(_message.Message):
     """GetStatusesRequest names runs."""
 

@@ -101,6 +101,11 @@ class GenerationServiceStub:
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.GetStatusesRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.GetStatusesResponse.FromString,
                 _registered_method=True)
+        self.ListQueues = channel.unary_unary(
+                '/imagineo.v1.GenerationService/ListQueues',
+                request_serializer=imagineo_dot_v1_dot_generation__service__pb2.ListQueuesRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_generation__service__pb2.ListQueuesResponse.FromString,
+                _registered_method=True)
         self.Claim = channel.unary_unary(
                 '/imagineo.v1.GenerationService/Claim',
                 request_serializer=imagineo_dot_v1_dot_generation__service__pb2.ClaimRequest.SerializeToString,
@@ -217,6 +222,14 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQueues(self, request, context):
+        """ListQueues tells what waits and runs on the whole platform, by base model and lane, as it was a second or two ago; for
+        those who run the platform. Empty where nothing does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Claim(self, request, context):
         """Claim gives a run to a worker and numbers the attempt. Idempotent for the same worker incarnation. Not granted where
         another's lease lives, or where the run is terminal, canceled, expired or out of attempts.
@@ -299,6 +312,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.GetStatuses,
                     request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.GetStatusesRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_generation__service__pb2.GetStatusesResponse.SerializeToString,
+            ),
+            'ListQueues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueues,
+                    request_deserializer=imagineo_dot_v1_dot_generation__service__pb2.ListQueuesRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_generation__service__pb2.ListQueuesResponse.SerializeToString,
             ),
             'Claim': grpc.unary_unary_rpc_method_handler(
                     servicer.Claim,
@@ -664,6 +682,33 @@ class GenerationService:
             '/imagineo.v1.GenerationService/GetStatuses',
             imagineo_dot_v1_dot_generation__service__pb2.GetStatusesRequest.SerializeToString,
             imagineo_dot_v1_dot_generation__service__pb2.GetStatusesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.GenerationService/ListQueues',
+            imagineo_dot_v1_dot_generation__service__pb2.ListQueuesRequest.SerializeToString,
+            imagineo_dot_v1_dot_generation__service__pb2.ListQueuesResponse.FromString,
             options,
             channel_credentials,
             insecure,

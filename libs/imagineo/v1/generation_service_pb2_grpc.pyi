@@ -77,6 +77,10 @@ class GenerationServiceStub:
     """
     GetStatuses: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
+    ListQueues: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ListQueuesRequest, _generation_service_pb2.ListQueuesResponse]
+    """ListQueues tells what waits and runs on the whole platform, by base model and lane, as it was a second or two ago; for
+    those who run the platform. Empty where nothing does.
+    """
     Claim: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ClaimRequest, _generation_service_pb2.ClaimResponse]
     """Claim gives a run to a worker and numbers the attempt. Idempotent for the same worker incarnation. Not granted where
     another's lease lives, or where the run is terminal, canceled, expired or out of attempts.
@@ -133,6 +137,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """
     GetStatuses: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetStatusesRequest, _generation_service_pb2.GetStatusesResponse]  # type: ignore[assignment]
     """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
+    ListQueues: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListQueuesRequest, _generation_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
+    """ListQueues tells what waits and runs on the whole platform, by base model and lane, as it was a second or two ago; for
+    those who run the platform. Empty where nothing does.
+    """
     Claim: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ClaimRequest, _generation_service_pb2.ClaimResponse]  # type: ignore[assignment]
     """Claim gives a run to a worker and numbers the attempt. Idempotent for the same worker incarnation. Not granted where
     another's lease lives, or where the run is terminal, canceled, expired or out of attempts.
@@ -264,6 +272,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.GetStatusesResponse, _abc.Awaitable[_generation_service_pb2.GetStatusesResponse]]:
         """GetStatuses says where runs stand, whoever owns them; unknown ones are left out. For services that settle."""
+
+    @_abc_1.abstractmethod
+    def ListQueues(
+        self,
+        request: _generation_service_pb2.ListQueuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_service_pb2.ListQueuesResponse, _abc.Awaitable[_generation_service_pb2.ListQueuesResponse]]:
+        """ListQueues tells what waits and runs on the whole platform, by base model and lane, as it was a second or two ago; for
+        those who run the platform. Empty where nothing does.
+        """
 
     @_abc_1.abstractmethod
     def Claim(

@@ -1,4 +1,4 @@
-"""Which picture stands for a model: its sample, else the last one drawn with it, else the one that comes along."""
+"""Which picture stands for a model: its sample, else the one that comes along, else the last one drawn with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def of_door() -> list[str]:
 
 def of_model(model: dict[str, Any], drawn: dict[str, str] | None = None) -> str:
     """The picture of a LoRA as REST shows it; `drawn` is the last picture by model_id."""
-    return model["sample_image_url"] or (drawn or {}).get(model["id"], "") or of_file(model["sha256"])
+    return model["sample_image_url"] or of_file(model["sha256"]) or (drawn or {}).get(model["id"], "")
 
 
 def last_drawn(runs: Sequence[dict[str, Any]]) -> dict[str, str]:

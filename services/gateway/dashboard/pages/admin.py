@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from imagineo import errors
-from imagineo.v1 import account_service_pb2, auth_service_pb2, event_pb2, member_pb2
+from imagineo.v1 import account_service_pb2, auth_service_pb2, event_pb2, generation_service_pb2, job_pb2, member_pb2
 from starlette.responses import Response
 
 from services.gateway.accounts import PLAN_WORDS
 from services.gateway.dashboard.visit import Visit
 from services.gateway.rendering import moment
 
+_LANES: Final = {job_pb2.LANE_FREE: "free", job_pb2.LANE_BASIC: "basic", job_pb2.LANE_PREMIUM: "premium"}
 _PLANS: Final = {word: plan for plan, word in PLAN_WORDS.items()}
 
 
 async def show(visit: Visit) -> Response:
     """The page; its live part asks again by itself."""
     _check(visit)
-    readiness = await visit.parts.readiness.problems()
+    readiness, queues = await asyncio.gather(visit.parts.readiness.problems(), _queues(visit))
     services = [{"name": name, "is_up": name not in readiness} for name in visit.parts.readiness.names]
-    live = {"workers": [_worker(beat) for beat in visit.parts.warmth.workers()], "services": services, "queues": []}
+    live = {"workers": [_worker(beat) for beat in visit.parts.warmth.workers()], "services": services, "queues": queues}
     if visit.request.headers.get("hx-request") == "true":
         return visit.page("admin/part.html", **live)
     asked = account_service_pb2.ListOrganizationsRequest(
@@ -54,6 +56,19 @@ def _check(visit: Visit) -> None:
     """Raises PermissionDenied for all who do not run the platform."""
     if not visit.principal.is_administrator:
         raise errors.PermissionDenied("This page is for those who run the platform.")
+
+
+async def _queues(visit: Visit) -> list[dict[str, Any]]:
+    """What waits; nothing while status cannot say, which the parts tell."""
+    peers = visit.parts.peers
+    try:
+        found = await peers.ask(peers.status.ListQueues, generation_service_pb2.ListQueuesRequest())
+    except errors.Unavailable:
+        return []
+    return [
+        {"base_model": one.base_model_slug, "lane": _LANES.get(one.lane, ""), "waiting": one.waiting_count}
+        for one in found.queues
+    ]
 
 
 def _worker(beat: event_pb2.WorkerBeat) -> dict[str, Any]:

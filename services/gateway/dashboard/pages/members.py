@@ -41,7 +41,7 @@ async def invite(visit: Visit) -> Response:
     asked = pb.CreateInvitationRequest(
         organization_id=visit.who.organization_id,
         email=visit.form.text("email"),
-        role=permissions.ROLES.get(visit.form.text("role"), 0),  # type: ignore[arg-type]
+        role=permissions.ROLES.get(visit.form.text("role"), 0),
         actor=visit.actor(),
     )
     made = await visit.parts.peers.ask(visit.parts.peers.accounts.CreateInvitation, asked)
@@ -64,7 +64,7 @@ async def change_role(visit: Visit) -> Response:
     asked = pb.ChangeRoleRequest(
         organization_id=visit.who.organization_id,
         user_id=visit.name("user_id"),
-        role=permissions.ROLES.get(visit.form.text("role"), 0),  # type: ignore[arg-type]
+        role=permissions.ROLES.get(visit.form.text("role"), 0),
         actor=visit.actor(),
     )
     await visit.parts.peers.ask(visit.parts.peers.accounts.ChangeRole, asked)

@@ -61,4 +61,5 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("htmx:afterSwap", () => localizeTimes(document));
 
 localizeTimes(document);
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 takeFragment();
