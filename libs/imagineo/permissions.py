@@ -7,12 +7,12 @@ complete. Between services no credentials travel: whoever calls a method for som
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from imagineo.v1 import account_pb2 as pb
 
-Permission = pb.Permission.ValueType
-Role = pb.Role.ValueType
+Permission: TypeAlias = pb.Permission.ValueType
+Role: TypeAlias = pb.Role.ValueType
 
 #: Permissions by the word that people read, such as `keys:write`.
 SCOPES: Final[dict[str, Permission]] = {

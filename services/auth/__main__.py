@@ -24,7 +24,9 @@ from imagineo.telemetry.probes import Probes
 
 from services.auth import app
 from services.auth.accounts import Permission
+from services.auth.letters import Letters
 from services.auth.metrics import AuthMetrics
+from services.auth.people import Role
 from services.auth.plans import Limits, Plan
 from services.auth.registry import Registry
 from services.auth.repository import Repository
@@ -78,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument(
         "--permission", action="append", default=[], type=Permission, choices=list(Permission), help=permission_help
     )
+    user = commands.add_parser(
+        "create-user", help="make a user, member of an organization; the password is read from the standard input"
+    )
+    user.add_argument("organization_id")
+    user.add_argument("--email", required=True)
+    user.add_argument("--name", required=True)
+    user.add_argument("--role", type=Role, choices=list(Role), default=Role.OWNER)
+    user.add_argument("--administrator", action="store_true", help="may see all organizations and set their plans")
     return parser
 
 
@@ -101,6 +111,8 @@ async def _administer(settings: AdminSettings, options: argparse.Namespace) -> d
         if options.command == "create-key":
             key, secret = await registry.create_key(options.organization_id, options.name, options.permission)
             return {"key_id": key.key_id, "organization_id": key.organization_id, "secret": secret}
+        if options.command == "create-user":
+            return await _create_user(database, options)
         if options.command == "create-organization":
             made = await registry.create_organization(options.name, options.plan, options.organization_id)
         else:
@@ -115,6 +127,20 @@ async def _update(registry: Registry, organization_id: str, plan: Plan | None, g
     before = (await registry.organization(organization_id)).overrides
     overrides = {name: getattr(before, name) if value is None else value for name, value in given.items()}
     return await registry.update_organization(organization_id, plan, Limits(**overrides))
+
+
+async def _create_user(database: Database, options: argparse.Namespace) -> dict[str, Any]:
+    password = sys.stdin.readline().rstrip("\n")
+    with app.reception(database, Letters(None, sender="", public_url=""), passwords_at_once=1) as people:
+        user = await people.sign_in.create_user(
+            options.email,
+            password,
+            options.name,
+            options.organization_id,
+            options.role,
+            is_administrator=options.administrator,
+        )
+    return {"user_id": user.user_id, "email": user.email, "is_administrator": user.is_administrator}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 from datetime import date, datetime
 
+from services.auth.people import Role
 from services.auth.plans import Limits, Plan, limits_in_force
 
 
@@ -69,7 +70,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Principal:
-    """Who stands behind a key that is not revoked, with the limits of its organization."""
+    """Who stands behind a key that is not revoked or a session that has not ended; limits are the organization's."""
 
     organization_id: str
     key_id: str
@@ -80,14 +81,19 @@ class Principal:
     allowed_model_ids: tuple[str, ...] = ()
     images_per_month: int = 0
     omit_provenance: bool = False
+    user_id: str = ""
+    """Who is logged in, where a session asks; key_id is empty then."""
+    role: Role | None = None
+    session_id: str = ""
+    is_administrator: bool = False
 
     @property
     def is_restricted(self) -> bool:
         """Tell whether the key has limits of its own."""
-        return bool(self.allowed_model_ids or self.images_per_month or self.expires_at)
+        return not self.session_id and bool(self.allowed_model_ids or self.images_per_month or self.expires_at)
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether the key has stopped working."""
+        """Tell whether the key or the session has stopped working."""
         return self.expires_at is not None and now >= self.expires_at
 
 

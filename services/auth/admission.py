@@ -21,6 +21,10 @@ class Check:
     permission: Permission | None
     reserve_run_id: str = ""
     more_run_ids: tuple[str, ...] = ()
+    session_sha256: bytes = b""
+    """A session's instead of a key's."""
+    is_uncounted: bool = False
+    """It is no request against the limit, and reserves nothing."""
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -67,7 +71,7 @@ def demands_of(checks: Sequence[Check], principals: Sequence[Principal | None]) 
     """Count what each organization asks, in order of arrival. A check that lacks its permission reserves nothing."""
     demands: dict[str, Demand] = {}
     for check, principal in zip(checks, principals, strict=True):
-        if principal is None:
+        if principal is None or check.is_uncounted:
             continue
         demand = demands.setdefault(principal.organization_id, Demand(principal.limits))
         demand.request_count += 1
@@ -84,7 +88,10 @@ def verdicts_of(
     verdicts: list[Verdict] = []
     for check, principal in zip(checks, principals, strict=True):
         if principal is None:
-            verdicts.append(Verdict(errors.InvalidApiKey()))
+            verdicts.append(Verdict(errors.InvalidSession() if check.session_sha256 else errors.InvalidApiKey()))
+            continue
+        if check.is_uncounted:
+            verdicts.append(Verdict(_denial(check, principal), principal))
             continue
         place = places.get(principal.organization_id, 0) + 1
         places[principal.organization_id] = place
@@ -111,8 +118,8 @@ def _refusal(check: Check, principal: Principal, standing: Standing, place: int)
             metadata={"limit": str(principal.limits.requests_per_minute)},
             retry_after_s=max(admission.free_us - admission.now_us, 1_000) / SECOND_US,
         )
-    if check.permission is None or check.permission not in principal.permissions:
-        return errors.PermissionDenied(metadata={"permission": check.permission or ""})
+    if denial := _denial(check, principal):
+        return denial
     if not standing.held_run_ids.issuperset(check.run_ids):
         now = datetime.fromtimestamp(admission.now_us / SECOND_US, UTC)
         return errors.QuotaExceeded(
@@ -120,6 +127,16 @@ def _refusal(check: Check, principal: Principal, standing: Standing, place: int)
             retry_after_s=max((next_month(now) - now).total_seconds(), 1.0),
         )
     return None
+
+
+def _denial(check: Check, principal: Principal) -> errors.PermissionDenied | None:
+    if check.permission is not None and check.permission in principal.permissions:
+        return None
+    metadata = {"permission": check.permission or ""}
+    if principal.role is not None:
+        message = f"Your role, {principal.role}, lacks the permission '{check.permission or ''}'."
+        return errors.PermissionDenied(message, metadata=metadata)
+    return errors.PermissionDenied(metadata=metadata)
 
 
 def over_key(verdict: Verdict, now: datetime) -> Verdict:

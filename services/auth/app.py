@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from imagineo import process
@@ -15,19 +16,70 @@ from imagineo.rpc.server import RpcServer, watch_readiness
 from imagineo.telemetry.metrics import RpcMetrics
 from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
-from imagineo.v1 import auth_service_pb2, auth_service_pb2_grpc, generation_service_pb2_grpc
+from imagineo.v1 import (
+    account_service_pb2,
+    account_service_pb2_grpc,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    generation_service_pb2_grpc,
+)
 
+from services.auth.account_servicer import AccountServicer
 from services.auth.authorizer import Authorizer
 from services.auth.key_cache import KeyCache
 from services.auth.last_use import LastUse
+from services.auth.letters import Letters
+from services.auth.mail import post_of
+from services.auth.member_repository import MemberRepository
 from services.auth.metrics import AuthMetrics
+from services.auth.passwords import Passwords
+from services.auth.people_repository import PeopleRepository
 from services.auth.repository import Repository
 from services.auth.servicer import AuthServicer
+from services.auth.sessions import Sessions
 from services.auth.settings import Settings
 from services.auth.settlement import Settler
+from services.auth.sign_in import SignIn
+from services.auth.sign_in_notes import SignInNotes
 from services.auth.sweeper import Sweeper, asker
+from services.auth.throttle import Throttle
 
 _SERVICE_NAME: Final = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+_ACCOUNTS_NAME: Final = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
+#: How long the audit log is kept.
+AUDIT_AGE_S: Final = 400 * 86_400.0
+#: At most so many rows of a kind are deleted at once.
+_TIDY_ROWS: Final = 1_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reception:
+    """What lets people in, wired."""
+
+    people: PeopleRepository
+    members: MemberRepository
+    sessions: Sessions
+    notes: SignInNotes
+    sign_in: SignIn
+
+    async def tidy(self) -> None:
+        """Delete some of what is over."""
+        await self.people.forget_over(_TIDY_ROWS)
+        await self.members.forget_entries(AUDIT_AGE_S, _TIDY_ROWS)
+
+
+@contextlib.contextmanager
+def reception(database: Database, letters: Letters, *, passwords_at_once: int) -> Iterator[Reception]:
+    """Wire what lets people in, over a database; operators' commands use it without a server."""
+    repository, people, members = Repository(database), PeopleRepository(database), MemberRepository(database)
+    sessions, notes = Sessions(repository, people), SignInNotes(people, letters)
+    passwords = Passwords(passwords_at_once)
+    throttle = Throttle(repository)
+    try:
+        sign_in = SignIn(people, members, passwords, throttle, letters, notes, sessions.forget)
+        yield Reception(people, members, sessions, notes, sign_in)
+    finally:
+        passwords.close()
 
 
 @contextlib.asynccontextmanager
@@ -52,11 +104,18 @@ async def running(
         stack.push_async_callback(channel.close, None)
 
         repository, cache, last_use = Repository(database), KeyCache(), LastUse()
-        authorizer = Authorizer(repository, cache, last_use, metrics)
-        sweeper = Sweeper(repository, asker(generation_service_pb2_grpc.GenerationServiceStub(channel)), metrics)
+        letters = Letters(
+            post_of(settings.mail_url.reveal()), sender=settings.mail_from, public_url=settings.public_url
+        )
+        people = stack.enter_context(reception(database, letters, passwords_at_once=settings.passwords_at_once))
+        authorizer = Authorizer(repository, cache, last_use, people.sessions, metrics)
+        statuses = asker(generation_service_pb2_grpc.GenerationServiceStub(channel))
+        sweeper = Sweeper(repository, statuses, metrics, people.tidy)
         server = RpcServer(settings.listen, metrics=rpc_metrics, tls=tls)
-        servicer = AuthServicer(repository, authorizer, cache, metrics)
+        servicer = AuthServicer(repository, people.people, authorizer, cache, metrics)
         server.add(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, servicer, _SERVICE_NAME)
+        accounts = AccountServicer(people.sign_in, people.people, people.members, people.sessions.forget)
+        server.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts, _ACCOUNTS_NAME)
         port = await server.start()
 
         # NATS and status may be away: settling waits, authorizing goes on.
@@ -74,6 +133,9 @@ async def running(
             lambda: settler.run(broker),
             sweeper.run,
             lambda: last_use.run(repository.touch_keys),
+            people.sessions.run,
+            people.notes.run,
+            letters.run,
         )
         await stack.enter_async_context(works)
         stack.push_async_callback(server.drain)

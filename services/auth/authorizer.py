@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,10 +11,11 @@ from imagineo.deadline import within
 
 from services.auth.accounts import Principal
 from services.auth.admission import Check, Verdict, demands_of, over_key, verdicts_of
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, known
 from services.auth.last_use import LastUse
 from services.auth.metrics import AuthMetrics
 from services.auth.repository import Repository, Settlement
+from services.auth.sessions import Sessions
 
 #: How long a list of checks may take, its wait for earlier lists and both its statements included: less than a gateway
 #: waits, so that it hears why, and a frozen database does not hold the lists behind this one for longer.
@@ -30,6 +30,7 @@ class Authorizer:
         repository: Repository,
         cache: KeyCache,
         last_use: LastUse,
+        sessions: Sessions,
         metrics: AuthMetrics | None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -37,6 +38,7 @@ class Authorizer:
         self._repository = repository
         self._cache = cache
         self._last_use = last_use
+        self._sessions = sessions
         self._metrics = metrics
         self._now = now
 
@@ -56,14 +58,16 @@ class Authorizer:
         Raises:
             Unavailable: if the database is away; as far as can be known nothing was counted.
         """
-        principals = await self._principals(checks)
-        demands = demands_of(checks, principals)
+        asked = await self._principals(checks)
+        demands = demands_of(checks, asked)
         started_s = time.perf_counter()
         standings = await self._repository.admit(demands) if demands else {}
-        verdicts = await self._within_keys(checks, verdicts_of(checks, principals, standings))
+        verdicts = await self._within_keys(checks, verdicts_of(checks, asked, standings))
         if self._metrics:
             self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
-        self._last_use.note({verdict.principal.key_id for verdict in verdicts if verdict.principal}, self._now())
+        principals = [verdict.principal for verdict in verdicts if verdict.principal]
+        self._last_use.note({principal.key_id for principal in principals if principal.key_id}, self._now())
+        self._sessions.note({principal.session_id for principal in principals if principal.session_id}, self._now())
         return verdicts
 
     async def _within_keys(self, checks: Sequence[Check], verdicts: list[Verdict]) -> list[Verdict]:
@@ -84,21 +88,13 @@ class Authorizer:
         return [over_key(verdict, self._now()) if at in over else verdict for at, verdict in enumerate(verdicts)]
 
     async def _principals(self, checks: Sequence[Check]) -> list[Principal | None]:
-        clock = asyncio.get_running_loop().time
-        asked_s = clock()
-        found: dict[bytes, Principal | None] = {}
-        missing: list[bytes] = []
-        for digest in {check.key_sha256 for check in checks}:
-            hit, principal = self._cache.find(digest, asked_s)
-            if hit:
-                found[digest] = principal
-            else:
-                missing.append(digest)
-        if missing:
-            answers = await self._repository.resolve_keys(missing)
-            for digest in missing:
-                found[digest] = answers.get(digest)
-                self._cache.put(digest, found[digest], asked_s)
+        found = await known(
+            {check.key_sha256 for check in checks if not check.session_sha256},
+            self._cache,
+            self._repository.resolve_keys,
+        )
+        if sessions := {check.session_sha256 for check in checks if check.session_sha256}:
+            found |= await self._sessions.principals(sessions)
         now = self._now()
-        principals = (found[check.key_sha256] for check in checks)
+        principals = (found[check.session_sha256 or check.key_sha256] for check in checks)
         return [None if principal is None or principal.is_expired(now) else principal for principal in principals]

@@ -1,4 +1,4 @@
-"""What is known of keys, for less than a second: so long may a revoked key still pass. Pure: time comes as an argument.
+"""What is known of keys and sessions, for less than a second: so long may a revoked one still pass. The cache is pure.
 
 Unknown digests are remembered too, in a bound of their own, so that a flood of made-up keys neither reaches the
 database each time nor pushes out the keys that are real.
@@ -6,7 +6,9 @@ database each time nor pushes out the keys that are real.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from services.auth.accounts import Principal
@@ -18,7 +20,7 @@ MAX_AGE_S: Final = 1.0
 
 
 class KeyCache:
-    """Digest of a key → its principal, or None for a digest that no key has. Use it from one thread."""
+    """Digest of a key or a session's token → its principal, or None for one that nobody has. Use it from one thread."""
 
     def __init__(self, *, max_age_s: float = MAX_AGE_S, max_known: int = 50_000, max_unknown: int = 10_000) -> None:
         if not 0 <= max_age_s <= MAX_AGE_S:
@@ -55,6 +57,27 @@ class KeyCache:
         """Drop a digest whose key was revoked; answers to questions asked before now are not taken any more."""
         self._known.pop(digest, None)
         _remember(self._forgotten_s, digest, now_s, self._max_unknown)
+
+
+async def known(
+    digests: Iterable[bytes], cache: KeyCache, resolve: Callable[[Sequence[bytes]], Awaitable[dict[bytes, Principal]]]
+) -> dict[bytes, Principal | None]:
+    """Who stands behind each digest, asking for those that the cache does not know of."""
+    asked_s = asyncio.get_running_loop().time()
+    found: dict[bytes, Principal | None] = {}
+    missing: list[bytes] = []
+    for digest in digests:
+        hit, principal = cache.find(digest, asked_s)
+        if hit:
+            found[digest] = principal
+        else:
+            missing.append(digest)
+    if missing:
+        answers = await resolve(missing)
+        for digest in missing:
+            found[digest] = answers.get(digest)
+            cache.put(digest, found[digest], asked_s)
+    return found
 
 
 def _remember(entries: OrderedDict[bytes, Value], digest: bytes, value: Value, bound: int) -> None:

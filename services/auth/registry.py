@@ -11,6 +11,7 @@ from imagineo import errors, keys
 from imagineo.ids import is_id, new_id
 
 from services.auth.accounts import Key, Organization, Permission
+from services.auth.people import OPERATOR, Actor
 from services.auth.plans import MAX_LIMIT, Limits, Plan
 from services.auth.repository import Repository
 
@@ -59,6 +60,8 @@ class Registry:
         overrides: Limits | None,
         name: str | None = None,
         omit_provenance: bool | None = None,
+        *,
+        actor: Actor = OPERATOR,
     ) -> Organization:
         """Change plan, limits, name or settings; None leaves a part as it is.
 
@@ -72,7 +75,9 @@ class Registry:
                 raise errors.InvalidParameter.of(f"limits.{field}", f"between 0 and {MAX_LIMIT}")
         if name is not None:
             _check_name(name)
-        found = await self._repository.update_organization(organization_id, plan, overrides, name, omit_provenance)
+        found = await self._repository.update_organization(
+            organization_id, plan, overrides, name, omit_provenance, actor=actor
+        )
         return present(found, "organization_id", organization_id)
 
     async def create_key(
@@ -83,6 +88,7 @@ class Registry:
         expires_at: datetime | None = None,
         allowed_model_ids: Sequence[str] = (),
         images_per_month: int = 0,
+        actor: Actor = OPERATOR,
     ) -> tuple[Key, str]:
         """Make a key; the secret beside it is shown this once. No permissions named: all; no models: all.
 
@@ -112,7 +118,7 @@ class Registry:
             allowed_model_ids=tuple(dict.fromkeys(allowed_model_ids)),
             images_per_month=images_per_month,
         )
-        stored = await self._repository.insert_key(key, keys.digest(secret))
+        stored = await self._repository.insert_key(key, keys.digest(secret), actor)
         return present(stored, "organization_id", organization_id), secret
 
 
@@ -122,8 +128,13 @@ def check_organization_id(text: str) -> None:
     Raises:
         NotFound: for any other text.
     """
-    if not _ORGANIZATION_ID.fullmatch(text):
+    if not is_organization_id(text):
         raise errors.NotFound(_no_such("organization_id", text), metadata={"organization_id": text})
+
+
+def is_organization_id(text: str) -> bool:
+    """Tell whether the text may be an organization's id."""
+    return _ORGANIZATION_ID.fullmatch(text) is not None
 
 
 def _is_model(text: str) -> bool:

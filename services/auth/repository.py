@@ -8,11 +8,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
 from imagineo.postgres.pool import Database
 from imagineo.postgres.queries import load
 
+from services.auth import audit
 from services.auth.accounts import DailyUsage, Key, Organization, Permission, Principal
 from services.auth.admission import Demand, Standing
+from services.auth.audit import Action, Entry
+from services.auth.people import Actor, Role
 from services.auth.plans import Limits, Plan, limits_in_force
 from services.auth.window import Admission, Window
 
@@ -59,7 +63,9 @@ class Held:
 
 
 class Repository:
-    """Reads and writes accounts, windows and reservations. Each method is one statement.
+    """Reads and writes accounts, windows and reservations.
+
+    Each method is one statement, or one transaction with the audit entry that tells of it.
 
     Raises:
         Unavailable: from every method, if the database is away.
@@ -76,6 +82,11 @@ class Repository:
         """Find who stands behind each digest; unknown and revoked ones are left out."""
         rows = await self._database.fetch(SQL["resolve_keys"], list(digests))
         return {bytes(row["digest"]): _principal(row) for row in rows}
+
+    async def resolve_sessions(self, digests: Sequence[bytes]) -> dict[bytes, Principal]:
+        """Find who stands behind each digest of a session's token; unknown and ended ones are left out."""
+        rows = await self._database.fetch(SQL["resolve_sessions"], list(digests))
+        return {bytes(row["digest"]): _member(row) for row in rows}
 
     async def admit(self, demands: Mapping[str, Demand]) -> dict[str, Standing]:
         """Count the requests and reserve the images of many organizations; exact under any concurrency."""
@@ -142,17 +153,17 @@ class Repository:
         if row is None:
             return None
         window = Window(tuple(row["moments_us"]), tuple(row["counts"]))
-        return Usage(_organization(row), window, row["settled"], row["reserved"], row["now_us"])
+        return Usage(organization_of(row), window, row["settled"], row["reserved"], row["now_us"])
 
     async def insert_organization(self, organization_id: str, name: str, plan: Plan) -> Organization | None:
         """Make an organization; None if the id is taken."""
         row = await self._database.fetchrow(SQL["insert_organization"], organization_id, name, plan.value)
-        return row and _organization(row)
+        return row and organization_of(row)
 
     async def read_organization(self, organization_id: str) -> Organization | None:
         """Read an organization; None if there is none."""
         row = await self._database.fetchrow(SQL["read_organization"], organization_id)
-        return row and _organization(row)
+        return row and organization_of(row)
 
     async def update_organization(
         self,
@@ -161,38 +172,56 @@ class Repository:
         overrides: Limits | None,
         name: str | None = None,
         omit_provenance: bool | None = None,
+        *,
+        actor: Actor,
     ) -> Organization | None:
         """Change an organization; None leaves a part as it is. None if there is no such organization."""
         numbers = (None,) * 3 if overrides is None else dataclasses.astuple(overrides)
-        row = await self._database.fetchrow(
-            SQL["update_organization"], organization_id, plan and plan.value, *numbers, name, omit_provenance
-        )
-        return row and _organization(row)
+        async with self._database.transaction() as connection:
+            before = await connection.fetchrow(SQL["lock_organization"], organization_id)
+            if before is None:
+                return None
+            row = await connection.fetchrow(
+                SQL["update_organization"], organization_id, plan and plan.value, *numbers, name, omit_provenance
+            )
+            for entry in _changes(organization_of(before), organization_of(row), actor):
+                await audit.write(connection, entry)
+        return organization_of(row)
 
-    async def insert_key(self, key: Key, digest: bytes) -> Key | None:
+    async def insert_key(self, key: Key, digest: bytes, actor: Actor) -> Key | None:
         """Store a new key; its times but the expiry are the database's. None if there is no such organization."""
-        row = await self._database.fetchrow(
-            SQL["insert_key"],
-            key.key_id,
-            key.organization_id,
-            key.name,
-            key.prefix,
-            digest,
-            sorted(key.permissions - _LATER),
-            sorted(key.permissions & _LATER),
-            key.expires_at,
-            list(key.allowed_model_ids),
-            key.images_per_month,
-        )
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(
+                SQL["insert_key"],
+                key.key_id,
+                key.organization_id,
+                key.name,
+                key.prefix,
+                digest,
+                sorted(key.permissions - _LATER),
+                sorted(key.permissions & _LATER),
+                key.expires_at,
+                list(key.allowed_model_ids),
+                key.images_per_month,
+            )
+            if row is not None:
+                details = {"name": key.name, "prefix": key.prefix, "scopes": " ".join(sorted(key.permissions))}
+                entry = Entry(key.organization_id, Action.KEY_CREATED, actor, key.key_id, details)
+                await audit.write(connection, entry)
         return row and _key(row)
 
     async def list_keys(self, organization_id: str, before: str, limit: int) -> list[Key]:
         """List keys, newest first, older than `before` (a key_id, or the largest text)."""
         return [_key(row) for row in await self._database.fetch(SQL["list_keys"], organization_id, before, limit)]
 
-    async def revoke_key(self, organization_id: str, key_id: str) -> tuple[Key, bytes] | None:
+    async def revoke_key(self, organization_id: str, key_id: str, actor: Actor) -> tuple[Key, bytes] | None:
         """End a key; returns it with its digest, or None if the organization has no such key."""
-        row = await self._database.fetchrow(SQL["revoke_key"], organization_id, key_id)
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL["revoke_key"], organization_id, key_id)
+            if row is not None and row["is_news"]:
+                details = {"name": row["name"], "prefix": row["prefix"]}
+                entry = Entry(organization_id, Action.KEY_REVOKED, actor, key_id, details)
+                await audit.write(connection, entry)
         return row and (_key(row), bytes(row["digest"]))
 
     async def held_since(self, age_s: float, after: tuple[datetime, str], limit: int) -> list[Held]:
@@ -205,7 +234,8 @@ class Repository:
         return len(await self._database.fetch(SQL["forget_closed"], age_s, limit))
 
 
-def _organization(row: Any) -> Organization:
+def organization_of(row: Any) -> Organization:
+    """Read an organization out of a row that may hold more."""
     return Organization(
         organization_id=row["organization_id"],
         name=row["name"],
@@ -233,6 +263,41 @@ def _principal(row: Any) -> Principal:
         images_per_month=row["key_images_per_month"],
         omit_provenance=row["omit_provenance"],
     )
+
+
+def _member(row: Any) -> Principal:
+    plan, role = Plan(row["plan"]), Role(row["role"])
+    return Principal(
+        organization_id=row["organization_id"],
+        key_id="",
+        plan=plan,
+        limits=limits_in_force(plan, _overrides(row)),
+        permissions=frozenset(SCOPE_WORDS[number] for number in PERMISSIONS_OF[ROLES[role.value]]),
+        expires_at=row["expires_at"],
+        omit_provenance=row["omit_provenance"],
+        user_id=row["user_id"],
+        role=role,
+        session_id=row["session_id"],
+        is_administrator=row["is_administrator"],
+    )
+
+
+def _changes(before: Organization, after: Organization, actor: Actor) -> list[Entry]:
+    """The entries that tell what differs."""
+    plan = {"from": before.plan.value, "to": after.plan.value}
+    told = {
+        "name": (before.name, after.name),
+        "embed_parameters": (not before.omit_provenance, not after.omit_provenance),
+    }
+    told |= {name: (getattr(before.limits, name), getattr(after.limits, name)) for name in Limits.__dataclass_fields__}
+    details = {name: f"{old} -> {new}" for name, (old, new) in told.items() if old != new}
+    organization_id = after.organization_id
+    entries = []
+    if before.plan is not after.plan:
+        entries.append(Entry(organization_id, Action.PLAN_CHANGED, actor, organization_id, plan))
+    elif details:
+        entries.append(Entry(organization_id, Action.ORGANIZATION_CHANGED, actor, organization_id, details))
+    return entries
 
 
 def _daily_usage(row: Any) -> DailyUsage:

@@ -21,6 +21,8 @@ from services.auth.admission import Check, Verdict, next_month, rate_limit
 from services.auth.authorizer import BUDGET_S, Authorizer
 from services.auth.key_cache import KeyCache
 from services.auth.metrics import AuthMetrics
+from services.auth.pages import page_size
+from services.auth.people_repository import PeopleRepository
 from services.auth.plans import Limits
 from services.auth.registry import Registry, check_organization_id, present
 from services.auth.repository import Repository, Settlement
@@ -29,8 +31,6 @@ from services.auth.window import SECOND_US, admit
 MAX_CHECKS: Final = 256
 MAX_RUN_IDS: Final = 1000
 MAX_DAYS: Final = 366
-_PAGE: Final = 20
-_MAX_PAGE: Final = 100
 _LAST_ID: Final = "key_~"
 #: Lists of checks that share one statement, and statements in the air: a second one resolves keys while one counts.
 _MAX_LISTS: Final = 16
@@ -41,8 +41,14 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
     """One instance a process; every method is bounded by its statement's deadline."""
 
     def __init__(
-        self, repository: Repository, authorizer: Authorizer, cache: KeyCache, metrics: AuthMetrics | None
+        self,
+        repository: Repository,
+        people: PeopleRepository,
+        authorizer: Authorizer,
+        cache: KeyCache,
+        metrics: AuthMetrics | None,
     ) -> None:
+        self._people = people
         self._repository = repository
         self._registry = Registry(repository)
         self._cache = cache
@@ -57,6 +63,8 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             raise errors.InvalidParameter.of("checks", f"at most {MAX_CHECKS}")
         checks = [wire.check(message) for message in request.checks]
         for check in checks:
+            if check.is_uncounted and check.run_ids:
+                raise errors.InvalidParameter.of("checks.is_uncounted", "false where images are reserved")
             if check.reserve_run_id and not is_id(check.reserve_run_id, "gen"):
                 raise errors.InvalidParameter.of("checks.reserve_run_id", "empty or the id of a run")
             if not all(is_id(run_id, "gen") for run_id in check.more_run_ids):
@@ -112,12 +120,14 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             raise errors.InvalidParameter.of("plan", "free, basic or premium")
         limits = request.limits
         overrides = Limits(limits.requests_per_minute, limits.images_per_month, limits.queued_runs)
+        await self._check_may_set(request)
         changed = await self._registry.update_organization(
             request.organization_id,
             wire.PLAN_OF.get(request.plan),
             overrides if request.HasField("limits") else None,
             request.name or None,
             request.omit_provenance if request.HasField("omit_provenance") else None,
+            actor=wire.actor(request.actor),
         )
         return pb.UpdateOrganizationResponse(organization=wire.organization_message(changed))
 
@@ -132,6 +142,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             expires_at,
             allowed_model_ids=list(request.allowed_model_ids),
             images_per_month=request.images_per_month,
+            actor=wire.actor(request.actor),
         )
         return pb.CreateKeyResponse(key=wire.key_message(key), secret=secret)
 
@@ -139,7 +150,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         """List an organization's keys."""
         organization_id = request.organization_id
         check_organization_id(organization_id)
-        size = _page_size(request.page_size)
+        size = page_size(request.page_size)
         before = page_token.decode(organization_id, request.page_token, "key") if request.page_token else _LAST_ID
         keys = await self._repository.list_keys(organization_id, before, size + 1)
         more = page_token.encode(organization_id, keys[size - 1].key_id) if len(keys) > size else ""
@@ -163,7 +174,7 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             last,
             request.key_id,
             request.model_id,
-            _page_size(request.page_size),
+            page_size(request.page_size),
             request.offset,
         )
         return pb.ListUsageResponse(
@@ -177,16 +188,18 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
         check_organization_id(request.organization_id)
         if not is_id(request.key_id, "key"):
             raise errors.NotFound(metadata={"key_id": request.key_id})
-        found = await self._repository.revoke_key(request.organization_id, request.key_id)
+        found = await self._repository.revoke_key(request.organization_id, request.key_id, wire.actor(request.actor))
         key, digest = present(found, "key_id", request.key_id)
         self._cache.forget(digest, asyncio.get_running_loop().time())
         return pb.RevokeKeyResponse(key=wire.key_message(key))
 
-
-def _page_size(asked: int) -> int:
-    if not 0 <= asked <= _MAX_PAGE:
-        raise errors.InvalidParameter.of("page_size", f"between 1 and {_MAX_PAGE}")
-    return asked or _PAGE
+    async def _check_may_set(self, request: pb.UpdateOrganizationRequest) -> None:
+        """Let only those who run the platform set plans and limits."""
+        actor = request.actor
+        if (request.plan or request.HasField("limits")) and (actor.user_id or actor.key_id):
+            user = await self._people.user(actor.user_id) if actor.user_id else None
+            if user is None or not user.is_administrator:
+                raise errors.PermissionDenied("Only those who run the platform set plans and limits.")
 
 
 def _day(name: str, text: str) -> date | None:

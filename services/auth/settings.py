@@ -9,6 +9,8 @@ from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 
+from services.auth.mail import post_of
+
 PREFIX: Final = "IMAGINEO_AUTH_"
 
 
@@ -18,6 +20,9 @@ class AdminSettings:
 
     postgres_dsn: Secret
     log_level: str = "INFO"
+
+
+NO_MAIL: Final = Secret("")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,9 +36,24 @@ class Settings(NatsSettings, TlsSettings):
     log_level: str = "INFO"
     ports_file: str = ""
     postgres_connections: int = 8
+    passwords_at_once: int = 2
+    """Passwords hashed side by side, each in a thread and 46 MiB; more wait."""
+    mail_url: Secret = NO_MAIL
+    """Where letters go: `smtp://user:password@host:587`, `smtps://…`, `file:///folder`, `console:`; empty: nowhere."""
+    mail_from: str = "Imagineo <imagineo@localhost>"
+    public_url: str = ""
+    """What the links in letters begin with: the address of the gateway."""
 
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
         if not 1 <= self.postgres_connections <= 100:
             raise ValueError("POSTGRES_CONNECTIONS must be between 1 and 100")
+        if not 1 <= self.passwords_at_once <= 64:
+            raise ValueError("PASSWORDS_AT_ONCE must be between 1 and 64")
+        try:
+            post_of(self.mail_url.reveal())
+        except ValueError as problem:
+            raise ValueError(f"MAIL_URL {problem}") from problem
+        if self.mail_url and not self.public_url.startswith(("http://", "https://")):
+            raise ValueError("PUBLIC_URL must begin with http:// or https:// where MAIL_URL is set: letters hold links")

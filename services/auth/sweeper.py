@@ -27,6 +27,8 @@ INTERVAL_S: Final = 60.0
 _PAGE: Final = 1000
 _ASK_TIMEOUT_S: Final = 5.0
 
+#: Deletes some of what is over besides.
+Tidy = Callable[[], Awaitable[None]]
 AskStatuses = Callable[[Sequence[str]], Awaitable[dict[str, pb.Status.ValueType]]]
 
 
@@ -54,9 +56,12 @@ def repairs(held: Sequence[Held], statuses: dict[str, pb.Status.ValueType]) -> l
 class Sweeper:
     """Runs beside the server in every replica: what two of them do is done once."""
 
-    def __init__(self, repository: Repository, ask: AskStatuses, metrics: AuthMetrics | None) -> None:
+    def __init__(
+        self, repository: Repository, ask: AskStatuses, metrics: AuthMetrics | None, tidy: Tidy | None = None
+    ) -> None:
         self._repository = repository
         self._ask = ask
+        self._tidy = tidy
         self._metrics = metrics
 
     async def run(self) -> None:
@@ -83,6 +88,8 @@ class Sweeper:
             after = (page[-1].changed_at, page[-1].run_id)
         while await self._repository.forget_closed(closed_age_s, _PAGE) == _PAGE:
             pass
+        if self._tidy:
+            await self._tidy()
         if closed:
             log.info("closed %d orphaned reservations", closed)
         if self._metrics:

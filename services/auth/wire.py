@@ -5,25 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from imagineo import errors
 from imagineo.v1 import account_pb2 as pb
 from imagineo.v1 import auth_service_pb2 as service_pb
+from imagineo.v1 import member_pb2
 from imagineo.wire.times import timestamp
 
 from services.auth.accounts import DailyUsage, Key, Organization, Permission, Principal
 from services.auth.admission import Check, RateLimit, Verdict
+from services.auth.people import Actor, Client, Role
 from services.auth.plans import Limits, Plan
 
 PLANS: Final = {Plan.FREE: pb.PLAN_FREE, Plan.BASIC: pb.PLAN_BASIC, Plan.PREMIUM: pb.PLAN_PREMIUM}
 PLAN_OF: Final = {number: plan for plan, number in PLANS.items()}
 PERMISSIONS: Final = {permission: pb.Permission.Value("PERMISSION_" + permission.name) for permission in Permission}
+ROLES: Final = {role: pb.Role.Value("ROLE_" + role.name) for role in Role}
+ROLE_OF: Final = {number: role for role, number in ROLES.items()}
 PERMISSION_WORDS: Final = {permission.value: number for permission, number in PERMISSIONS.items()}
 PERMISSION_OF: Final = {number: permission for permission, number in PERMISSIONS.items()}
+
+
+def role(number: pb.Role.ValueType) -> Role:
+    """Read a role.
+
+    Raises:
+        InvalidParameter: if there is none of this number.
+    """
+    if number not in ROLE_OF:
+        raise errors.InvalidParameter.of("role", "owner, admin, developer or viewer")
+    return ROLE_OF[number]
+
+
+def client(message: member_pb2.Client) -> Client:
+    """Read where a request comes from."""
+    return Client.of(message.address, message.user_agent)
+
+
+def actor(message: member_pb2.Actor) -> Actor:
+    """Read who asks."""
+    return Actor(message.user_id, message.key_id, client(message.client))
 
 
 def check(message: service_pb.Check) -> Check:
     """Read a check; a permission that is not set stays None, which no key grants."""
     return Check(
-        message.key_sha256, PERMISSION_OF.get(message.permission), message.reserve_run_id, tuple(message.more_run_ids)
+        message.key_sha256,
+        PERMISSION_OF.get(message.permission),
+        message.reserve_run_id,
+        tuple(message.more_run_ids),
+        message.session_sha256,
+        message.is_uncounted,
     )
 
 
@@ -47,6 +78,10 @@ def principal_message(principal: Principal) -> pb.Principal:
         allowed_model_ids=principal.allowed_model_ids,
         is_restricted=principal.is_restricted,
         permissions=_permissions(principal.permissions),
+        user_id=principal.user_id,
+        role=ROLES[principal.role] if principal.role else pb.ROLE_UNSPECIFIED,
+        session_id=principal.session_id,
+        is_administrator=principal.is_administrator,
     )
 
 

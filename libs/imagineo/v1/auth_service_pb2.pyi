@@ -44,7 +44,7 @@ class Check(_message.Message):
     """session_sha256 is the digest of a session's token, 32 bytes, instead of key_sha256: the member's role decides."""
     is_uncounted: _builtins.bool
     """is_uncounted asks without counting a request against the rate limit, as the dashboard's own pages do; the verdict has
-    no rate_limit then. Images are reserved all the same.
+    no rate_limit then. INVALID_PARAMETER where images are reserved with it.
     """
     @_builtins.property
     def more_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -1,5 +1,6 @@
 -- name: check_schema
-SELECT count(*) FROM auth.windows WHERE organization_id = ''
+-- The newest migration's tables are there.
+SELECT count(*) FROM auth.sessions WHERE session_id = ''
 
 -- name: resolve_keys
 -- Who stands behind each digest; revoked keys are as good as unknown. Index: keys_digest_key.
@@ -9,6 +10,16 @@ SELECT k.digest, k.key_id, k.organization_id, k.permissions || k.later_permissio
 FROM auth.keys AS k
 JOIN auth.organizations AS o USING (organization_id)
 WHERE k.digest = ANY ($1::bytea[]) AND k.revoked_at IS NULL
+
+-- name: resolve_sessions
+-- Who stands behind each digest; ended sessions are as good as unknown. Index: sessions_digest_key.
+SELECT s.digest, s.session_id, s.user_id, s.organization_id, s.expires_at, m.role, u.is_administrator, o.omit_provenance,
+       o.plan, o.requests_per_minute, o.images_per_month, o.queued_runs
+FROM auth.sessions AS s
+JOIN auth.members AS m USING (organization_id, user_id)
+JOIN auth.users AS u USING (user_id)
+JOIN auth.organizations AS o USING (organization_id)
+WHERE s.digest = ANY ($1::bytea[]) AND s.expires_at > now()
 
 -- name: admit
 -- The one statement of Authorize; its locks and order are told in migrations/0001_tables.sql.
@@ -87,6 +98,11 @@ SELECT organization_id, name, plan, requests_per_minute, images_per_month, queue
 FROM auth.organizations
 WHERE organization_id = $1
 
+-- name: lock_organization
+SELECT organization_id, name, plan, requests_per_minute, images_per_month, queued_runs, created_at, omit_provenance
+FROM auth.organizations
+WHERE organization_id = $1 FOR NO KEY UPDATE
+
 -- name: update_organization
 -- A null leaves the column as it is.
 UPDATE auth.organizations
@@ -130,12 +146,16 @@ WHERE k.organization_id = $1 AND k.key_id < $2
 ORDER BY k.key_id DESC LIMIT $3
 
 -- name: revoke_key
--- The first revocation's time stays.
-UPDATE auth.keys
-SET revoked_at = coalesce(revoked_at, now())
-WHERE organization_id = $1 AND key_id = $2
-RETURNING key_id, organization_id, name, prefix, permissions || later_permissions AS permissions, created_at,
-          expires_at, revoked_at, last_used_at, allowed_model_ids, images_per_month, digest
+-- The first revocation's time stays; is_news tells whether this is the first.
+WITH before AS (
+    SELECT key_id, revoked_at FROM auth.keys WHERE organization_id = $1 AND key_id = $2 FOR NO KEY UPDATE
+)
+UPDATE auth.keys AS k
+SET revoked_at = coalesce(k.revoked_at, now())
+FROM before WHERE k.key_id = before.key_id
+RETURNING k.key_id, k.organization_id, k.name, k.prefix, k.permissions || k.later_permissions AS permissions,
+          k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month, k.digest,
+          before.revoked_at IS NULL AS is_news
 
 -- name: held_since
 -- A page of reservations that nobody closed for $1 seconds, oldest first, after the place ($2, $3). Index: reservations_held.

@@ -17,12 +17,13 @@ from imagineo.postgres.pool import Database
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import call
 from imagineo.settings import Secret
-from imagineo.v1 import account_pb2, auth_service_pb2_grpc
+from imagineo.v1 import account_pb2, account_service_pb2_grpc, auth_service_pb2_grpc
 from imagineo.v1 import auth_service_pb2 as pb
 
 from services.auth import app
 from services.auth.repository import Repository
 from services.auth.settings import Settings
+from tests.integration.auth.people import People
 from tests.support.servers import NatsServer, PostgresServer, free_port
 
 MIGRATIONS = Path(app.__file__).parent / "migrations"
@@ -99,14 +100,15 @@ def start(auth_dsn: str, nats: NatsServer) -> Start:
     """Start a replica: `async with start() as auth`."""
 
     @contextlib.asynccontextmanager
-    async def replica(dsn: str = auth_dsn, status_address: str = "") -> AsyncIterator[AuthClient]:
-        settings = Settings(
+    async def replica(dsn: str = auth_dsn, status_address: str = "", **settings: str) -> AsyncIterator[AuthClient]:
+        chosen = Settings(
             postgres_dsn=Secret(dsn),
             nats_url=nats.url,
             status_address=status_address or f"127.0.0.1:{free_port()}",
             listen="127.0.0.1:0",
+            **{name: Secret(value) if name == "mail_url" else value for name, value in settings.items()},
         )
-        async with app.running(settings, None, None) as port:
+        async with app.running(chosen, None, None) as port:
             channel: grpc.aio.Channel = connect(f"127.0.0.1:{port}")
             async with channel:
                 yield AuthClient(auth_service_pb2_grpc.AuthServiceStub(channel), port)
@@ -118,3 +120,9 @@ def start(auth_dsn: str, nats: NatsServer) -> Start:
 async def auth(start: Start) -> AsyncIterator[AuthClient]:
     async with start() as client:
         yield client
+
+
+@pytest.fixture
+async def people(start: Start) -> AsyncIterator[People]:
+    async with start() as client, connect(f"127.0.0.1:{client.port}") as channel:
+        yield People(account_service_pb2_grpc.AccountServiceStub(channel), client)

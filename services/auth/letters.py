@@ -1,0 +1,95 @@
+"""The letters that people get, and their way out: in the background, tried again a few times.
+
+A link's token is kept in memory alone until its letter is gone. It stands in the link's fragment, which browsers do not
+send, so that it is in no server's log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from email.message import EmailMessage
+from typing import Final
+
+from imagineo import errors
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from services.auth.mail import Post
+from services.auth.people import INVITATION_AGE, RESET_AGE, Invitation, User
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING: Final = 1_000
+_ATTEMPTS: Final = 4
+
+
+class Letters:
+    """Writes letters and sends them. Without a post nothing is sent, and who asks for a reset is told so."""
+
+    def __init__(self, post: Post | None, *, sender: str, public_url: str) -> None:
+        self._post = post
+        self._sender = sender
+        self._public_url = public_url.rstrip("/")
+        self._waiting: asyncio.Queue[EmailMessage] = asyncio.Queue(_MAX_WAITING)
+
+    def check_can_send(self) -> None:
+        """Make sure that letters go somewhere.
+
+        Raises:
+            FailedPrecondition: if they do not.
+        """
+        if self._post is None:
+            raise errors.FailedPrecondition("This platform sends no mail. Ask those who run it for a new password.")
+
+    def invitation(self, invitation: Invitation, token: str) -> None:
+        """Send an invitation's link."""
+        link = f"{self._public_url}/invitation#{token}"
+        text = (
+            f"{invitation.invited_by or 'The platform'} invites you to {invitation.organization_name} "
+            f"as {invitation.role}.\n\nThe link works once, for {INVITATION_AGE.days} days:\n{link}\n"
+        )
+        self._put(invitation.email, f"Invitation to {invitation.organization_name}", text)
+
+    def reset(self, user: User, token: str) -> None:
+        """Send the link that sets a new password."""
+        link = f"{self._public_url}/reset-password#{token}"
+        text = (
+            f"Somebody, hopefully you, asked for a new password.\n\nThe link works once, for "
+            f"{int(RESET_AGE.total_seconds() // 60)} minutes:\n{link}\n\nIf it was not you, nothing has changed.\n"
+        )
+        self._put(user.email, "Set a new password", text)
+
+    async def run(self) -> None:
+        """Send for ever; what cannot be sent after some tries is logged and dropped."""
+        while True:
+            message = await self._waiting.get()
+            try:
+                await self._deliver(message)
+            except errors.Unavailable as problem:
+                log.warning("a letter was dropped: %s", problem)
+            finally:
+                self._waiting.task_done()
+
+    async def _deliver(self, message: EmailMessage) -> None:
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(errors.Unavailable),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=1, max=30),
+            reraise=True,
+        )
+        async for attempt in tries:
+            with attempt:
+                if self._post is not None:
+                    await self._post.send(message)
+
+    def _put(self, to: str, subject: str, text: str) -> None:
+        if self._post is None:
+            return
+        message = EmailMessage()
+        message["From"], message["To"] = self._sender, to
+        message["Subject"] = subject
+        message.set_content(text)
+        try:
+            self._waiting.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("too many letters wait; one was dropped")

@@ -1,0 +1,264 @@
+"""The rows of members, invitations, the audit log and the list of organizations.
+
+What changes members runs under the lock of their organization, and is one transaction with its audit entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Final
+
+from imagineo import errors
+from imagineo.ids import new_id
+from imagineo.postgres.pool import Database
+from imagineo.postgres.queries import load
+
+from services.auth import audit
+from services.auth.accounts import Organization
+from services.auth.audit import Action, Entry, WrittenEntry
+from services.auth.people import (
+    INVITATION_AGE,
+    Actor,
+    Client,
+    Invitation,
+    Member,
+    Role,
+    Session,
+    User,
+    check_may_assign,
+    check_owner_stays,
+    email_key,
+)
+from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, user_of
+from services.auth.repository import organization_of
+
+_AUDIT_SQL: Final = load(Path(__file__).parent / "sql" / "audit.sql")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """An organization as those see it who run the platform."""
+
+    organization: Organization
+    members_count: int
+    keys_count: int
+    images_used: int
+
+
+class MemberRepository:
+    """Reads and writes who belongs where.
+
+    Raises:
+        Unavailable: from every method, if the database is away.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def members(self, organization_id: str, after: str, limit: int) -> list[Member]:
+        """List members by user_id, after one."""
+        return [
+            member_of(row) for row in await self._database.fetch(SQL["list_members"], organization_id, after, limit)
+        ]
+
+    async def member(self, organization_id: str, user_id: str) -> Member | None:
+        """Read a member."""
+        row = await self._database.fetchrow(SQL["read_member"], organization_id, user_id)
+        return row and member_of(row)
+
+    async def change_role(
+        self, organization_id: str, user_id: str, role: Role | None, actor: Actor
+    ) -> tuple[Member, list[bytes]]:
+        """Give a member another role, or none, which ends the membership; gives who it was, and whose sessions changed.
+
+        Raises:
+            NotFound: if the organization has no such member.
+            PermissionDenied, FailedPrecondition: as the rules in `people` say.
+        """
+        async with self._database.transaction() as connection:
+            await _lock(connection, organization_id)
+            row = await connection.fetchrow(SQL["read_member"], organization_id, user_id)
+            if row is None:
+                raise errors.NotFound("There is no such member.", metadata={"user_id": user_id})
+            member = member_of(row)
+            leaves = role is None and actor.user_id == user_id
+            if not leaves:
+                acting = await _role_of(connection, organization_id, actor)
+                check_may_assign(acting, before=member.role, after=role)
+            owners = await connection.fetchval(SQL["count_owners"], organization_id)
+            check_owner_stays(member.role, role, owners)
+            digests = [
+                bytes(each["digest"])
+                for each in await connection.fetch(SQL["digests_of_member"], organization_id, user_id)
+            ]
+            await self._store_role(connection, member, role, actor)
+            return dataclasses.replace(member, role=role or member.role), digests
+
+    async def _store_role(self, connection: Any, member: Member, role: Role | None, actor: Actor) -> None:
+        organization_id, user_id = member.organization_id, member.user_id
+        if role is None:
+            details = {"email": member.email, "role": member.role.value}
+            await audit.write(connection, Entry(organization_id, Action.MEMBER_REMOVED, actor, user_id, details))
+            await connection.execute(SQL["delete_member"], organization_id, user_id)
+        elif role is not member.role:
+            await connection.execute(SQL["set_role"], organization_id, user_id, role.value)
+            details = {"email": member.email, "from": member.role.value, "to": role.value}
+            await audit.write(connection, Entry(organization_id, Action.ROLE_CHANGED, actor, user_id, details))
+
+    async def invite(self, organization_id: str, email: str, role: Role, digest: bytes, actor: Actor) -> Invitation:
+        """Store an invitation; an open one for the same address is revoked.
+
+        Raises:
+            NotFound: if there is no such organization.
+            AlreadyExists: if the address is a member's.
+            PermissionDenied: as the rules in `people` say.
+        """
+        key = email_key(email)
+        async with self._database.transaction() as connection:
+            name = await _lock(connection, organization_id)
+            check_may_assign(await _role_of(connection, organization_id, actor), before=None, after=role)
+            if await connection.fetchval(SQL["is_member_by_email"], organization_id, key):
+                raise errors.AlreadyExists(f"{email} is a member already.", metadata={"param": "email"})
+            await connection.execute(SQL["revoke_open_invitation"], organization_id, key)
+            inviting = await connection.fetchrow(SQL["read_user"], actor.user_id)
+            row = await connection.fetchrow(
+                SQL["insert_invitation"],
+                new_id("inv"),
+                organization_id,
+                email,
+                key,
+                role.value,
+                digest,
+                inviting["email"] if inviting else actor.key_id,
+                INVITATION_AGE,
+            )
+            made = Invitation(**{**row, "organization_name": name, "role": Role(row["role"])})
+            details = {"email": email, "role": role.value}
+            await audit.write(connection, Entry(organization_id, Action.INVITED, actor, made.invitation_id, details))
+            return made
+
+    async def invitations(self, organization_id: str, before: str, limit: int) -> list[Invitation]:
+        """List invitations, newest first, older than one."""
+        rows = await self._database.fetch(SQL["list_invitations"], organization_id, before, limit)
+        return [_invitation_of(row) for row in rows]
+
+    async def invitation(self, digest: bytes) -> Invitation | None:
+        """Read the invitation of a token, whatever became of it."""
+        row = await self._database.fetchrow(SQL["read_invitation"], digest)
+        return row and _invitation_of(row)
+
+    async def revoke_invitation(self, organization_id: str, invitation_id: str, actor: Actor) -> Invitation:
+        """End an invitation.
+
+        Raises:
+            NotFound: if the organization has no such invitation.
+            FailedPrecondition: if it was accepted.
+            PermissionDenied: as the rules in `people` say.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL["read_invitation_by_id"], organization_id, invitation_id)
+            if row is None:
+                raise errors.NotFound("There is no such invitation.", metadata={"invitation_id": invitation_id})
+            found = _invitation_of(row)
+            acting = await _role_of(connection, organization_id, actor)
+            check_may_assign(acting, before=found.role, after=None)
+            if found.accepted_at is not None:
+                raise errors.FailedPrecondition("The invitation was accepted; remove the member instead.")
+            if found.revoked_at is not None:
+                return found
+            revoked_at = await connection.fetchval(SQL["revoke_invitation"], invitation_id)
+            details = {"email": found.email}
+            await audit.write(
+                connection, Entry(organization_id, Action.INVITATION_REVOKED, actor, invitation_id, details)
+            )
+            return dataclasses.replace(found, revoked_at=revoked_at)
+
+    async def accept(
+        self, digest: bytes, who: User | NewUser, session_digest: bytes, client: Client, check: Any
+    ) -> tuple[User, Session]:
+        """Make the invited a member and open a session there; `check` refuses an invitation that is over.
+
+        Raises:
+            AlreadyExists: if a user with the address came to be meanwhile.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL["read_invitation"], digest)
+            found = check(row and _invitation_of(row))
+            user = who if isinstance(who, User) else await insert_user(connection, who)
+            if user is None:
+                raise errors.AlreadyExists("There is an account with this mail address. Use its password.")
+            actor = Actor(user.user_id, client=client)
+            added = await connection.fetchrow(
+                SQL["insert_member"], found.organization_id, user.user_id, found.role.value
+            )
+            await connection.execute(SQL["accept_invitation"], found.invitation_id)
+            details = {"email": user.email, "role": found.role.value if added else "unchanged"}
+            entry = Entry(found.organization_id, Action.INVITATION_ACCEPTED, actor, found.invitation_id, details)
+            await audit.write(connection, entry)
+            return user, await open_session(connection, user, found.organization_id, session_digest, client)
+
+    async def provide(self, new: NewUser, organization_id: str, role: Role, *, is_administrator: bool) -> User:
+        """Make a user as an operator does; one who exists keeps name and password.
+
+        Raises:
+            NotFound: if there is no such organization.
+        """
+        async with self._database.transaction() as connection:
+            await _lock(connection, organization_id)
+            user = await insert_user(connection, new)
+            if user is None:
+                user = user_of(await connection.fetchrow(SQL["read_user_by_email"], email_key(new.email)))
+            if is_administrator:
+                user = user_of(await connection.fetchrow(SQL["make_administrator"], user.user_id))
+            if await connection.fetchrow(SQL["insert_member"], organization_id, user.user_id, role.value):
+                details = {"email": user.email, "role": role.value}
+                entry = Entry(organization_id, Action.MEMBER_ADDED, Actor(), user.user_id, details)
+                await audit.write(connection, entry)
+            return user
+
+    async def entries(self, organization_id: str, before: str, action: str, limit: int) -> list[WrittenEntry]:
+        """List the audit log, newest first, older than one entry; no action named: all."""
+        rows = await self._database.fetch(_AUDIT_SQL["list_audit_entries"], organization_id, before, action, limit)
+        return [audit.written(row) for row in rows]
+
+    async def organizations(self, before: str, text: str, limit: int) -> list[Summary]:
+        """List all organizations, newest first, older than one, whose name or id holds the text."""
+        rows = await self._database.fetch(SQL["list_organizations"], before, text, limit)
+        return [
+            Summary(organization_of(row), row["members_count"], row["keys_count"], row["images_used"]) for row in rows
+        ]
+
+    async def forget_entries(self, age_s: float, limit: int) -> None:
+        """Delete some of the audit entries that are older than `age_s`."""
+        await self._database.execute(_AUDIT_SQL["forget_audit_entries"], age_s, limit)
+
+
+async def _lock(connection: Any, organization_id: str) -> str:
+    """Wait for the organization's turn; gives its name."""
+    name: str | None = await connection.fetchval(SQL["lock_organization"], organization_id)
+    if name is None:
+        raise errors.NotFound("There is no such organization.", metadata={"organization_id": organization_id})
+    return name
+
+
+async def _role_of(connection: Any, organization_id: str, actor: Actor) -> Role | None:
+    """What the actor is in the organization; None: an operator. A key is as good as an admin.
+
+    Raises:
+        PermissionDenied: if the actor has no part in the organization any more.
+    """
+    if actor.is_operator:
+        return None
+    if actor.user_id:
+        row = await connection.fetchrow(SQL["read_member"], organization_id, actor.user_id)
+        if row is not None:
+            return Role(row["role"])
+    elif await connection.fetchrow(SQL["read_key_prefix"], organization_id, actor.key_id):
+        return Role.ADMIN
+    raise errors.PermissionDenied
+
+
+def _invitation_of(row: Any) -> Invitation:
+    fields = {name: value for name, value in dict(row).items() if name != "email_key"}
+    return Invitation(**{**fields, "role": Role(row["role"])})

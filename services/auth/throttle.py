@@ -1,0 +1,88 @@
+"""Bounds guesses: so many tries a minute for each mail address and each client address, over all replicas.
+
+They are counted by `auth.admit` in the same windows as requests, under names that no organization has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+from imagineo import errors
+
+from services.auth.admission import Demand
+from services.auth.plans import Limits
+from services.auth.repository import Repository
+from services.auth.window import SECOND_US
+
+#: What a name in the windows begins with; organizations' begin with `org_`.
+PREFIX: Final = "try:"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bound:
+    """So many tries a minute of one kind by one somebody."""
+
+    kind: str
+    somebody: str
+    per_minute: int
+
+    @property
+    def subject(self) -> str:
+        """Its name in the windows; addresses of people are not stored in clear."""
+        return f"{PREFIX}{self.kind}:{hashlib.sha256(self.somebody.encode()).hexdigest()[:32]}"
+
+
+def of_log_in(email_key: str, address: str, *, is_known: bool) -> list[Bound]:
+    """The bounds of a log-in.
+
+    Whoever guesses at one account from many addresses is bounded by the account; its user, whose address has a session
+    of theirs (`is_known`), is not locked out by them.
+    """
+    bounds = [Bound("log-in.pair", f"{email_key} {address}", 10), *of_address("log-in", address)]
+    return bounds if is_known else [Bound("log-in.account", email_key, 20), *bounds]
+
+
+def of_mail(email_key: str, address: str) -> list[Bound]:
+    """The bounds of what sends a mail to somebody."""
+    return [Bound("mail", email_key, 3), *of_address("mail", address)]
+
+
+def of_address(kind: str, address: str) -> list[Bound]:
+    """The bound of a client address; an IPv6 customer has a whole /64. An address that is not known is not bounded."""
+    if not address:
+        return []
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return [Bound(f"{kind}.address", address, 30)]
+    network = ipaddress.ip_network((parsed, 64 if parsed.version == 6 else 32), strict=False)
+    return [Bound(f"{kind}.address", str(network), 30)]
+
+
+class Throttle:
+    """Counts tries."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def admit(self, bounds: Sequence[Bound]) -> None:
+        """Count one try against each bound.
+
+        Raises:
+            RateLimited: with the time to wait, if one of them is used up.
+            Unavailable: if the database is away.
+        """
+        demands = {bound.subject: Demand(Limits(requests_per_minute=bound.per_minute), 1) for bound in bounds}
+        standings = await self._repository.admit(demands) if demands else {}
+        waits_us = [
+            standing.admission.free_us - standing.admission.now_us
+            for standing in standings.values()
+            if not standing.admission.admitted
+        ]
+        if waits_us:
+            wait_s = max(max(waits_us) / SECOND_US, 1.0)
+            raise errors.RateLimited(f"Too many tries. Wait {wait_s:.0f} seconds.", retry_after_s=wait_s)
