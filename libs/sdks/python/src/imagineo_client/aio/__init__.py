@@ -1,0 +1,1 @@
+"""The client, written once, for asyncio. `../sync` is derived from it by `derive.py`."""

@@ -1,0 +1,27 @@
+"""Pictures of one's own, to begin from."""
+
+from __future__ import annotations
+
+from imagineo_client.aio.transport import Transport
+from imagineo_client.calls import Call, once
+from imagineo_client.files import File, Form, Progress
+from imagineo_client.types.answers import Upload
+
+
+class Uploads:
+    """`client.uploads`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def create(self, file: File, *, on_progress: Progress | None = None) -> Upload:
+        """Send a PNG, JPEG or WebP, by its path or as bytes."""
+        return await self._transport.answer(once("/v1/uploads", Upload, form=Form(file, on_progress=on_progress)))
+
+    async def get(self, upload_id: str) -> Upload:
+        """Read one."""
+        return await self._transport.answer(Call("GET", f"/v1/uploads/{upload_id}", Upload))
+
+    async def delete(self, upload_id: str) -> None:
+        """Delete one for good."""
+        await self._transport.done(Call("DELETE", f"/v1/uploads/{upload_id}", type(None)))

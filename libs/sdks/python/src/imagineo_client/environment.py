@@ -1,0 +1,45 @@
+"""What the client takes from the environment where nobody says it: the only module that reads it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from imagineo_client.errors import MissingApiKeyError
+
+#: Where `make run` serves. A key goes to no address that nobody named but this machine's own.
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+
+def api_key(given: str | None) -> str:
+    """The key, given or `IMAGINEO_API_KEY`.
+
+    Raises:
+        MissingApiKeyError: if there is none.
+    """
+    found = (given if given is not None else os.environ.get("IMAGINEO_API_KEY", "")).strip()
+    if not found:
+        raise MissingApiKeyError("There is no API key: pass api_key, or set IMAGINEO_API_KEY.")
+    return found
+
+
+def base_url(given: str | None) -> str:
+    """The address without `/v1` and without a slash at its end, given or `IMAGINEO_URL`.
+
+    Raises:
+        ValueError: if it is no http or https URL.
+    """
+    found = (given or os.environ.get("IMAGINEO_URL") or DEFAULT_URL).strip().rstrip("/").removesuffix("/v1")
+    if not found.startswith(("http://", "https://")):
+        raise ValueError(f"The address must begin with http:// or https://, and is '{found}'.")
+    return found.rstrip("/")
+
+
+def model_id(given: str | None) -> str | None:
+    """The usual model, given or `IMAGINEO_MODEL`."""
+    return given or os.environ.get("IMAGINEO_MODEL") or None
+
+
+def variable(name: str) -> str | None:
+    """Another variable, None where it is empty."""
+    return os.environ.get(name) or None

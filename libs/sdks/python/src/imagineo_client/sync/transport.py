@@ -1,0 +1,172 @@
+"""Sends calls over httpx: encodes, retries, decodes. What may be retried is `retries.py`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from imagineo_client import errors
+from imagineo_client.answering import decoded, error_of
+from imagineo_client.calls import Call, Listing, Page, spelled
+from imagineo_client.pictures import Picture
+from imagineo_client.retries import RetryPolicy
+from imagineo_client.version import USER_AGENT
+from imagineo_client.waiting import sleep
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+#: A large file takes longer than an answer does.
+_SENDING_S = 300.0
+
+
+class Transport:
+    """One connection pool to one platform with one key."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout_s: float,
+        policy: RetryPolicy,
+        http_client: httpx.Client | None,
+    ) -> None:
+        self.base_url = base_url
+        self.policy = policy
+        self.timeout_s = timeout_s
+        self._headers = {"X-API-Key": api_key, "User-Agent": USER_AGENT}
+        self._owned = http_client is None
+        self._http = http_client or httpx.Client()
+
+    def close(self) -> None:
+        """Close the connections, unless they are the caller's."""
+        if self._owned:
+            self._http.close()
+
+    def answer(self, call: Call[T]) -> T:
+        """Send a call and decode its answer."""
+        response = self._sent(call)
+        return decoded(response.content, call.shape, call.where)
+
+    def done(self, call: Call[None]) -> None:
+        """Send a call that has no answer; one that went out before takes 404 for done."""
+        self._sent(call)
+
+    def content(self, call: Call[None]) -> bytes:
+        """Send a call whose answer is no JSON object."""
+        return (self._sent(call)).content
+
+    def download(self, url: str) -> Picture:
+        """Fetch a signed link, which needs no key: it may lead to another host."""
+        attempt = 0
+        while True:
+            problem: Exception
+            try:
+                response = self._http.get(url, headers={"User-Agent": USER_AGENT}, timeout=self.timeout_s)
+                if response.is_success:
+                    return Picture(response.content)
+                problem = error_of(response)
+            except httpx.TransportError as broken:
+                problem = broken
+            attempt += 1
+            self._pause(attempt, problem, Call("GET", url.partition("?")[0], type(None)))
+
+    def page(self, listing: Listing[Item], limit: int, cursor: str | None) -> Page[Item]:
+        """One page of a list."""
+        return listing.page(self.answer(listing.call(limit, cursor)))
+
+    def items(self, listing: Listing[Item], limit: int = 100) -> Iterator[Item]:
+        """All things of a list; each page is asked for when the one before has been handed out."""
+        cursor: str | None = None
+        while True:
+            page = self.page(listing, limit, cursor)
+            for item in page.items:
+                yield item
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    @contextmanager
+    def stream(self, call: Call[Any], *, silence_s: float) -> Iterator[httpx.Response]:
+        """An answer that is read while it comes, one sending only.
+
+        Raises:
+            ApiError: if it is refused.
+            httpx.TransportError: if the connection fails, also while it is read.
+        """
+        timeout = httpx.Timeout(self.timeout_s, read=silence_s)
+        request = self._http.build_request(
+            call.method,
+            self.base_url + call.path,
+            params=spelled(call.query),
+            headers={**self._headers, **call.headers},
+            timeout=timeout,
+        )
+        response = self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+                raise error_of(response)
+            yield response
+        finally:
+            response.close()
+
+    def _sent(self, call: Call[Any]) -> httpx.Response:
+        attempt = 0
+        while True:
+            problem: Exception
+            try:
+                response = self._once(call)
+            except httpx.TransportError as broken:
+                problem = broken
+            else:
+                if response.is_success or (call.method == "DELETE" and attempt and response.status_code == 404):
+                    return response
+                problem = error_of(response)
+            attempt += 1
+            self._pause(attempt, problem, call)
+
+    def _pause(self, attempt: int, problem: Exception, call: Call[Any]) -> None:
+        pause_s = self.policy.pause_s(attempt, problem, call.repeats)
+        if pause_s is None:
+            raise told(problem, call.where, self.base_url) from problem.__cause__
+        sleep(pause_s)
+
+    def _once(self, call: Call[Any]) -> httpx.Response:
+        headers, options = {**self._headers, **call.headers}, dict[str, Any]()
+        if call.query:
+            options["params"] = spelled(call.query)
+        if call.form is None:
+            content = call.content if call.body is None else msgspec.json.encode(call.body)
+            if content is not None:
+                headers["Content-Type"] = call.content_type
+                options["content"] = content
+            return self._http.request(
+                call.method, self.base_url + call.path, headers=headers, timeout=self.timeout_s, **options
+            )
+        file = call.form.opened()
+        try:
+            return self._http.request(
+                call.method,
+                self.base_url + call.path,
+                headers=headers,
+                data=dict(call.form.fields),
+                files={"file": (call.form.name, file)},  # type: ignore[dict-item] # it reads like one
+                timeout=httpx.Timeout(self.timeout_s, write=_SENDING_S, read=max(self.timeout_s, _SENDING_S)),
+            )
+        finally:
+            file.close()
+
+
+def told(problem: Exception, where: str, base_url: str) -> Exception:
+    """The client's error of what httpx raised; its own ones stay."""
+    if isinstance(problem, httpx.TimeoutException) and not isinstance(problem, httpx.ConnectTimeout):
+        return errors.RequestTimeoutError(f"{where}: no answer from {base_url} in time.")
+    if isinstance(problem, httpx.TransportError):
+        reason = str(problem) or type(problem).__name__
+        return errors.ConnectionFailedError(f"{where}: no connection to {base_url}: {reason}.")
+    return problem
