@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup run test unit contract integration architecture chart e2e faults lint fmt types layers check protos protos-check bench bench-engine bench-serving clean \
+.PHONY: help setup run test unit contract integration architecture chart e2e faults lint fmt types layers check protos protos-check sdk-types sdks bench bench-engine bench-serving clean \
 	starter-train starter-eval
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -24,12 +24,12 @@ run: setup ## Start the whole platform on port 8000 and draw a first picture (AR
 setup: $(STAMP) ## Make .venv with everything in it; does nothing where it is up to date
 
 # torch comes first: the packages that need it then keep the build that was chosen.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml libs/sdks/python/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
 	$(PY) -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -e 'libs/sdks/python[pillow]'
 	@touch $(STAMP)
 
 ##@ Test it
@@ -73,6 +73,14 @@ protos: setup ## Generate libs/imagineo/v1 from protos/
 	$(PY) -m grpc_tools.protoc -Iprotos --python_out=libs --grpc_python_out=libs --mypy_out=libs --mypy_grpc_out=libs \
 		--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
 		protos/imagineo/v1/*.proto
+
+sdk-types: setup ## Write libs/sdks/openapi.json from the gateway's routes, and what both clients derive from it
+	$(PY) -m services.gateway.published > libs/sdks/openapi.json
+	$(PY) libs/sdks/python/derive.py
+
+sdks: setup ## Build the clients into dist/sdks: a wheel, and an npm tarball
+	rm -rf dist/sdks && mkdir -p dist/sdks
+	$(PY) -m build --quiet --wheel --outdir dist/sdks libs/sdks/python
 
 protos-check: setup ## Check the protos' style, their compatibility, and that the generated code is theirs
 	$(PYTEST) tests/architecture/test_protos.py

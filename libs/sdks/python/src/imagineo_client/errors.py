@@ -142,10 +142,28 @@ class InvalidApiKeyError(AuthenticationError):
     code = "invalid_api_key"
 
 
+class InvalidSessionError(AuthenticationError):
+    """The dashboard's session is unknown or over."""
+
+    code = "invalid_session"
+
+
+class InvalidCredentialsError(AuthenticationError):
+    """The e-mail address or the password is wrong."""
+
+    code = "invalid_credentials"
+
+
 class PermissionDeniedError(ApiError):
     """403: the key lacks the permission."""
 
     code = "permission_denied"
+
+
+class InvalidCsrfTokenError(PermissionDeniedError):
+    """A session's request without its token."""
+
+    code = "invalid_csrf_token"
 
 
 class NotFoundError(ApiError):
