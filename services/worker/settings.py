@@ -27,7 +27,7 @@ class Settings(NatsSettings, TlsSettings):
     device: str = "auto"
     #: How much disk the LoRA files may take.
     adapter_cache_bytes: int = 8 << 30
-    #: How much of the device's memory the LoRAs may take that no run uses just now.
+    #: How much of the device's memory the LoRAs of all base models may take together, those in use included.
     adapter_memory_bytes: int = 2 << 30
     #: How long a run may still take once the worker is asked to end; the place's grace period must be longer.
     drain_s: float = 20.0

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from services.worker.engine.base import AdapterIncompatible
+from services.worker.engine.base import AdapterIncompatible, AdapterMissing
 from services.worker.engine.lora_layers import RANK_BUCKETS
 
 _MAX_HEADER_BYTES: Final = 1 << 20
@@ -80,6 +80,7 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames], rename: Rename | N
     `rename` brings namings that are the family's own to those above.
 
     Raises:
+        AdapterMissing: if there is no such file.
         AdapterIncompatible: if it is not a sound safetensors file, or holds nothing that the base model takes.
     """
     tensors, settings = _read(path, tuple(names))
@@ -167,12 +168,14 @@ def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[s
 def _read(path: Path, parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, _Settings]]:
     try:
         # Read whole, not mapped: a mapped file that shrinks kills the process, and pages in on the step loop.
-        content = path.read_bytes()
+        content = _content(path)
         header_bytes = int.from_bytes(content[:8], "little")
         if not 2 <= header_bytes <= _MAX_HEADER_BYTES:
             raise ValueError("its header is not of 2 bytes to 1 MiB")  # noqa: TRY301 - told as the parser's errors are
         tensors = load(content)
         settings = _settings(content, header_bytes, parts)
+    except AdapterMissing:
+        raise
     except Exception as problem:
         raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
     if len(tensors) > _MAX_TENSORS:
@@ -183,6 +186,13 @@ def _read(path: Path, parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str
         if not key.endswith("alpha") and (tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all())):
             raise AdapterIncompatible(f"The LoRA's tensor '{key[:100]}' is not of finite 16- or 32-bit floats.")
     return tensors, settings
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as problem:
+        raise AdapterMissing from problem
 
 
 def _is_finite(content: bytes, start: int, tensors: Mapping[str, Tensor]) -> bool:

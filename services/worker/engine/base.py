@@ -227,6 +227,19 @@ class DrawResult:
         return sum(self.stage_s.values())
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterFigures:
+    """The memory of LoRAs."""
+
+    device_bytes: int
+    """What they take of the device, used and free slots."""
+    device_limit_bytes: int
+    host_bytes: int
+    """What they take of the host's memory beside that: read ahead of their run, or kept for the next."""
+    found: Mapping[str, int] = field(default_factory=dict)
+    """How many adapters runs have found on the `device`, in the `host`, on their way there (`reading`), on `disk`."""
+
+
 class Engine(Protocol):
     """One device. All methods are called on the event loop and never block it."""
 

@@ -17,7 +17,9 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from services.worker.engine import memory, sources
-from services.worker.engine.adapters import Adapter, reports
+from services.worker.engine.adapter import Adapter
+from services.worker.engine.adapter_memory import AdapterMemory
+from services.worker.engine.adapters import reports
 from services.worker.engine.base import (
     BaseModelFiles,
     DrawRequest,
@@ -48,7 +50,7 @@ class BatchEngine:
 
     def __init__(self, *, threads: int, device: str = "auto", adapter_bytes: int = 2 << 30) -> None:
         self._device = torch.device(_default_device() if device == "auto" else device)
-        self._adapter_bytes = adapter_bytes
+        self._adapter_memory = AdapterMemory(self._device, adapter_bytes)
         self._models: dict[str, Model] = {}
         self._opening = False
         self._texts = DeviceThread(lambda: _prepare(threads))
@@ -89,7 +91,7 @@ class BatchEngine:
             return
         self._opening = True
         try:
-            model = await self._texts.run(lambda: Model(base, self._device, adapter_bytes=self._adapter_bytes))
+            model = await self._texts.run(lambda: Model(base, self._adapter_memory))
         finally:
             self._opening = False
         await self._steps.call(model.measure)
@@ -144,11 +146,14 @@ class BatchEngine:
             run.sketch = functools.partial(self._sketcher.make, model)
             latents = await self._steps.denoise(model, run)
             report = reports(adapters, request.adapters)
+            denoise_s = run.device_s
+            # What is referred to from here on would keep its slots.
+            del run
         picture = await self._pictures.draw(model, latents, asked, stop)
         stage_s = {
             "load": load_s,
             "text": text_s,
-            "denoise": run.device_s,
+            "denoise": denoise_s,
             "decode": picture.decode_s,
             "upscale": picture.upscale_s,
         }

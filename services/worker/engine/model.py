@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from services.worker.engine import hand_back, noise, schedulers, sources
-from services.worker.engine.adapters import Adapter, AdapterStore, activate
+from services.worker.engine.adapter import Adapter
+from services.worker.engine.adapter_memory import AdapterMemory
+from services.worker.engine.adapters import AdapterStore, activate
 from services.worker.engine.attention import TextAttention
 from services.worker.engine.base import (
     AdapterUse,
@@ -49,12 +51,12 @@ _PROFILE_TRIES: Final = 4
 class Model:
     """One base model."""
 
-    def __init__(self, base: BaseModelFiles, device: torch.device, *, adapter_bytes: int) -> None:
+    def __init__(self, base: BaseModelFiles, adapter_memory: AdapterMemory) -> None:
         if base.family not in FAMILIES:
             raise BaseModelBroken(f"The family '{base.family}' of '{base.slug}' is not drawn by this worker.")
         self.base = base
         self.family = FAMILIES[base.family]
-        self.device = device
+        self.device = device = adapter_memory.device
         # Tells what a step costs: on a CPU the thread's own time, whatever the neighbours on its cores do.
         self.clock = time.perf_counter if device.type == "cuda" else time.thread_time
         self.pipeline = _load_pipeline(base, self.family, device)
@@ -66,9 +68,9 @@ class Model:
         self.text_attention = TextAttention(self.denoiser)
         self.adapters = AdapterStore(
             {self.family.denoiser: self.denoiser, **encoders},
-            device=device,
+            memory=adapter_memory,
             dtype=self.dtype,
-            limit_bytes=adapter_bytes,
+            base_model_slug=base.slug,
             rename=lambda tensors: self.family.rename_lora(self.pipeline, tensors),
         )
         self.tables = schedulers.Tables(self.pipeline.scheduler.config, self.family.schedulers)

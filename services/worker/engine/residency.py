@@ -8,7 +8,6 @@ Source: LFU with dynamic aging, Arlitt et al. 2000, "Evaluating content manageme
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,9 +25,8 @@ class _Kept(Generic[Value]):
 class Residency(Generic[Value]):
     """Values by key, bounded by bytes; what is held is never dropped, so the bound may be passed while it is held."""
 
-    def __init__(self, limit_bytes: int, on_drop: Callable[[Value], None] = lambda _: None) -> None:
+    def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._on_drop = on_drop
         self._kept: collections.OrderedDict[str, _Kept[Value]] = collections.OrderedDict()
         self._holders: collections.Counter[str] = collections.Counter()
         self._level = 0
@@ -38,6 +36,10 @@ class Residency(Generic[Value]):
     def keys(self) -> frozenset[str]:
         """What is there."""
         return frozenset(self._kept)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether something is kept under the key; it does not count as used."""
+        return key in self._kept
 
     @property
     def held_keys(self) -> frozenset[str]:
@@ -54,9 +56,13 @@ class Residency(Generic[Value]):
         self._kept.move_to_end(key)
         return kept.value
 
+    def size_of(self, key: str) -> int:
+        """Bytes of what is kept under the key; 0 where there is nothing."""
+        return self._kept[key].size_bytes if key in self._kept else 0
+
     def put(self, key: str, value: Value, size_bytes: int) -> None:
         """Keep a value, and drop others for it where need be."""
-        self._drop(key)
+        self.drop(key)
         self._kept[key] = _Kept(value, size_bytes, 1, self._level + 1)
         self.size_bytes += size_bytes
         self._evict(self._limit_bytes)
@@ -72,9 +78,22 @@ class Residency(Generic[Value]):
             del self._holders[key]
         self._evict(self._limit_bytes)
 
+    def make_room(self, size_bytes: int) -> bool:
+        """Drop what nobody holds until so much more fits; False, and nothing dropped, where it cannot."""
+        held_bytes = sum(kept.size_bytes for key, kept in self._kept.items() if key in self._holders)
+        if held_bytes + size_bytes > self._limit_bytes:
+            return False
+        self._evict(self._limit_bytes - size_bytes)
+        return True
+
     def clear(self) -> None:
         """Drop all that nobody holds."""
         self._evict(0)
+
+    def drop(self, key: str) -> None:
+        """Drop what is kept under the key, held or not; nothing where there is nothing."""
+        if key in self._kept:
+            self.size_bytes -= self._kept.pop(key).size_bytes
 
     def _evict(self, limit_bytes: int) -> None:
         while self.size_bytes > limit_bytes:
@@ -84,10 +103,4 @@ class Residency(Generic[Value]):
             # The first of equals is the one used longest ago.
             key = min(free, key=lambda one: self._kept[one].priority)
             self._level = self._kept[key].priority
-            self._drop(key)
-
-    def _drop(self, key: str) -> None:
-        if key in self._kept:
-            kept = self._kept.pop(key)
-            self.size_bytes -= kept.size_bytes
-            self._on_drop(kept.value)
+            self.drop(key)

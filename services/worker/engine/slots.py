@@ -1,9 +1,10 @@
-"""Preallocated places on the device for adapters' matrices, by layout; an adapter is written into one in place.
+"""Places on the device for adapters' matrices: allocated once, written in place, used again; bounded by bytes.
 
-A slot is a row of two flat tensors, all down and all up matrices of one layout, whose ranks are those of its buckets.
-So nothing is allocated, moved or freed while adapters come and go, and their addresses stay. Weights are the rows'
-affair, not a slot's. A slot is free again when nobody refers to it any more, on whatever thread that happens: a step or
-a text encoder that is still at work with it is never written over.
+A slot is a pair of flat tensors, all down and all up matrices of one part of an adapter, whose ranks are those of its
+buckets: an adapter fits the slots of every other of its sizes, and while such come and go nothing is allocated, moved
+or freed. All slots count, used or free: where one more would pass the limit, free ones of other shapes are given up
+first, and where those in use leave no room there is none to be had. A slot is free again when nobody refers to it any
+more, on whatever thread that happens: a step or a text encoder that is still at work with it is never written over.
 """
 
 from __future__ import annotations
@@ -11,90 +12,103 @@ from __future__ import annotations
 import collections
 import threading
 import weakref
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from services.worker.engine.lora_layers import Layout
 
-#: Slots of a block, where as many take no more than a part of the limit.
-_BLOCK_SLOTS: Final = 16
-_BLOCK_SHARE: Final = 8
+@dataclass(frozen=True, slots=True)
+class SlotShape:
+    """What a slot holds: as many numbers in its down and in its up tensor."""
+
+    down_size: int
+    up_size: int
+    dtype: torch.dtype
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory of a slot."""
+        return (self.down_size + self.up_size) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Slot:
-    """One adapter's place: (down_size,) and (up_size,), views of its block. Keep it as long as the views are read."""
+    """One place: (down_size,) and (up_size,). Keep it as long as they are read."""
 
     down: Tensor
     up: Tensor
-
-
-@dataclass(slots=True, eq=False)
-class _Block:
-    down: Tensor
-    up: Tensor
-    free: list[int] = field(default_factory=list)
-
-    @property
-    def size_bytes(self) -> int:
-        return self.down.nbytes + self.up.nbytes
-
-    @property
-    def is_empty(self) -> bool:
-        return len(self.free) == self.down.shape[0]
 
 
 class SlotBank:
-    """The slots of one base model."""
+    """The slots of one device. All methods may be called on any thread."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, limit_bytes: int) -> None:
+    def __init__(self, device: torch.device, limit_bytes: int, on_return: Callable[[], None] = lambda: None) -> None:
+        """`on_return` is called for each slot that is free again, in the middle of anything: it must not wait."""
+        self.limit_bytes = limit_bytes
         self._device = device
-        self._dtype = dtype
-        self._limit_bytes = limit_bytes
-        self._blocks: dict[Layout, list[_Block]] = {}
+        self._on_return = on_return
+        # The shape that was used longest ago first.
+        self._free: collections.OrderedDict[SlotShape, list[tuple[Tensor, Tensor]]] = collections.OrderedDict()
+        self._allocated_bytes = 0
         self._lock = threading.Lock()
         # What the garbage collector returns, in the middle of anything: it must not wait for the lock.
-        self._returned: collections.deque[tuple[Layout, _Block, int]] = collections.deque()
+        self._returned: collections.deque[tuple[SlotShape, Tensor, Tensor]] = collections.deque()
 
     @property
     def allocated_bytes(self) -> int:
-        """Device memory of all blocks, used and free."""
-        return sum(block.size_bytes for blocks in self._blocks.values() for block in blocks)
+        """Device memory of all slots, used and free."""
+        return self._allocated_bytes
 
-    def write(self, layout: Layout, down: Tensor, up: Tensor) -> Slot:
-        """Copy an adapter's flat matrices into a free slot. On any thread."""
+    def take(self, shape: SlotShape) -> Slot | None:
+        """A free slot, its numbers undefined; None where the slots in use leave no room for it.
+
+        Raises:
+            torch.OutOfMemoryError: if the device itself has no room.
+        """
         with self._lock:
-            slot = self._take(layout)
-        slot.down.copy_(down, non_blocking=True)
-        slot.up.copy_(up, non_blocking=True)
+            self._collect()
+            pairs = self._free.get(shape)
+            if not pairs and not self._trim(self.limit_bytes - shape.size_bytes):
+                return None
+            down, up = pairs.pop() if pairs else self._allocated(shape)
+            if shape in self._free:
+                self._free.move_to_end(shape)
+        slot = Slot(down, up)
+        weakref.finalize(slot, self._return, shape, down, up).atexit = False
         return slot
 
-    def _take(self, layout: Layout) -> Slot:
-        self._collect()
-        blocks = self._blocks.setdefault(layout, [])
-        block = next((one for one in blocks if one.free), None)
-        if block is None:
-            block = self._made(layout)
-            blocks.append(block)
-        index = block.free.pop()
-        slot = Slot(block.down[index], block.up[index])
-        weakref.finalize(slot, self._returned.append, (layout, block, index)).atexit = False
-        return slot
+    def give_up(self) -> int:
+        """Let go of all free slots; gives how many bytes they took."""
+        with self._lock:
+            self._collect()
+            before_bytes = self._allocated_bytes
+            self._trim(0)
+            return before_bytes - self._allocated_bytes
+
+    def _allocated(self, shape: SlotShape) -> tuple[Tensor, Tensor]:
+        down = torch.empty(shape.down_size, device=self._device, dtype=shape.dtype)
+        up = torch.empty(shape.up_size, device=self._device, dtype=shape.dtype)
+        self._allocated_bytes += shape.size_bytes
+        return down, up
+
+    def _return(self, shape: SlotShape, down: Tensor, up: Tensor) -> None:
+        self._returned.append((shape, down, up))
+        self._on_return()
 
     def _collect(self) -> None:
-        """Free what was returned; empty blocks go where there are more than the limit allows."""
         while self._returned:
-            layout, block, index = self._returned.popleft()
-            block.free.append(index)
-            if block.is_empty and self.allocated_bytes > self._limit_bytes:
-                self._blocks[layout].remove(block)
+            shape, down, up = self._returned.popleft()
+            self._free.setdefault(shape, []).append((down, up))
 
-    def _made(self, layout: Layout) -> _Block:
-        slot_bytes = (layout.down_size + layout.up_size) * self._dtype.itemsize
-        count = max(1, min(_BLOCK_SLOTS, self._limit_bytes // (_BLOCK_SHARE * slot_bytes)))
-        down = torch.zeros(count, layout.down_size, device=self._device, dtype=self._dtype)
-        up = torch.zeros(count, layout.up_size, device=self._device, dtype=self._dtype)
-        return _Block(down, up, list(range(count)))
+    def _trim(self, limit_bytes: int) -> bool:
+        """Let go of free slots until all take no more than this; whether that was reached."""
+        while self._allocated_bytes > limit_bytes and self._free:
+            shape, pairs = next(iter(self._free.items()))
+            if pairs:
+                pairs.pop()
+                self._allocated_bytes -= shape.size_bytes
+            else:
+                del self._free[shape]
+        return self._allocated_bytes <= limit_bytes

@@ -10,6 +10,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore, activate
 from services.worker.engine.base import AdapterUse
 from services.worker.engine.lora_layers import LoraRows
@@ -30,12 +31,15 @@ def measure(report: Report, place: Place) -> None:
 def _activation(report: Report, place: Place) -> None:
     """The sixteenth LoRA: loaded into the stock denoiser, and made a row's from memory here."""
     model, use = place.model, place.files[-1]
-    adapter = model.adapters.read(use.path)
+    adapter, memory = model.adapters.read(use.path), model.adapters.memory
     tensors = {name.removeprefix("unet."): tensor for name, tensor in load_file(use.path).items()}
 
     def make_active() -> None:
         """All that stands between an adapter in the host's memory and a step with it."""
-        lora = activate("unet", [model.adapters.place(adapter)], [AdapterUse(use.model_id, use.sha256, use.path, 0.7)])
+        placed = memory.take(adapter)
+        assert placed is not None
+        memory.write(adapter, placed)
+        lora = activate("unet", [placed], [AdapterUse(use.model_id, use.sha256, use.path, 0.7)])
         assert lora is not None
         LoraRows(model.layers, [(0, [lora])]).bind()
 
@@ -56,9 +60,8 @@ def _memory(report: Report, place: Place) -> None:
     """Resident memory over loads that evict each other."""
     store = AdapterStore(
         {"unet": place.pipeline.unet, "text_encoder": place.pipeline.text_encoder},
-        device=place.model.device,
+        memory=AdapterMemory(place.model.device, 3 * place.model.adapters.read(place.files[0].path).size_bytes),
         dtype=place.model.dtype,
-        limit_bytes=3 * place.model.adapters.read(place.files[0].path).size_bytes,
     )
 
     async def load(count: int) -> None:

@@ -10,6 +10,7 @@ import time
 import torch
 from diffusers import UNet2DConditionModel
 
+from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore
 from services.worker.engine.base import AdapterUse, StopSignal
 from services.worker.engine.batch import Batch
@@ -91,9 +92,8 @@ class _Loads:
         self._files = files
         self._store = AdapterStore(
             {"unet": place.pipeline.unet, "text_encoder": place.pipeline.text_encoder},
-            device=place.model.device,
+            memory=AdapterMemory(place.model.device, place.model.adapters.read(files[0].path).size_bytes),
             dtype=place.model.dtype,
-            limit_bytes=1,
         )
         self._end = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))

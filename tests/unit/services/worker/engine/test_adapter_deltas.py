@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
+from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore
 from services.worker.engine.base import AdapterIncompatible
 from services.worker.engine.lora_layers import RANK_BUCKETS
@@ -43,7 +44,7 @@ def pipeline(directory):
 def store(directory):
     parts = pipeline(directory)
     modules = {"unet": parts.unet, "text_encoder": parts.text_encoder}
-    return AdapterStore(modules, device=torch.device("cpu"), dtype=torch.float32, limit_bytes=1 << 20)
+    return AdapterStore(modules, memory=AdapterMemory(torch.device("cpu"), 1 << 20), dtype=torch.float32)
 
 
 def trained(directory, settings):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from services.worker.engine import waves
 from services.worker.engine.base import (
     AdapterIncompatible,
+    AdapterMissing,
     AdapterUse,
     BaseModelFiles,
     DrawFailed,
@@ -371,6 +372,6 @@ def test_a_file_that_vanished_ends_its_run_alone(place, loras, tmp_path):
         )
 
     failed, fine = asyncio.run(both())
-    assert isinstance(failed, AdapterIncompatible)
+    assert isinstance(failed, AdapterMissing)
     place.check(*fine)
     assert gone.sha256 not in place.model.adapters.sha256s

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from services.worker.engine import pictures
+from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.base import BaseModelFiles, DrawStopped, NotFinite, OutOfMemory, StopReason, StopSignal
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
@@ -25,7 +26,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(directory):
-    return Model(BaseModelFiles("tiny", directory, "sd", 64), torch.device("cpu"), adapter_bytes=0)
+    return Model(BaseModelFiles("tiny", directory, "sd", 64), AdapterMemory(torch.device("cpu"), 0))
 
 
 @pytest.fixture

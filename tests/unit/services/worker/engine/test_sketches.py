@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from services.worker.engine import sketches
+from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.base import BaseModelFiles, DrawRequest, StopSignal
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.model import Model
@@ -99,7 +100,7 @@ async def test_the_last_sketch_is_nearer_to_the_picture_than_the_first(engine):
 
 
 def test_without_noise_the_prediction_is_what_was_seen(directory):
-    model = Model(BaseModelFiles("tiny", directory, "sd", 64), torch.device("cpu"), adapter_bytes=0)
+    model = Model(BaseModelFiles("tiny", directory, "sd", 64), AdapterMemory(torch.device("cpu"), 0))
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     scheduler = model.pipeline.scheduler
     timestep = torch.tensor([400])
@@ -109,7 +110,7 @@ def test_without_noise_the_prediction_is_what_was_seen(directory):
 
 
 def test_a_full_autoencoder_is_fitted_the_same_each_time_by_numbers_of_its_own(directory):
-    model = Model(BaseModelFiles("tiny", directory, "sd", 64), torch.device("cpu"), adapter_bytes=0)
+    model = Model(BaseModelFiles("tiny", directory, "sd", 64), AdapterMemory(torch.device("cpu"), 0))
     before = torch.random.get_rng_state()
     first, second = sketches.fit(model), sketches.fit(model)
     assert torch.allclose(first, second, atol=1e-4)

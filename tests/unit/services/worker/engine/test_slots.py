@@ -1,23 +1,26 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from services.worker.engine.lora_layers import Layout, Place
-from services.worker.engine.slots import SlotBank
+from services.worker.engine.slots import SlotBank, SlotShape
 
-SMALL = Layout((Place("a", 8, 4, 2),))
-OTHER = Layout((Place("b", 16, 4, 2),))
-
-
-def bank(limit_bytes=1 << 20):
-    return SlotBank(torch.device("cpu"), torch.float32, limit_bytes)
+SMALL = SlotShape(32, 16, torch.float32)
+OTHER = SlotShape(64, 32, torch.float32)
 
 
-def written(slots, layout, value):
-    return slots.write(layout, torch.full((layout.down_size,), value), torch.full((layout.up_size,), -value))
+def bank(limit_bytes=1 << 20, **options):
+    return SlotBank(torch.device("cpu"), limit_bytes, **options)
 
 
-def test_adapters_of_one_layout_lie_side_by_side_and_apart():
+def written(slots, shape, value):
+    slot = slots.take(shape)
+    slot.down.fill_(value)
+    slot.up.fill_(-value)
+    return slot
+
+
+def test_slots_lie_apart():
     slots = bank()
     taken = [written(slots, SMALL, float(value)) for value in range(40)]
     for value, slot in enumerate(taken):
@@ -33,25 +36,55 @@ def test_a_slot_is_written_again_once_nobody_refers_to_it():
     third = written(slots, SMALL, 3.0)
     assert third.down.data_ptr() == place
     assert (second.down == 2).all()
-    assert slots.allocated_bytes == allocated
+    assert slots.allocated_bytes == allocated == 2 * SMALL.size_bytes
 
 
 def test_thousands_that_come_and_go_take_no_more_memory():
     slots = bank()
-    written(slots, SMALL, 1.0)
-    allocated = slots.allocated_bytes
     for value in range(2_000):
         written(slots, SMALL, float(value))
-    assert slots.allocated_bytes == allocated
+    assert slots.allocated_bytes == SMALL.size_bytes
 
 
-def test_beyond_the_limit_empty_blocks_make_room_for_other_layouts():
-    slots = bank(limit_bytes=(SMALL.down_size + SMALL.up_size) * 4)
-    taken = written(slots, SMALL, 1.0)
-    other = written(slots, OTHER, 2.0)
-    both = slots.allocated_bytes
-    del taken
-    another = written(slots, OTHER, 3.0)
-    assert (other.down == 2).all()
-    assert (another.down == 3).all()
-    assert slots.allocated_bytes == both - (SMALL.down_size + SMALL.up_size) * 4 + other.down.nbytes + other.up.nbytes
+def test_at_the_limit_free_slots_make_room_for_other_shapes_and_those_in_use_do_not():
+    slots = bank(limit_bytes=OTHER.size_bytes + SMALL.size_bytes)
+    taken = [written(slots, SMALL, 1.0) for _ in range(2)]
+    assert slots.take(OTHER) is None
+    del taken[0]
+    assert slots.take(OTHER) is not None
+    assert slots.allocated_bytes == OTHER.size_bytes + SMALL.size_bytes
+    assert (taken[0].down == 1).all()
+
+
+def test_word_of_a_slot_that_is_free_again_comes_at_once():
+    free = []
+    slots = bank(on_return=lambda: free.append(True))
+    slot = slots.take(SMALL)
+    assert not free
+    del slot
+    assert free
+
+
+def test_a_slot_for_which_the_device_has_no_memory_counts_for_nothing(monkeypatch):
+    slots = bank()
+
+    def empty(size, **_):
+        if size == SMALL.up_size:
+            raise torch.OutOfMemoryError
+        return torch.zeros(size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", empty)
+        with pytest.raises(torch.OutOfMemoryError):
+            slots.take(SMALL)
+    assert slots.allocated_bytes == 0
+    assert slots.take(SMALL) is not None
+
+
+def test_all_free_slots_can_be_given_up():
+    slots = bank()
+    kept, freed = slots.take(SMALL), slots.take(OTHER)
+    del freed
+    assert slots.give_up() == OTHER.size_bytes
+    assert slots.allocated_bytes == SMALL.size_bytes
+    del kept
