@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import servers
+from tests.support import node, servers
 
 # Tests fork servers while gRPC runs here; its fork handlers would now and then break the child. Read at its import.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -28,3 +29,9 @@ def dsn(postgres: servers.PostgresServer) -> str:
 def nats() -> Iterator[servers.NatsServer]:
     with servers.nats_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TypeScript client in a folder of its own, with its packages installed."""
+    return node.installed(tmp_path_factory.mktemp("sdks"))

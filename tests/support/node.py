@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def ran(
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={"PATH": PATH, "HOME": os.environ.get("HOME", "/"), **(env or {})},
+        env={**os.environ, "PATH": PATH, **(env or {})},
         input=stdin,
         capture_output=True,
         text=True,
@@ -29,3 +30,12 @@ def ran(
     )
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def installed(folder: Path) -> Path:
+    """A copy of the client's folder and of what it is generated from, with the packages that its lock file names."""
+    copy = folder / "typescript"
+    shutil.copytree(TYPESCRIPT, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "*.tgz"))
+    shutil.copy(TYPESCRIPT.parent / "openapi.json", folder)
+    ran("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=copy, within_s=240)
+    return copy

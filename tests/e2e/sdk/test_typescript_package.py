@@ -1,0 +1,83 @@
+"""The npm tarball: in an empty folder it draws by the README's quick start, and its types fit strict users."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.node import TYPESCRIPT, ran
+from tests.support.rest import Account
+
+CONSUMER = """
+import { type Generation, Imagineo, RateLimitedError, type RunEvent, verifyWebhook } from "imagineo-client";
+
+const client = new Imagineo({ apiKey: "imag_x", timeoutS: 5 });
+export async function draw(signal: AbortSignal): Promise<Generation> {
+  const run = await client.generate("a mug", { model_id: "model_1", lora_weight: 0.8, signal });
+  for await (const event of run.events({ previews: true })) tell(event);
+  // @ts-expect-error: there is no such field
+  await client.generate("a mug", { colour: "blue" }).catch((problem) => problem instanceof RateLimitedError);
+  return await run.wait({ timeoutS: 60, signal });
+}
+function tell(event: RunEvent): string {
+  return event.type === "preview" ? event.preview.image : event.generation.status;
+}
+export const verified = verifyWebhook("", new Headers(), "whsec_AAAA");
+"""
+
+
+@pytest.fixture(scope="module")
+def package(typescript: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty project with the tarball in it, as `make sdks` builds it."""
+    ran("npm", "run", "build", cwd=typescript, within_s=200)
+    [built] = json.loads(ran("npm", "pack", "--json", "--pack-destination", str(typescript), cwd=typescript))
+    project = tmp_path_factory.mktemp("project")
+    (project / "package.json").write_text('{"private": true, "type": "module"}')
+    # Offline: it has no dependency.
+    ran("npm", "install", "--offline", "--no-audit", "--no-fund", str(typescript / built["filename"]), cwd=project)
+    return project
+
+
+def test_the_tarball_holds_the_package_and_nothing_else(package: Path) -> None:
+    folder = package / "node_modules" / "imagineo-client"
+    found = sorted(path.name for path in folder.iterdir())
+
+    assert found == ["LICENSE", "README.md", "dist", "package.json", "src"]
+    assert [path.name for path in (package / "node_modules").iterdir() if not path.name.startswith(".")] == [
+        "imagineo-client"
+    ]
+    assert json.loads((folder / "package.json").read_text()).get("dependencies", {}) == {}
+
+
+def test_the_quick_start_of_the_readme_draws(package: Path, account: Account) -> None:
+    [script] = re.findall(r"```js\n(.*?)```", (TYPESCRIPT / "README.md").read_text(), re.DOTALL)
+    assert len(script.splitlines()) <= 10
+    (package / "quick_start.mjs").write_text(script)
+
+    printed = ran(
+        "node",
+        "quick_start.mjs",
+        cwd=package,
+        env={"IMAGINEO_URL": account.url, "IMAGINEO_API_KEY": account.key},
+    )
+
+    assert "completed: 100 %" in printed
+    assert "apple.png, drawn with seed" in printed
+    assert (package / "apple.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_types_fit_a_strict_project(package: Path, typescript: Path) -> None:
+    (package / "consumer.ts").write_text(CONSUMER)
+    options = {
+        **dict.fromkeys(("strict", "exactOptionalPropertyTypes", "noUncheckedIndexedAccess", "noEmit"), True),
+        "module": "nodenext",
+        "target": "es2022",
+        "lib": ["es2022", "dom", "dom.iterable"],
+        "types": [],
+    }
+    (package / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["consumer.ts"]}))
+
+    ran(str(typescript / "node_modules" / ".bin" / "tsc"), cwd=package)
