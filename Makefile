@@ -14,6 +14,9 @@ STAMP := $(VENV)/.set-up
 # On a machine with a GPU choose the build that fits it: make setup TORCH='torch==2.13.0 --index-url …'
 TORCH ?= torch==2.13.0
 ARGS ?=
+# Node and npm come in a wheel.
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm
+QUIETLY := --silent --no-audit --no-fund --ignore-scripts
 PYTEST := $(PY) -m pytest $(ARGS)
 
 ##@ Use it
@@ -77,10 +80,12 @@ protos: setup ## Generate libs/imagineo/v1 from protos/
 sdk-types: setup ## Write libs/sdks/openapi.json from the gateway's routes, and what both clients derive from it
 	$(PY) -m services.gateway.published > libs/sdks/openapi.json
 	$(PY) libs/sdks/python/derive.py
+	cd libs/sdks/typescript && $(NPM) ci $(QUIETLY) && $(NPM) run --silent generate
 
 sdks: setup ## Build the clients into dist/sdks: a wheel, and an npm tarball
 	rm -rf dist/sdks && mkdir -p dist/sdks
 	$(PY) -m build --quiet --wheel --outdir dist/sdks libs/sdks/python
+	cd libs/sdks/typescript && $(NPM) ci $(QUIETLY) && $(NPM) run --silent build && $(NPM) pack --silent --pack-destination $(CURDIR)/dist/sdks
 
 protos-check: setup ## Check the protos' style, their compatibility, and that the generated code is theirs
 	$(PYTEST) tests/architecture/test_protos.py

@@ -1390,10 +1390,10 @@ export interface components {
             };
         };
         /**
-         * @description Why the request was refused, with its HTTP status: `internal_error` 500; `invalid_parameter` 400; `invalid_json` 400; `unknown_field` 400; `missing_api_key` 401; `invalid_api_key` 401; `permission_denied` 403; `not_found` 404; `model_not_found` 404; `lora_incompatible` 400; `invalid_file` 400; `rate_limited` 429; `queue_full` 429; `quota_exceeded` 429; `unavailable` 503; `idempotency_key_reused` 422; `idempotency_key_in_flight` 409; `method_not_allowed` 405; `body_too_large` 413; `unsupported_media_type` 415; `already_exists` 409; `failed_precondition` 409; `too_many_streams` 429.
+         * @description Why the request was refused, with its HTTP status: `internal_error` 500; `invalid_parameter` 400; `invalid_json` 400; `unknown_field` 400; `missing_api_key` 401; `invalid_api_key` 401; `permission_denied` 403; `invalid_session` 401; `invalid_csrf_token` 403; `invalid_credentials` 401; `not_found` 404; `model_not_found` 404; `lora_incompatible` 400; `invalid_file` 400; `rate_limited` 429; `queue_full` 429; `quota_exceeded` 429; `unavailable` 503; `idempotency_key_reused` 422; `idempotency_key_in_flight` 409; `method_not_allowed` 405; `body_too_large` 413; `unsupported_media_type` 415; `already_exists` 409; `failed_precondition` 409; `too_many_streams` 429.
          * @enum {string}
          */
-        ErrorCode: "already_exists" | "body_too_large" | "failed_precondition" | "idempotency_key_in_flight" | "idempotency_key_reused" | "internal_error" | "invalid_api_key" | "invalid_file" | "invalid_json" | "invalid_parameter" | "lora_incompatible" | "method_not_allowed" | "missing_api_key" | "model_not_found" | "not_found" | "permission_denied" | "queue_full" | "quota_exceeded" | "rate_limited" | "too_many_streams" | "unavailable" | "unknown_field" | "unsupported_media_type";
+        ErrorCode: "already_exists" | "body_too_large" | "failed_precondition" | "idempotency_key_in_flight" | "idempotency_key_reused" | "internal_error" | "invalid_api_key" | "invalid_credentials" | "invalid_csrf_token" | "invalid_file" | "invalid_json" | "invalid_parameter" | "invalid_session" | "lora_incompatible" | "method_not_allowed" | "missing_api_key" | "model_not_found" | "not_found" | "permission_denied" | "queue_full" | "quota_exceeded" | "rate_limited" | "too_many_streams" | "unavailable" | "unknown_field" | "unsupported_media_type";
         Event: {
             /** @description The generation exactly as `GET /v1/generations/{run_id}` shows it, its image URL signed for this request; of `webhook.disabled` the webhook. */
             data: components["schemas"]["Generation"] | components["schemas"]["Webhook"];
@@ -1548,7 +1548,7 @@ export interface components {
             /** @description The secret's first characters, to recognise it by. */
             prefix: string;
             revoked_at: string | null;
-            scopes: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write")[];
+            scopes: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write" | "members:read" | "members:write" | "audit:read")[];
         };
         KeyRequest: {
             allowed_models?: string[];
@@ -1560,7 +1560,7 @@ export interface components {
             monthly_images?: number;
             name: string;
             /** @description Default: those of the key that asks. */
-            scopes?: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write")[];
+            scopes?: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write" | "members:read" | "members:write" | "audit:read")[];
         };
         Keys: {
             keys: components["schemas"]["Key"][];
@@ -1751,7 +1751,7 @@ export interface components {
             /** @description The secret's first characters, to recognise it by. */
             prefix: string;
             revoked_at: string | null;
-            scopes: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write")[];
+            scopes: ("generations:read" | "generations:write" | "models:read" | "models:write" | "keys:read" | "keys:write" | "usage:read" | "webhooks:read" | "webhooks:write" | "organization:read" | "organization:write" | "members:read" | "members:write" | "audit:read")[];
             /** @description Shown this once. */
             secret: string;
         };
