@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup run test unit contract integration architecture chart e2e faults lint fmt types layers check protos protos-check sdk-types sdks bench bench-engine bench-serving clean \
+.PHONY: help setup run test unit contract integration architecture chart e2e faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving clean \
 	starter-train starter-eval
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -89,6 +89,9 @@ sdks: setup ## Build the clients into dist/sdks: a wheel, and an npm tarball
 
 protos-check: setup ## Check the protos' style, their compatibility, and that the generated code is theirs
 	$(PYTEST) tests/architecture/test_protos.py
+
+permissions: setup ## Write services/auth/PERMISSIONS.md from the tables
+	$(PY) -m services.gateway.permission_table > services/auth/PERMISSIONS.md
 
 clean: ## Remove the local platform's data and all caches; .venv stays
 	rm -rf .imagineo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -144,6 +144,8 @@ class Parts:
                 for signer in ("GATEWAY", "WEBHOOKS")
                 for name, value in (("PUBLIC_URL", self.url), ("SIGNING_KEY", self.secrets.signing_key))
             },
+            "IMAGINEO_AUTH_PUBLIC_URL": self.url,
+            "IMAGINEO_AUTH_MAIL_URL": self.environ.get("IMAGINEO_AUTH_MAIL_URL", self.place.mail.as_uri()),
             "IMAGINEO_WEBHOOKS_SECRET_KEYS": self.secrets.webhooks_key,
             "IMAGINEO_WEBHOOKS_ALLOW_LOOPBACK": "true",  # whoever tries webhooks here listens here
         }

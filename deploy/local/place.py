@@ -44,6 +44,11 @@ class Place:
         return self.folder / "blobs"
 
     @property
+    def mail(self) -> Path:
+        """Where letters lie that the platform would send."""
+        return self.folder / "mail"
+
+    @property
     def first_image(self) -> Path:
         """The first picture, kept for a person to look at."""
         return self.folder / "first-image.png"

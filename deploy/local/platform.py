@@ -12,8 +12,9 @@ from typing import Any
 
 import httpx
 
-from deploy.local import accounts, first_image, ready_file
+from deploy.local import accounts, demo_user, first_image, ready_file
 from deploy.local.accounts import Account
+from deploy.local.demo_user import DemoUser
 from deploy.local.parts import GRPC_SERVICES, Parts, reserve
 from deploy.local.place import Place, write_private_text
 from deploy.local.ports import Ports
@@ -45,6 +46,7 @@ class Platform:
         self._place = Place(options.data.resolve())
         self._environ = environ
         self._accounts: dict[str, Account] = {}
+        self._user: DemoUser | None = None
         self._supervisor = Supervisor(say, self._write_ready_file)
 
     async def run(self) -> None:
@@ -82,6 +84,11 @@ class Platform:
         self._say("Starting auth, catalog, status, webhooks, gateway and the worker …")
         await asyncio.gather(self._start_services(), self._seed_and_start_workers())
         self._accounts = await accounts.ensure(self._parts.ports.address("auth"), self._place.folder / "accounts.json")
+        self._user = await demo_user.ensure(
+            self._parts.ports.address("auth"),
+            self._accounts["premium"].organization_id,
+            self._place.folder / "dashboard.json",
+        )
         await _gateway_ready(self._parts.url)
         write_private_text(self._place.operator_environment, self._parts.operator_environment())
         model_id = await first_image.any_model(self._parts.url, self._accounts["premium"].api_key)
@@ -102,10 +109,10 @@ class Platform:
         await self._supervisor.start(self._parts.workers(self._options.workers))
 
     def _write_ready_file(self) -> None:
-        if self._options.ready_file is None or not self._accounts:
+        if self._options.ready_file is None or not self._accounts or self._user is None:
             return
         pids = self._supervisor.pids()
-        content = ready_file.describe(self._parts, self._accounts, self._options.workers, pids)
+        content = ready_file.describe(self._parts, self._accounts, self._user, self._options.workers, pids)
         ready_file.write(self._options.ready_file, content)
 
     def _forget_ready_file(self) -> None:
@@ -121,8 +128,10 @@ class Platform:
     def _greet(self, model_id: str) -> None:
         url, key = self._parts.url, self._accounts["premium"].api_key
         picture = f"\n  First picture  {self._place.first_image}" if self._place.first_image.exists() else ""
+        log_in = f"\n  Log in with    {self._user.email}  {self._user.password}" if self._user else ""
         self._say(
-            f"\nReady. Ctrl-C stops it.\n\n  URL            {url}\n  Documentation  {url}/docs\n"
+            f"\nReady. Ctrl-C stops it.\n\n  Dashboard      {url}/login{log_in}\n  Documentation  {url}/docs\n"
+            f"  URL            {url}\n"
             f"  API key        {key}{picture}\n"
             f"  Logs           {self._place.folder / 'logs'}\n\nDraw a picture:\n\n"
             f"  curl {url}/v1/generate -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \\\n"

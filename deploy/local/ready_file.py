@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.accounts import Account
+from deploy.local.demo_user import DemoUser
 from deploy.local.parts import GRPC_SERVICES, SERVICES, Parts, worker_names
 from deploy.local.place import write_private
 
 
-def describe(parts: Parts, accounts: dict[str, Account], workers: int, pids: dict[str, int]) -> dict[str, Any]:
+def describe(
+    parts: Parts, accounts: dict[str, Account], user: DemoUser, workers: int, pids: dict[str, int]
+) -> dict[str, Any]:
     """The content. The workers stand together under `worker` in `pids` and each by its own name in `metrics`."""
     names = worker_names(workers)
     return {
         "url": parts.url,
         "api_key": accounts["premium"].api_key,
         "free_key": accounts["free"].api_key,
-        "dashboard": {"email": None, "password": None},
+        "dashboard": {"email": user.email, "password": user.password},
         "grpc": {service: parts.ports.address(service) for service in GRPC_SERVICES},
         "metrics": {name: f"http://{parts.ports.address(f'{name}.metrics')}/metrics" for name in (*SERVICES, *names)},
         "nats_url": parts.nats_url,

@@ -68,3 +68,99 @@ class Caller(enum.StrEnum):
 def allows(role: Role, permission: Permission) -> bool:
     """Tell whether a role allows what a permission stands for."""
     return permission in PERMISSIONS_OF.get(role, frozenset())
+
+
+#: What stands behind each gRPC method, by its full name: the permission of whom it is called for, or a kind of caller.
+ACCESS: Final[dict[str, Permission | Caller]] = {
+    f"/imagineo.v1.{service}/{method}": access
+    for service, methods in {
+        "AuthService": {
+            "Authorize": Caller.ANYONE,
+            "ReleaseReservations": Caller.PLATFORM,
+            "GetUsage": pb.PERMISSION_USAGE_READ,
+            "ListUsage": pb.PERMISSION_USAGE_READ,
+            "CreateOrganization": Caller.PLATFORM,
+            "UpdateOrganization": pb.PERMISSION_ORGANIZATION_WRITE,
+            "CreateKey": pb.PERMISSION_KEYS_WRITE,
+            "ListKeys": pb.PERMISSION_KEYS_READ,
+            "RevokeKey": pb.PERMISSION_KEYS_WRITE,
+        },
+        "AccountService": {
+            "SignUp": Caller.ANYONE,
+            "LogIn": Caller.ANYONE,
+            "LogOut": Caller.ANYONE,
+            "GetSession": Caller.ANYONE,
+            "SwitchOrganization": Caller.ANYONE,
+            "ListSessions": Caller.USER,
+            "RevokeSession": Caller.USER,
+            "ChangePassword": Caller.ANYONE,
+            "RequestPasswordReset": Caller.ANYONE,
+            "ResetPassword": Caller.ANYONE,
+            "GetUser": Caller.USER,
+            "CreateUser": Caller.PLATFORM,
+            "ListMembers": pb.PERMISSION_MEMBERS_READ,
+            "ChangeRole": pb.PERMISSION_MEMBERS_WRITE,
+            "RemoveMember": pb.PERMISSION_MEMBERS_WRITE,
+            "CreateInvitation": pb.PERMISSION_MEMBERS_WRITE,
+            "ListInvitations": pb.PERMISSION_MEMBERS_READ,
+            "RevokeInvitation": pb.PERMISSION_MEMBERS_WRITE,
+            "GetInvitation": Caller.ANYONE,
+            "AcceptInvitation": Caller.ANYONE,
+            "ListAuditEntries": pb.PERMISSION_AUDIT_READ,
+            "ListOrganizations": Caller.ADMINISTRATOR,
+        },
+        "CatalogService": {
+            "Resolve": Caller.PLATFORM,
+            "ListBaseModels": pb.PERMISSION_MODELS_READ,
+            "GetBaseModel": pb.PERMISSION_MODELS_READ,
+            "ListLoras": pb.PERMISSION_MODELS_READ,
+            "GetLora": pb.PERMISSION_MODELS_READ,
+            "CreateLora": pb.PERMISSION_MODELS_WRITE,
+            "UpdateLora": pb.PERMISSION_MODELS_WRITE,
+            "DeleteLora": pb.PERMISSION_MODELS_WRITE,
+        },
+        "GenerationService": {
+            "Accept": pb.PERMISSION_GENERATIONS_WRITE,
+            "AcceptTogether": pb.PERMISSION_GENERATIONS_WRITE,
+            "FindAcceptance": pb.PERMISSION_GENERATIONS_WRITE,
+            "CountUnfinished": pb.PERMISSION_USAGE_READ,
+            "EstimateRun": pb.PERMISSION_GENERATIONS_WRITE,
+            "MarkPublished": Caller.PLATFORM,
+            "GetGeneration": pb.PERMISSION_GENERATIONS_READ,
+            "ListGenerations": pb.PERMISSION_GENERATIONS_READ,
+            "WatchGeneration": pb.PERMISSION_GENERATIONS_READ,
+            "CancelGeneration": pb.PERMISSION_GENERATIONS_WRITE,
+            "DeleteGeneration": pb.PERMISSION_GENERATIONS_WRITE,
+            "GetProvenance": pb.PERMISSION_GENERATIONS_READ,
+            "GetStatuses": Caller.PLATFORM,
+            "ListQueues": Caller.PLATFORM,
+            "Claim": Caller.PLATFORM,
+            "RenewLeases": Caller.PLATFORM,
+        },
+        "BatchService": {
+            "CreateBatch": pb.PERMISSION_GENERATIONS_WRITE,
+            "FindBatch": pb.PERMISSION_GENERATIONS_WRITE,
+            "GetBatch": pb.PERMISSION_GENERATIONS_READ,
+            "ListBatches": pb.PERMISSION_GENERATIONS_READ,
+            "ListBatchItems": pb.PERMISSION_GENERATIONS_READ,
+            "CancelBatch": pb.PERMISSION_GENERATIONS_WRITE,
+        },
+        "UploadService": {
+            "CreateUpload": pb.PERMISSION_GENERATIONS_WRITE,
+            "GetUpload": pb.PERMISSION_GENERATIONS_READ,
+            "DeleteUpload": pb.PERMISSION_GENERATIONS_WRITE,
+        },
+        "WebhookService": {
+            "CreateWebhook": pb.PERMISSION_WEBHOOKS_WRITE,
+            "GetWebhook": pb.PERMISSION_WEBHOOKS_READ,
+            "ListWebhooks": pb.PERMISSION_WEBHOOKS_READ,
+            "UpdateWebhook": pb.PERMISSION_WEBHOOKS_WRITE,
+            "DeleteWebhook": pb.PERMISSION_WEBHOOKS_WRITE,
+            "RotateSecret": pb.PERMISSION_WEBHOOKS_WRITE,
+            "GetSigningSecret": pb.PERMISSION_WEBHOOKS_WRITE,
+            "ListDeliveries": pb.PERMISSION_WEBHOOKS_READ,
+            "Redeliver": pb.PERMISSION_WEBHOOKS_WRITE,
+        },
+    }.items()
+    for method, access in methods.items()
+}

@@ -93,7 +93,7 @@ def check_may_make(principal: pb.Principal, wanted: NewKey) -> None:
         if permission not in principal.permissions:
             word = SCOPE_WORDS[permission]
             raise errors.PermissionDenied(
-                f"The key lacks the scope '{word}', so it cannot give it to another.", metadata={"permission": word}
+                f"Who makes a key needs the scope '{word}' to give it.", metadata={"permission": word}
             )
 
 

@@ -73,7 +73,7 @@ def wire(
     metrics: GatewayMetrics,
 ) -> Parts:
     """Put the parts together around the given adapters."""
-    gatekeeper = Gatekeeper(peers, metrics)
+    gatekeeper = Gatekeeper(peers, metrics, settings.public_url)
     publisher = Publisher(broker, peers, background, metrics, time.monotonic)
     resolver = Resolver(peers, time.monotonic)
     retraction = Retraction(peers, background)

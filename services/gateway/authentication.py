@@ -1,46 +1,27 @@
-"""Who asks: the key out of the headers, its digest to auth, the verdict into the exchange. The key goes no further."""
+"""Who asks: the digest of the key or the session to auth, the verdict into the exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from imagineo import errors, keys
+from imagineo import errors
 from imagineo.deadline import within
 from imagineo.rpc.coalesce import Coalescer
 from imagineo.v1 import account_pb2, auth_service_pb2
 from starlette.datastructures import Headers
 
+from services.gateway.credentials import presented
 from services.gateway.exchange import Exchange
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.peers import CALL_TIMEOUT_S, Peers
-
-_BEARER: Final = "bearer"
-
-
-def presented_key(headers: Headers) -> str:
-    """The API key that a request shows: `X-API-Key`, else `Authorization: Bearer`.
-
-    Raises:
-        MissingApiKey: if there is none.
-        InvalidApiKey: if it cannot be a key by its form.
-    """
-    key = headers.get("x-api-key", "").strip()
-    if not key:
-        scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
-        key = rest.strip() if scheme.lower() == _BEARER else ""
-    if not key:
-        raise errors.MissingApiKey
-    if not keys.is_well_formed(key):
-        raise errors.InvalidApiKey
-    return key
 
 
 class Gatekeeper:
     """Asks auth about requests, many in one call."""
 
-    def __init__(self, peers: Peers, metrics: GatewayMetrics) -> None:
+    def __init__(self, peers: Peers, metrics: GatewayMetrics, public_url: str = "") -> None:
         self._peers = peers
+        self._public_url = public_url
         self._metrics = metrics
         self._checks: Coalescer[auth_service_pb2.Check, auth_service_pb2.Verdict] = Coalescer(self._authorize)
 
@@ -56,12 +37,17 @@ class Gatekeeper:
         """Let a request in, count it, and reserve one image for each run that is named.
 
         Raises:
-            MissingApiKey, InvalidApiKey, PermissionDenied, RateLimited, QuotaExceeded: as auth decides.
+            MissingApiKey, InvalidApiKey, InvalidSession, InvalidCsrfToken: as `presented` and auth decide.
+            PermissionDenied, RateLimited, QuotaExceeded: as auth decides.
             Unavailable: if auth did not answer in time.
         """
-        digest = keys.digest(presented_key(headers))
+        shown = presented(headers, exchange.method, self._public_url)
         check = auth_service_pb2.Check(
-            key_sha256=digest, permission=permission, reserve_run_id=reserve_run_id, more_run_ids=more_run_ids
+            key_sha256=shown.key_sha256,
+            session_sha256=shown.session_sha256,
+            permission=permission,
+            reserve_run_id=reserve_run_id,
+            more_run_ids=more_run_ids,
         )
         async with within(CALL_TIMEOUT_S):
             verdict = await self._checks.submit(check)

@@ -30,7 +30,7 @@ class Row:
     operation: Mapping[str, Any]
     """What `/openapi.json` says of it."""
     permission: account_pb2.Permission.ValueType | None = None
-    """What the key needs; None: no key is asked for."""
+    """What the key or the member's role needs; None: nobody is asked who they are."""
     admits_itself: bool = False
     """The handler authorizes, because it reserves in the same call."""
     body_limit_bytes: Callable[[GatewaySettings], int] | None = None

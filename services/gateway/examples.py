@@ -17,6 +17,8 @@ _VARIABLES: Final = {
     "upload_id": "$UPLOAD_ID",
     "batch_id": "$BATCH_ID",
     "key_id": "$KEY_ID",
+    "user_id": "$USER_ID",
+    "invitation_id": "$INVITATION_ID",
     "webhook_id": "$WEBHOOK_ID",
     "delivery_id": "$DELIVERY_ID",
 }

@@ -21,11 +21,12 @@ class Exchange:
     principal: account_pb2.Principal | None = None
     rate_limit: account_pb2.RateLimit | None = None
     run_id: str = ""
+    method: str = "GET"
 
 
 def begin(scope: MutableMapping[str, Any], request_id: str) -> Exchange:
     """Attach a new exchange to an ASGI scope."""
-    exchange = Exchange(request_id)
+    exchange = Exchange(request_id, method=scope.get("method", "GET"))
     scope[_KEY] = exchange
     return exchange
 

@@ -10,7 +10,7 @@ from typing import Final
 from imagineo.deadline import within
 from starlette.datastructures import Headers
 
-from services.gateway.authentication import presented_key
+from services.gateway.credentials import presented
 
 READ_TIMEOUT_S: Final = 30.0
 _READING_AT_ONCE: Final = 8
@@ -27,9 +27,9 @@ class LargeBodies:
         """Room for one body; a stranger's is not even read.
 
         Raises:
-            MissingApiKey, InvalidApiKey: if the headers show nothing that could be a key.
+            MissingApiKey, InvalidApiKey, InvalidSession: if the headers show nothing that could be a key or a session.
             Unavailable: if there is no room in time, or the block takes too long.
         """
-        presented_key(headers)
+        presented(headers, "GET")  # whether a session may change something is looked at with who it is
         async with within(READ_TIMEOUT_S), self._room:
             yield

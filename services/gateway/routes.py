@@ -1,13 +1,16 @@
-"""The routes, one a line: method, path, handler, what `/openapi.json` says, what the key needs."""
+"""The routes, one a line: method, path, handler, what `/openapi.json` says, what the key or the role needs."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from imagineo.v1.account_pb2 import PERMISSION_AUDIT_READ as AUDIT_READ
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_READ as READ
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_WRITE as WRITE
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_READ as KEYS_READ
 from imagineo.v1.account_pb2 import PERMISSION_KEYS_WRITE as KEYS_WRITE
+from imagineo.v1.account_pb2 import PERMISSION_MEMBERS_READ as MEMBERS_READ
+from imagineo.v1.account_pb2 import PERMISSION_MEMBERS_WRITE as MEMBERS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_MODELS_READ as MODELS
 from imagineo.v1.account_pb2 import PERMISSION_MODELS_WRITE as MODELS_WRITE
 from imagineo.v1.account_pb2 import PERMISSION_ORGANIZATION_READ as ORGANIZATION_READ
@@ -18,6 +21,7 @@ from imagineo.v1.account_pb2 import PERMISSION_WEBHOOKS_WRITE as WEBHOOKS_WRITE
 
 from services.gateway.dispatch import Row
 from services.gateway.endpoints import (
+    audit_log,
     base_models,
     batch_results,
     batches,
@@ -27,8 +31,10 @@ from services.gateway.endpoints import (
     generations,
     health,
     images,
+    invitations,
     keys,
     limits,
+    members,
     models,
     openai_images,
     openapi,
@@ -86,6 +92,13 @@ ROUTES: Final = (
     Row("DELETE", "/v1/keys/{key_id}", keys.revoke, keys.REVOKE, KEYS_WRITE),
     Row("GET", "/v1/organization", organization.read, organization.READ, ORGANIZATION_READ),
     Row("PATCH", "/v1/organization", organization.change, organization.CHANGE, ORGANIZATION_WRITE),
+    Row("GET", "/v1/organization/members", members.list_all, members.LIST, MEMBERS_READ),
+    Row("PATCH", "/v1/organization/members/{user_id}", members.change, members.CHANGE, MEMBERS_WRITE),
+    Row("DELETE", "/v1/organization/members/{user_id}", members.remove, members.REMOVE, MEMBERS_WRITE),
+    Row("GET", "/v1/organization/invitations", invitations.list_all, invitations.LIST, MEMBERS_READ),
+    Row("POST", "/v1/organization/invitations", invitations.create, invitations.CREATE, MEMBERS_WRITE),
+    Row("DELETE", "/v1/organization/invitations/{invitation_id}", invitations.revoke, invitations.REVOKE, MEMBERS_WRITE),  # noqa: E501
+    Row("GET", "/v1/organization/audit-log", audit_log.list_all, audit_log.LIST, AUDIT_READ),
     Row("GET", "/v1/usage", usage.read, usage.READ, USAGE),
     Row("GET", "/v1/limits", limits.read, limits.READ, USAGE),
     Row("GET", "/v1/webhooks", webhooks.list_all, webhooks.LIST, WEBHOOKS_READ),

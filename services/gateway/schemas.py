@@ -7,6 +7,7 @@ from typing import Final
 from services.gateway.rendering import STATUSES
 from services.gateway.schemas_account import ACCOUNT_SCHEMAS
 from services.gateway.schemas_batches import batch_schemas
+from services.gateway.schemas_members import MEMBER_SCHEMAS
 from services.gateway.schemas_models import MODEL_SCHEMAS
 from services.gateway.schemas_sources import SOURCE, source_schemas
 from services.gateway.schemas_webhooks import WEBHOOK_SCHEMAS
@@ -284,6 +285,7 @@ SCHEMAS: Final[dict[str, Json]] = {
     ),
     "Generations": _page("generations", "Generation"),
     **MODEL_SCHEMAS,
+    **MEMBER_SCHEMAS,
     "Models": _page("models", "Model"),
     "BaseModel": closed(
         dict.fromkeys(("id", "slug", "name", "description", "family"), _TEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
@@ -10,6 +11,20 @@ from imagineo.settings import Secret
 
 #: A signing key shorter than this could be guessed.
 _SIGNING_KEY_MIN_CHARACTERS = 16
+
+_MOST: Final = 2**40
+_RANGES: Final = {
+    "body_limit_bytes": (1_024, _MOST),
+    "batch_body_limit_bytes": (1_024, _MOST),
+    "lora_limit_bytes": (1, _MOST),
+    "image_url_ttl_s": (1, _MOST),
+    "pictures_at_once": (1, 1_024),
+    "max_streams_count": (1, _MOST),
+    "trusted_proxies": (0, 10),
+    "drain_s": (0, _MOST),
+    "drain_delay_s": (0, _MOST),
+    "keep_alive_s": (1, _MOST),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +61,8 @@ class GatewaySettings(NatsSettings, TlsSettings):
     request while it is closed."""
     drain_delay_s: float = 0
     """How long it goes on taking requests after SIGTERM, while it says that it is not ready: until all know."""
+    trusted_proxies: int = 0
+    """How many proxies of our own stand in front, each of which writes into `X-Forwarded-For` who called it."""
     drain_s: int = 20
     """How long requests in flight may take to finish after that."""
 
@@ -54,19 +71,8 @@ class GatewaySettings(NatsSettings, TlsSettings):
         TlsSettings.__post_init__(self)
         if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
             raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
-        if self.body_limit_bytes < 1_024:
-            raise ValueError("body_limit_bytes must be at least 1024")
-        if self.batch_body_limit_bytes < 1_024:
-            raise ValueError("batch_body_limit_bytes must be at least 1024")
-        if self.lora_limit_bytes < 1:
-            raise ValueError("lora_limit_bytes must be at least 1")
-        if self.image_url_ttl_s < 1:
-            raise ValueError("image_url_ttl_s must be at least 1")
-        if self.pictures_at_once < 1:
-            raise ValueError("pictures_at_once must be at least 1")
-        if self.max_streams_count < 1:
-            raise ValueError("max_streams_count must be at least 1")
-        if min(self.drain_delay_s, self.drain_s) < 0 or self.keep_alive_s < 1:
-            raise ValueError("drain_delay_s and drain_s cannot be negative, keep_alive_s must be at least 1")
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be between {low} and {high}")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must begin with http:// or https://")

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from imagineo.errors import code_of
+from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
 
 from services.gateway import examples
+from services.gateway.credentials import SESSION_COOKIE
 from services.gateway.errors import HTTP_STATUS
 from services.gateway.schemas import SCHEMAS
 from services.gateway.schemas_webhooks import POSTED
@@ -21,8 +23,8 @@ Json = dict[str, Any]
 
 _DESCRIPTIONS: Final = {
     400: "Something is wrong with the request; `param` names the field.",
-    401: "No key, or one that is malformed, unknown, revoked or expired.",
-    403: "The key lacks the permission, or an image link is forged or has expired.",
+    401: "No key or session, or one that is malformed, unknown, revoked or expired.",
+    403: "The key or the role lacks the permission, or a session's change its CSRF token; or an image link is over.",
     404: "No such thing, or it belongs to somebody else.",
     405: "The method is not one of the route's.",
     409: "A request with the same Idempotency-Key is still being worked on, or the thing's state forbids the call.",
@@ -172,6 +174,12 @@ def document(table: Sequence[Described], *, server_url: str = "/") -> Json:
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION_COOKIE,
+                    "description": "The dashboard's log-in. What changes something needs `X-CSRF-Token` as well.",
+                },
             },
         },
     }
@@ -188,7 +196,8 @@ def _operation(row: Described) -> Json:
         described.pop(name)
     if keyed:
         statuses |= {401, 403, 429, 503}
-        described["security"] = [{"apiKey": []}, {"bearer": []}]
+        described["security"] = [{"apiKey": []}, {"bearer": []}, {"session": []}]
+        described |= _needed(row.permission, described["description"])
     answers = {
         status: {**found, "headers": {**_header_refs((*_EVERYWHERE, *(_RATE if keyed else ()))), **found["headers"]}}
         for status, found in described["responses"].items()
@@ -210,6 +219,14 @@ def _operation(row: Described) -> Json:
         ),
     ]
     return described
+
+
+def _needed(permission: Any, description: str) -> Json:
+    """What a key or a member needs, for programs and in words."""
+    word = SCOPE_WORDS[permission]
+    roles = [name for name, role in ROLES.items() if permission in PERMISSIONS_OF[role]]
+    said = f"Needs `{word}`: as a key's scope, or by the role {', '.join(roles)}."
+    return {"x-permission": word, "x-roles": roles, "description": f"{said}\n\n{description}"}
 
 
 def _exemplified(content: Json) -> Json:

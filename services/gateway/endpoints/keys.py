@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from imagineo import errors
@@ -12,6 +14,7 @@ from starlette.responses import Response
 
 from services.gateway import accounts, query
 from services.gateway.body import read_object
+from services.gateway.clients import actor_of
 from services.gateway.exchange import principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.specification import answer, operation, shape
@@ -40,6 +43,7 @@ async def create(parts: Parts, request: Request) -> Response:
     principal = principal_of(request.scope)
     wanted = accounts.read_new_key(await read_object(request))
     accounts.check_may_make(principal, wanted)
+    await _check_models(parts, principal.organization_id, wanted.allowed_model_ids)
     asked = pb.CreateKeyRequest(
         organization_id=principal.organization_id,
         name=wanted.name,
@@ -47,9 +51,25 @@ async def create(parts: Parts, request: Request) -> Response:
         expires_at=wanted.expires_at,
         allowed_model_ids=wanted.allowed_model_ids,
         images_per_month=wanted.images_per_month,
+        actor=actor_of(parts.settings, request),
     )
     made = await parts.peers.ask(parts.peers.auth.CreateKey, asked)
     return json_response({**accounts.key(made.key), "secret": made.secret}, headers={"Cache-Control": "no-store"})
+
+
+async def _check_models(parts: Parts, organization_id: str, model_ids: Sequence[str]) -> None:
+    """Refuse models that the organization may not draw with; what is no id at all is auth's to refuse."""
+
+    async def check(index: int, model_id: str) -> None:
+        try:
+            await parts.resolver.resolve(organization_id, model_id, ())
+        except errors.ModelNotFound as problem:
+            param = f"allowed_models[{index}]"
+            message = f"There is no model '{model_id}', or it belongs to somebody else."
+            raise errors.ModelNotFound(message, metadata={"param": param}) from problem
+
+    known = [(index, one) for index, one in enumerate(model_ids) if is_id(one, "model") or is_id(one, "base")]
+    await asyncio.gather(*(check(index, model_id) for index, model_id in known))
 
 
 async def revoke(parts: Parts, request: Request) -> Response:
@@ -58,7 +78,11 @@ async def revoke(parts: Parts, request: Request) -> Response:
     if not is_id(key_id, "key"):
         raise errors.NotFound("There is no such key.")
     accounts.check_may_revoke(principal_of(request.scope), key_id)
-    names = pb.RevokeKeyRequest(organization_id=principal_of(request.scope).organization_id, key_id=key_id)
+    names = pb.RevokeKeyRequest(
+        organization_id=principal_of(request.scope).organization_id,
+        key_id=key_id,
+        actor=actor_of(parts.settings, request),
+    )
     await parts.peers.ask(parts.peers.auth.RevokeKey, names)
     return Response(status_code=204)
 
@@ -75,7 +99,7 @@ CREATE: Final = operation(
     "Make an API key. Its secret is shown in this answer only. A key gives no scope that it lacks, and a key with "
     "limits of its own makes no others.",
     {200: answer("The key with its secret.", shape("NewKey"), headers=["Cache-Control"])},
-    refuses=[400, 413, 415],
+    refuses=[400, 404, 413, 415],
     body=shape("KeyRequest"),
     example={
         "name": "nightly batch",

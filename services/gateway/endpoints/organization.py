@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from services.gateway import accounts, query
 from services.gateway.body import read_object
+from services.gateway.clients import actor_of
 from services.gateway.exchange import principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.specification import answer, operation, shape
@@ -27,7 +28,9 @@ async def change(parts: Parts, request: Request) -> Response:
     """Rename it or change its settings; what is not named stays."""
     wanted = accounts.read_organization_change(await read_object(request))
     asked = pb.UpdateOrganizationRequest(
-        organization_id=principal_of(request.scope).organization_id, name=wanted.get("name", "")
+        organization_id=principal_of(request.scope).organization_id,
+        name=wanted.get("name", ""),
+        actor=actor_of(parts.settings, request),
     )
     if "embed_parameters" in wanted:
         asked.omit_provenance = not wanted["embed_parameters"]
