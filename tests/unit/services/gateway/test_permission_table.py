@@ -18,7 +18,7 @@ OPEN = {
     ("GET", "/readyz"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
-    ("GET", "/docs/rapidoc-min.js"),
+    ("GET", "/docs/{name}"),
     ("GET", "/llms.txt"),
     ("GET", "/images/{name}"),
 }

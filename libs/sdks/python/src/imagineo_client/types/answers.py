@@ -698,6 +698,124 @@ class ModelCheck(Struct, kw_only=True):
     matched_ratio: float
 
 
+class MemberRole(OpenEnum):
+    owner = "owner"
+    admin = "admin"
+    developer = "developer"
+    viewer = "viewer"
+
+
+class Member(Struct, kw_only=True):
+    user_id: str
+    email: str
+    name: str
+    role: MemberRole
+    joined_at: datetime
+    last_seen_at: datetime | None
+    """
+    To the minute.
+    """
+
+
+class Members(Struct, kw_only=True):
+    members: list[Member]
+    next_cursor: str | None
+
+
+class InvitationRole(OpenEnum):
+    owner = "owner"
+    admin = "admin"
+    developer = "developer"
+    viewer = "viewer"
+
+
+class InvitationStatus(OpenEnum):
+    open = "open"
+    accepted = "accepted"
+    revoked = "revoked"
+    expired = "expired"
+
+
+class Invitation(Struct, kw_only=True):
+    id: str
+    email: str
+    role: InvitationRole
+    status: InvitationStatus
+    invited_by: str | None
+    """
+    A mail address or a key's id; null: an operator.
+    """
+    created_at: datetime
+    expires_at: datetime
+    accepted_at: datetime | None
+
+
+class Invitations(Struct, kw_only=True):
+    invitations: list[Invitation]
+    next_cursor: str | None
+
+
+class NewInvitationRole(OpenEnum):
+    owner = "owner"
+    admin = "admin"
+    developer = "developer"
+    viewer = "viewer"
+
+
+class NewInvitationStatus(OpenEnum):
+    open = "open"
+    accepted = "accepted"
+    revoked = "revoked"
+    expired = "expired"
+
+
+class NewInvitation(Struct, kw_only=True):
+    id: str
+    email: str
+    role: NewInvitationRole
+    status: NewInvitationStatus
+    invited_by: str | None
+    """
+    A mail address or a key's id; null: an operator.
+    """
+    created_at: datetime
+    expires_at: datetime
+    accepted_at: datetime | None
+    link: str
+    """
+    Works once; shown this once.
+    """
+
+
+class AuditEntry(Struct, kw_only=True):
+    id: str
+    occurred_at: datetime
+    action: str
+    """
+    Such as `key.created` or `user.log_in_failed`.
+    """
+    user_id: str | None
+    email: str | None
+    """
+    The user's then.
+    """
+    key_id: str | None
+    address: str | None
+    """
+    Where it came from.
+    """
+    subject_id: str | None
+    """
+    What it was done to.
+    """
+    details: dict[str, str]
+
+
+class AuditLog(Struct, kw_only=True):
+    entries: list[AuditEntry]
+    next_cursor: str | None
+
+
 class BaseModel(Struct, kw_only=True):
     id: str
     slug: str

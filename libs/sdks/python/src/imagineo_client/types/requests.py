@@ -607,6 +607,21 @@ class ModelChange(TypedDict, total=False):
     """
 
 
+RoleChangeRole: TypeAlias = Literal["owner", "admin", "developer", "viewer"]
+
+
+class RoleChange(TypedDict, total=False):
+    role: Required[RoleChangeRole]
+
+
+InvitationRequestRole: TypeAlias = Literal["owner", "admin", "developer", "viewer"]
+
+
+class InvitationRequest(TypedDict, total=False):
+    email: Required[str]
+    role: Required[InvitationRequestRole]
+
+
 class GenerateOptionsLoras(TypedDict, total=False):
     model_id: Required[str]
     weight: float
