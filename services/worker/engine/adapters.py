@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -126,7 +127,8 @@ def activate(part: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse])
         for sha256, weight in weights.items()
         if weight != 0
     ]
-    return combined(rows) if rows else None
+    name = tuple(sorted((sha256, weight) for sha256, weight in weights.items() if weight != 0))
+    return replace(combined(rows), name=name) if rows else None
 
 
 def reports(adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> tuple[AdapterReport, ...]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from services.worker.engine import schedulers
+from services.worker.engine.fusing import StepKind, sole_lora
 from services.worker.engine.lora_layers import LoraRows, Place, RowLora
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
@@ -62,6 +63,7 @@ class Batch:
         arranged = arrange(runs)
         self.runs = arranged.runs
         self.row_count = len(arranged.rows)
+        self.sole_lora = sole_lora([run.lora for run in self.runs])
         self._lora_rows = LoraRows(model.layers, arranged.loras)
         self._latents = torch.cat([run.latents for run in self.runs])
         self._conditions = _conditions(arranged)
@@ -87,7 +89,7 @@ class Batch:
 
     def step(self) -> None:
         """Make one step of every run, or none."""
-        self._model.bind(self, self._lora_rows, self._text_views)
+        self._model.bind(self, self._lora_rows, self._text_views, self.sole_lora)
         own = self._own()
         table = self._coefficients(own)
         seen = self._scaled(table, own)
@@ -100,6 +102,12 @@ class Batch:
         said = self._guided(output)
         self._commit(said, table, own)
         self._last = Glance(seen, said, table[:, schedulers.TIMESTEP])
+
+    @property
+    def kind(self) -> StepKind:
+        """What decides how long its steps take."""
+        height, width = self._latents.shape[2:]
+        return (height, width, self.row_count)
 
     def glance(self, index: int) -> Glance:
         """What a run's last step saw and said, copied."""

@@ -84,6 +84,8 @@ class RowLora:
     weight: float = 1.0
     keep: object = None
     """What must live as long as the matrices are read."""
+    name: object = None
+    """Which files at which weights: equal where the matrices are."""
 
 
 class Slice:
@@ -100,9 +102,12 @@ class Slice:
 
 
 class BankLayer(Protocol):
-    """What both kinds of layer offer to `LoraRows`."""
+    """What both kinds of layer offer to `LoraRows` and `FusedWeights`."""
 
+    weight: Tensor
     slices: tuple[Slice, ...]
+    fused: Tensor | None
+    """What is computed with in place of the weight; the weight itself is never written to."""
 
     def operands(self, start: int, down: Tensor, up: Tensor) -> Slice:
         """Bring (rows, rank, fan_in) and (rows, rank, outputs) to the form that the layer computes with."""
@@ -112,12 +117,13 @@ class BankLinear(nn.Linear):
     """A linear layer whose rows carry LoRAs. Shares the weights of the layer that it replaces."""
 
     slices: tuple[Slice, ...]
+    fused: Tensor | None
 
     def __init__(self, base: nn.Linear) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
-        self.slices = ()
+        self.slices, self.fused = (), None
 
     def operands(self, start: int, down: Tensor, up: Tensor) -> Slice:
         """Down becomes (rows, fan_in, rank)."""
@@ -125,7 +131,7 @@ class BankLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, …, in_features) to (rows, …, out_features)."""
-        y = functional.linear(x, self.weight, self.bias)
+        y = functional.linear(x, self.weight if self.fused is None else self.fused, self.bias)
         for one in self.slices:
             rows, out = (x, y) if one.rows == x.shape[0] else (x[one.start : one.stop], y[one.start : one.stop])
             if x.ndim != 3:
@@ -138,6 +144,7 @@ class BankConv2d(nn.Conv2d):
     """A convolution whose rows carry LoRAs. Shares the weights of the layer that it replaces."""
 
     slices: tuple[Slice, ...]
+    fused: Tensor | None
 
     def __init__(self, base: nn.Conv2d) -> None:
         nn.Module.__init__(self)
@@ -145,7 +152,7 @@ class BankConv2d(nn.Conv2d):
             setattr(self, name, getattr(base, name))
         self.weight, self.bias = base.weight, base.bias
         self._reversed_padding_repeated_twice = base._reversed_padding_repeated_twice  # noqa: SLF001 - our base class
-        self.slices = ()
+        self.slices, self.fused = (), None
 
     def operands(self, start: int, down: Tensor, up: Tensor) -> Slice:
         """Down becomes (rows * rank, in_channels, height, width); up becomes (rows, outputs, rank)."""
@@ -155,7 +162,7 @@ class BankConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, in_channels, height, width) to (rows, out_channels, …)."""
-        y: Tensor = self._conv_forward(x, self.weight, self.bias)
+        y: Tensor = self._conv_forward(x, self.weight if self.fused is None else self.fused, self.bias)
         for one in self.slices:
             rows, out = (x, y) if one.rows == x.shape[0] else (x[one.start : one.stop], y[one.start : one.stop])
             # One group of channels for each row: every row is convolved with its own matrices.

@@ -33,8 +33,9 @@ from services.worker.engine.base import (
 )
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions, Family
+from services.worker.engine.fusing import FusedWeights, Fusing
 from services.worker.engine.knee import RowCap, knee, profile
-from services.worker.engine.lora_layers import LoraRows, install
+from services.worker.engine.lora_layers import LoraRows, RowLora, install
 from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.residency import Residency
 from services.worker.engine.run import Run
@@ -66,6 +67,7 @@ class Model:
         encoders = self.family.text_encoders_of(self.pipeline)
         self._text_layers = {name: install(encoder) for name, encoder in encoders.items()}
         self.text_attention = TextAttention(self.denoiser)
+        self.fusing = Fusing(FusedWeights(self.layers), self.clock)
         self.adapters = AdapterStore(
             {self.family.denoiser: self.denoiser, **encoders},
             memory=adapter_memory,
@@ -150,12 +152,23 @@ class Model:
             asked, native_px=self.base.native_px, upscales=self.base.upscales, grid_px=self.family.grid_px
         )
 
-    def bind(self, owner: object, lora_rows: LoraRows, text_views: Sequence[tuple[Tensor, Tensor]] | None) -> None:
-        """Let the UNet compute for this owner's rows. On the step loop's thread."""
-        if owner is None or self._bound is not owner:
-            lora_rows.bind()
+    def bind(
+        self,
+        owner: object,
+        lora_rows: LoraRows,
+        text_views: Sequence[tuple[Tensor, Tensor]] | None,
+        sole_lora: RowLora | None = None,
+    ) -> None:
+        """Let the denoiser compute for this owner's rows; `sole_lora` is what all of them carry, if anything is.
+
+        On the step loop's thread.
+        """
+        is_fused = self.fusing.serves(sole_lora)
+        if owner is None or self._bound != (owner, is_fused):
+            (LoraRows(self.layers, ()) if is_fused else lora_rows).bind()
+            self.fusing.point(is_fused)
             self.text_attention.bind(text_views)
-            self._bound = owner
+            self._bound = (owner, is_fused)
 
     def unbind(self) -> None:
         """Let go of what is bound, so that nothing of a finished batch stays in memory."""

@@ -106,12 +106,22 @@ class StepLoop:
             return
         key = self._fairness.pick({key: wave.runs for key, wave in self._waves.items()})
         wave, runs = self._waves[key], self._waves[key].runs
+        self._consider_fusing(wave.model)
         started_s = self._began_s = self._clock()
         wave.step()
         self._began_s = None
         self._fairness.charge(key, self._clock() - started_s, runs)
         if wave.is_empty:
             self._drop(key)
+
+    def _consider_fusing(self, model: Model) -> None:
+        """Let the weights carry the LoRAs that all runs of a model share, while that pays."""
+        waves = {key: wave for key, wave in self._waves.items() if wave.model is model}
+        ahead = {
+            (height, width, sum(run.rows for run in wave.runs)): max(run.steps - run.step for run in wave.runs)
+            for (_, height, width), wave in waves.items()
+        }
+        model.fusing.consider([run.lora for wave in waves.values() for run in wave.everyone], ahead)
 
     def _drop(self, key: WaveKey) -> None:
         self._waves.pop(key).model.unbind()

@@ -50,6 +50,11 @@ class Wave:
         """The runs that the next step carries."""
         return tuple(self._runs)
 
+    @property
+    def everyone(self) -> tuple[Run, ...]:
+        """The runs that the next step carries, and those that wait."""
+        return (*self._runs, *self._waiting)
+
     def join(self, run: Run) -> None:
         """Let a run wait for its first step."""
         self._waiting.append(run)
@@ -129,7 +134,10 @@ class Wave:
             self._divide(batch.runs, problem, tries)
             return
         now_s = self._clock()
-        self.row_cap.note(batch.row_count, self.model.clock() - started_cost_s)
+        cost_s = self.model.clock() - started_cost_s
+        self.row_cap.note(batch.row_count, cost_s)
+        if batch.sole_lora is not None:
+            self.model.fusing.note_step(batch.kind, cost_s)
         for index, run in enumerate(batch.runs):
             run.device_s += (now_s - started_s) / len(batch.runs)
             _tell(run, now_s, functools.partial(batch.glance, index))
@@ -140,6 +148,7 @@ class Wave:
         if is_out_of_memory:
             problem = OutOfMemory()
             self.model.unbind()
+            self.model.fusing.drop()
             memory.free(self.model.device)
         if len(runs) == 1:
             if is_out_of_memory and tries < _TRIES:
