@@ -158,7 +158,7 @@ def test_a_run_alone_is_never_fused(place, judge, loras):
 @torch.inference_mode()
 def test_a_thousand_switches_there_and_back_change_no_bit(place, loras):
     layers, store = place.model.layers, place.model.adapters
-    adapters = [store.place(store.read(use.path)) for use in loras]
+    adapters = [store.read(use.path) for use in loras]
     active = [activate("unet", [adapter], [use]) for adapter, use in zip(adapters, loras, strict=True)]
     weights = {name: layer.weight.clone() for name, layer in layers.items()}
     fused = FusedWeights(layers)
