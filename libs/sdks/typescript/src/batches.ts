@@ -1,6 +1,7 @@
 /** Batches: up to 1,000 pictures as one request. */
 
 import { BatchRun } from "./batch_run.ts";
+import type { DefaultModel } from "./default_model.ts";
 import { ConfigurationError } from "./errors.ts";
 import { broken } from "./failures.ts";
 import { fileAt } from "./files.ts";
@@ -14,7 +15,7 @@ import type { Batch, BatchItem, BatchResult, BatchSubmitted, BatchSweep } from "
 /** Which batches to list, named as the API does. */
 export type BatchFilter = NonNullable<operations["listBatches"]["parameters"]["query"]>;
 
-/** What every form of a batch may say beside its items. */
+/** What a batch may say beside its items. Items that name no model are drawn by the client's, or the first base model. */
 export interface BatchHead extends SubmitOptions {
   readonly name?: string;
   readonly metadata?: Record<string, string>;
@@ -31,9 +32,11 @@ export type BatchRequest =
 
 export class Batches {
   readonly #transport: Transport;
+  readonly #model: DefaultModel;
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, model: DefaultModel) {
     this.#transport = transport;
+    this.#model = model;
   }
 
   /** Queue a batch, whole or not at all. A file is given as its bytes, or as its path in Node, Deno and Bun.
@@ -43,7 +46,9 @@ export class Batches {
   async create(request: BatchRequest): Promise<BatchRun> {
     const [fields, options] = splitOptions(request);
     const call =
-      "file" in request ? await fileCall(request.file, fields, options) : submit("/v1/batches", fields, options);
+      "file" in request
+        ? await fileCall(request.file, fields, options)
+        : submit("/v1/batches", await this.#modeled(request, fields, options), options);
     return this.batch((await this.#transport.json<BatchSubmitted>(call)).batch_id);
   }
 
@@ -91,12 +96,24 @@ export class Batches {
     return this.#transport.bytes({ method: "GET", path, repeatable: "always", options });
   }
 
+  /** The same with a model for the items that name none. */
+  async #modeled(request: BatchRequest, fields: object, options: SubmitOptions): Promise<object> {
+    const lacks = "items" in request ? request.items.some(lacksModel) : "sweep" in request && !request.sweep.model_ids;
+    const defaults = "defaults" in request ? request.defaults : {};
+    if (!lacks || defaults?.model_id !== undefined) return fields;
+    return { ...fields, defaults: { ...defaults, model_id: await this.#model.id(options) } };
+  }
+
   #stream(path: string, query: Call["query"] & object, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
     const call = { method: "GET", path, query, repeatable: "always", options, isStream: true } as const;
     return this.#transport.send(call, ({ body, url }) =>
       body === null ? Promise.reject(broken(url, "an empty answer")) : Promise.resolve(body),
     );
   }
+}
+
+function lacksModel({ model_id: id }: BatchItem): boolean {
+  return id === undefined;
 }
 
 async function fileCall(

@@ -3,6 +3,7 @@
 import { BaseModels } from "./base_models.ts";
 import type { BatchRun } from "./batch_run.ts";
 import { Batches } from "./batches.ts";
+import { DefaultModel } from "./default_model.ts";
 import { Generations } from "./generations.ts";
 import { Keys } from "./keys.ts";
 import { Limits } from "./limits.ts";
@@ -44,9 +45,10 @@ export class Imagineo {
   constructor(options: ClientOptions = {}) {
     const settings = settingsOf(options);
     const transport = new Transport(settings);
+    const model = new DefaultModel(transport, settings.modelId);
     this.generations = new Generations(transport, settings.retry, (submitted) => this.#runOf(submitted));
     this.uploads = new Uploads(transport);
-    this.batches = new Batches(transport);
+    this.batches = new Batches(transport, model);
     this.models = new Models(transport);
     this.baseModels = new BaseModels(transport);
     this.keys = new Keys(transport);
@@ -55,7 +57,7 @@ export class Imagineo {
     this.organization = new Organization(transport);
     this.webhooks = new Webhooks(transport);
     const runOf = (submitted: Submitted): Run => this.#runOf(submitted);
-    this.#submitter = new Submitter(transport, this.uploads, runOf, settings.modelId);
+    this.#submitter = new Submitter(transport, this.uploads, runOf, model);
   }
 
   /** Draw a picture: gives the run at once.

@@ -25,6 +25,9 @@ export class ServerError extends ApiError {}
 /** `not_found`: No such thing, or it belongs to somebody else. */
 export class NotFoundError extends ApiError {}
 
+/** `permission_denied`: The key lacks the permission, or a picture's link has expired. */
+export class PermissionDeniedError extends ApiError {}
+
 /** `already_exists`: Such a thing exists already. */
 export class AlreadyExistsError extends ConflictError {}
 
@@ -46,6 +49,15 @@ export class InternalError extends ServerError {}
 /** `invalid_api_key`: The key is malformed, unknown, revoked or expired. */
 export class InvalidApiKeyError extends AuthenticationError {}
 
+/** `invalid_credentials`: no such person, or another password; of the dashboard, where people log in. */
+export class InvalidCredentialsError extends AuthenticationError {}
+
+/** `invalid_csrf_token`: a page's form was not sent by that page; of the dashboard. */
+export class InvalidCsrfTokenError extends PermissionDeniedError {}
+
+/** `invalid_session`: the log-in is over; of the dashboard. */
+export class InvalidSessionError extends AuthenticationError {}
+
 /** `invalid_file`: The file is not what it should be, such as a LoRA that is not safetensors. */
 export class InvalidFileError extends BadRequestError {}
 
@@ -66,9 +78,6 @@ export class MissingApiKeyError extends AuthenticationError {}
 
 /** `model_not_found`: No such model, or it belongs to somebody else. */
 export class ModelNotFoundError extends NotFoundError {}
-
-/** `permission_denied`: The key lacks the permission, or a picture's link has expired. */
-export class PermissionDeniedError extends ApiError {}
 
 /** `queue_full`: The account has as many queued runs as it may. */
 export class QueueFullError extends TooManyRequestsError {}
@@ -100,9 +109,12 @@ const OF_CODE = {
   idempotency_key_reused: IdempotencyKeyReusedError,
   internal_error: InternalError,
   invalid_api_key: InvalidApiKeyError,
+  invalid_credentials: InvalidCredentialsError,
+  invalid_csrf_token: InvalidCsrfTokenError,
   invalid_file: InvalidFileError,
   invalid_json: InvalidJsonError,
   invalid_parameter: InvalidParameterError,
+  invalid_session: InvalidSessionError,
   lora_incompatible: LoraIncompatibleError,
   method_not_allowed: MethodNotAllowedError,
   missing_api_key: MissingApiKeyError,

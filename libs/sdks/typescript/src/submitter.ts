@@ -1,20 +1,11 @@
 /** Everything that draws one picture or a few: from words, or from a picture. */
 
+import type { DefaultModel } from "./default_model.ts";
 import { fileAt } from "./files.ts";
-import { ModelNotFoundError } from "./refusals.ts";
 import type { Run } from "./run.ts";
 import { type SubmitOptions, splitOptions, submit } from "./submission.ts";
 import { type Call, part, type Transport } from "./transport.ts";
-import type {
-  BaseModel,
-  DryRun,
-  Submission,
-  Submitted,
-  SubmittedSeveral,
-  Upload,
-  Upscale,
-  Variations,
-} from "./types.ts";
+import type { DryRun, Submission, Submitted, SubmittedSeveral, Upload, Upscale, Variations } from "./types.ts";
 import type { Uploads } from "./uploads.ts";
 
 /** The fields of `POST /v1/generate` beside the prompt, and the submit's options. */
@@ -37,18 +28,13 @@ export class Submitter {
   readonly #transport: Transport;
   readonly #uploads: Uploads;
   readonly #runOf: (submitted: Submitted) => Run;
-  #modelId: string | undefined;
+  readonly #model: DefaultModel;
 
-  constructor(
-    transport: Transport,
-    uploads: Uploads,
-    runOf: (submitted: Submitted) => Run,
-    modelId: string | undefined,
-  ) {
+  constructor(transport: Transport, uploads: Uploads, runOf: (submitted: Submitted) => Run, model: DefaultModel) {
     this.#transport = transport;
     this.#uploads = uploads;
     this.#runOf = runOf;
-    this.#modelId = modelId;
+    this.#model = model;
   }
 
   /** See `Imagineo.generate`. */
@@ -81,17 +67,8 @@ export class Submitter {
 
   async #submission(prompt: string, given: GenerateOptions, more: object): Promise<Call> {
     const [fields, options] = splitOptions(given);
-    const model = fields.model_id ?? (await this.#model(options));
+    const model = fields.model_id ?? (await this.#model.id(options));
     return submit("/v1/generate", { positive_prompt: prompt, ...fields, model_id: model, ...more }, options);
-  }
-
-  /** The model that draws where nobody names one: asked for once. */
-  async #model(options: SubmitOptions): Promise<string> {
-    if (this.#modelId === undefined) {
-      const found = await this.#transport.get<{ base_models: BaseModel[] }>("/v1/base-models", {}, options);
-      this.#modelId = found.base_models[0]?.id ?? none();
-    }
-    return this.#modelId;
   }
 
   async #placed(source: PictureSource, ofRun: string, ofUpload: string, options: SubmitOptions) {
@@ -104,9 +81,4 @@ export class Submitter {
     const { upload_id } = await this.#uploads.create(file, options);
     return [ofUpload, { upload_id }] as const;
   }
-}
-
-function none(): never {
-  const message = "The platform has no base model: name a model_id.";
-  throw new ModelNotFoundError({ status: 0, code: "model_not_found", message });
 }

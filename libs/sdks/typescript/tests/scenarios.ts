@@ -88,7 +88,7 @@ function described(problem: ImagineoError): object {
 
 function submitted(client: Imagineo, { request }: Told): Promise<Run> {
   const { positive_prompt: prompt, ...fields } = needed(request);
-  return client.generate(prompt, fields);
+  return client.generate(prompt, spelled(fields));
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -236,11 +236,18 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 
 /** The arguments that are not options: ids and prompts come first, the rest in one object, ours in camelCase. */
 function positional(method: string, { ...given }: Record<string, unknown>): unknown[] {
-  const first = Object.keys(given).filter((name) => FIRST.has(name) && !method.endsWith("list"));
+  const isDrawing = "positive_prompt" in given;
+  const leads = (name: string) =>
+    isDrawing ? name === "positive_prompt" : FIRST.has(name) && !method.endsWith("list");
+  const first = Object.keys(given).filter(leads);
   const leading = first.map((name) => given[name]);
   for (const name of first) delete given[name];
-  const rest = Object.entries(given).map(([name, value]) => [OURS.has(name) ? camel(name) : name, value]);
-  return rest.length === 0 ? leading : [...leading, Object.fromEntries(rest)];
+  return Object.keys(given).length === 0 ? leading : [...leading, spelled(given)];
+}
+
+/** Options of ours in camelCase, fields of the API as they are. */
+function spelled(given: object): object {
+  return Object.fromEntries(Object.entries(given).map(([name, value]) => [OURS.has(name) ? camel(name) : name, value]));
 }
 
 const FIRST = new Set([
