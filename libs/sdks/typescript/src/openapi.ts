@@ -167,7 +167,9 @@ export interface paths {
         };
         /**
          * List the base models.
-         * @description ```sh
+         * @description Needs `models:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/base-models" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -190,7 +192,9 @@ export interface paths {
         };
         /**
          * List batches, newest first.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/batches" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -199,7 +203,9 @@ export interface paths {
         put?: never;
         /**
          * Queue up to 1,000 images as one batch: a list of items, a sweep, or JSON lines. All or none.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/batches" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -222,7 +228,9 @@ export interface paths {
         };
         /**
          * Read one batch: its progress, its items by status and the first errors.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/batches/$BATCH_ID" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -247,7 +255,9 @@ export interface paths {
         put?: never;
         /**
          * Stop one batch: items that wait at once, those that run at their next step. Idempotent.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/batches/$UNWANTED_BATCH_ID/cancel" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -268,7 +278,9 @@ export interface paths {
         };
         /**
          * Draw the contact sheet of a batch: every item small, with its index below.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body -o sheet.png "$IMAGINEO_URL/v1/batches/$BATCH_ID/contact-sheet.png" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -291,7 +303,9 @@ export interface paths {
         };
         /**
          * Fetch what a batch has drawn so far: a line for each item, or all images in a ZIP archive.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/batches/$BATCH_ID/results" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -316,7 +330,9 @@ export interface paths {
         put?: never;
         /**
          * Queue one image.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generate" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -339,7 +355,9 @@ export interface paths {
         };
         /**
          * List generations, newest first.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -362,7 +380,9 @@ export interface paths {
         };
         /**
          * Read one generation; each read gives a fresh image URL.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -372,7 +392,9 @@ export interface paths {
         post?: never;
         /**
          * Erase one generation for good: it is canceled if it is not over, and its image and all that is stored of it go.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$UNWANTED_RUN_ID" -X DELETE \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -394,7 +416,9 @@ export interface paths {
         put?: never;
         /**
          * Stop one generation: at once where it is queued, at the next step where it runs. Idempotent.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID/cancel" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -415,7 +439,9 @@ export interface paths {
         };
         /**
          * Follow one generation: a `snapshot` event first, then `status` and `progress` events, until the terminal one.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body -N "$IMAGINEO_URL/v1/generations/$RUN_ID/events?previews=true" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -438,7 +464,9 @@ export interface paths {
         };
         /**
          * How one picture came about: parameters, digests of base model, LoRAs and image, number type, library versions.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID/manifest" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -463,7 +491,9 @@ export interface paths {
         put?: never;
         /**
          * Draw one completed generation again with the very same parameters. Once it is completed, its `replay` says whether the picture is the same: `match`, `near` or `differs`.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID/replay" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -488,7 +518,9 @@ export interface paths {
         put?: never;
         /**
          * Enlarge a completed generation's picture, as a new generation; neither side may come out over 4096 pixels.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID/upscale" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -513,7 +545,9 @@ export interface paths {
         put?: never;
         /**
          * Draw pictures like a completed generation's, with its parameters where the body names no others.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/generations/$RUN_ID/variations" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -538,7 +572,9 @@ export interface paths {
         put?: never;
         /**
          * Draw images as OpenAI's Images API does; the official clients work with base_url and api_key set.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/images/generations" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -561,7 +597,9 @@ export interface paths {
         };
         /**
          * List the API keys, newest first, the revoked included; secrets are not among what is shown.
-         * @description ```sh
+         * @description Needs `keys:read`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/keys" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -570,7 +608,9 @@ export interface paths {
         put?: never;
         /**
          * Make an API key. Its secret is shown in this answer only. A key gives no scope that it lacks, and a key with limits of its own makes no others.
-         * @description ```sh
+         * @description Needs `keys:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/keys" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -596,7 +636,9 @@ export interface paths {
         post?: never;
         /**
          * Revoke an API key: it is refused everywhere within 2 seconds. Idempotent.
-         * @description ```sh
+         * @description Needs `keys:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/keys/$KEY_ID" -X DELETE \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -616,7 +658,9 @@ export interface paths {
         };
         /**
          * Read the limits.
-         * @description ```sh
+         * @description Needs `usage:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/limits" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -639,7 +683,9 @@ export interface paths {
         };
         /**
          * List the models available to the account, newest first: its own, the public ones, those shared with it.
-         * @description ```sh
+         * @description Needs `models:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/models" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -648,7 +694,9 @@ export interface paths {
         put?: never;
         /**
          * Upload a LoRA: a safetensors file in the naming of diffusers, PEFT or kohya-ss, at most 512 MiB unless the platform's operator sets less, of rank 256 at most. It is checked against its base model before it is kept; a file that fits nothing of it is refused with the reason. The platform then draws a sample picture, an ordinary run that counts as one image. Two uploads of an account may be under way at once.
-         * @description ```sh
+         * @description Needs `models:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/models" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -F "file=@$LORA_FILE" \
@@ -675,7 +723,9 @@ export interface paths {
         };
         /**
          * Read one model; each read gives a fresh link to its sample picture.
-         * @description ```sh
+         * @description Needs `models:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/models/$MODEL_ID" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -685,7 +735,9 @@ export interface paths {
         post?: never;
         /**
          * Delete a model of yours for good. New runs of it are refused within 7 seconds; runs accepted before can still be drawn for an hour, then its file is deleted too and they fail with `adapter_missing`.
-         * @description ```sh
+         * @description Needs `models:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/models/$OWN_MODEL_ID" -X DELETE \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -695,7 +747,9 @@ export interface paths {
         head?: never;
         /**
          * Change a model of yours: what is not named stays. Who may no longer use it is refused within 7 seconds.
-         * @description ```sh
+         * @description Needs `models:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/models/$OWN_MODEL_ID" -X PATCH \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -714,7 +768,9 @@ export interface paths {
         };
         /**
          * Read the organization.
-         * @description ```sh
+         * @description Needs `organization:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -727,7 +783,9 @@ export interface paths {
         head?: never;
         /**
          * Rename the organization, or say whether image files carry their parameters. What is not named stays.
-         * @description ```sh
+         * @description Needs `organization:write`: as a key's scope, or by the role owner, admin.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization" -X PATCH \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -735,6 +793,153 @@ export interface paths {
          *     ```
          */
         patch: operations["changeOrganization"];
+        trace?: never;
+    };
+    "/v1/organization/audit-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what happened: keys, roles, invitations, plans and log-ins, the failed ones included; newest first. Kept for 400 days.
+         * @description Needs `audit:read`: as a key's scope, or by the role owner.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/audit-log" \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY"
+         *     ```
+         */
+        get: operations["listAuditEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organization/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the invitations, newest first, those that are over included; links are not among what is shown.
+         * @description Needs `members:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/invitations" \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY"
+         *     ```
+         */
+        get: operations["listInvitations"];
+        put?: never;
+        /**
+         * Invite somebody by a link that works once, for 7 days. It is shown in this answer only, and mailed where the platform sends mail. An open invitation of the same address is revoked.
+         * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/invitations" -X POST \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY" \
+         *       -H "Content-Type: application/json" \
+         *       -d "{\"email\": \"colleague@example.org\", \"role\": \"viewer\"}"
+         *     ```
+         */
+        post: operations["createInvitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organization/invitations/{invitation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an invitation that was not accepted. Idempotent.
+         * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/invitations/$INVITATION_ID" -X DELETE \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY"
+         *     ```
+         */
+        delete: operations["revokeInvitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organization/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the members of the organization, the earliest sign-up first.
+         * @description Needs `members:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/members" \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY"
+         *     ```
+         */
+        get: operations["listMembers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organization/members/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a member: their sessions are refused everywhere within 2 seconds. Keys stay; revoke those they know.
+         * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/members/$UNWANTED_USER_ID" -X DELETE \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY"
+         *     ```
+         */
+        delete: operations["removeMember"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a member's role. Only owners make or change owners; the last owner stays; nobody gives a role that may do more than they may themselves.
+         * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
+         *
+         *     ```sh
+         *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/organization/members/$USER_ID" -X PATCH \
+         *       -H "X-API-Key: $IMAGINEO_API_KEY" \
+         *       -H "Content-Type: application/json" \
+         *       -d "{\"role\": \"developer\"}"
+         *     ```
+         */
+        patch: operations["changeMember"];
         trace?: never;
     };
     "/v1/uploads": {
@@ -748,7 +953,9 @@ export interface paths {
         put?: never;
         /**
          * Upload a picture for variations and upscales. It is kept upright, without metadata, at most 4096 pixels a side; of an animation its first frame.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/uploads" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -F "file=@$PICTURE"
@@ -770,7 +977,9 @@ export interface paths {
         };
         /**
          * Read an upload.
-         * @description ```sh
+         * @description Needs `generations:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/uploads/$UPLOAD_ID" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -780,7 +989,9 @@ export interface paths {
         post?: never;
         /**
          * Delete an upload for good; runs that were accepted with it and have not begun will fail with `source_missing`.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/uploads/$UNWANTED_UPLOAD_ID" -X DELETE \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -802,7 +1013,9 @@ export interface paths {
         put?: never;
         /**
          * Enlarge a picture of yours: an upload, a data URL, or a generation named in `source`.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/upscales" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -825,7 +1038,9 @@ export interface paths {
         };
         /**
          * Images, megapixel-steps and device seconds of completed generations by day (UTC), key and model, newest first.
-         * @description ```sh
+         * @description Needs `usage:read`: as a key's scope, or by the role owner, admin, developer, viewer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/usage" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -850,7 +1065,9 @@ export interface paths {
         put?: never;
         /**
          * Draw pictures like one of yours: an upload, a data URL, or a generation named in `source`.
-         * @description ```sh
+         * @description Needs `generations:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/variations" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -873,7 +1090,9 @@ export interface paths {
         };
         /**
          * List the registered webhooks, newest first.
-         * @description ```sh
+         * @description Needs `webhooks:read`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -882,7 +1101,9 @@ export interface paths {
         put?: never;
         /**
          * Register a webhook: events are posted to it, signed by the scheme of Standard Webhooks. An account has up to 50.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -905,7 +1126,9 @@ export interface paths {
         };
         /**
          * Read one webhook.
-         * @description ```sh
+         * @description Needs `webhooks:read`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$WEBHOOK_ID" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -915,7 +1138,9 @@ export interface paths {
         post?: never;
         /**
          * Remove a webhook with its log.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$UNWANTED_WEBHOOK_ID" -X DELETE \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -925,7 +1150,9 @@ export interface paths {
         head?: never;
         /**
          * Change a webhook. What waits for it goes to its new address; switching off drops it, switching on begins anew.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$WEBHOOK_ID" -X PATCH \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -944,7 +1171,9 @@ export interface paths {
         };
         /**
          * List what was posted to a webhook in the last 30 days, newest first.
-         * @description ```sh
+         * @description Needs `webhooks:read`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$WEBHOOK_ID/deliveries" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -969,7 +1198,9 @@ export interface paths {
         put?: never;
         /**
          * Post a delivery again, under the same event id, with new attempts over three days.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$WEBHOOK_ID/deliveries/$DELIVERY_ID/redeliver" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -992,7 +1223,9 @@ export interface paths {
         put?: never;
         /**
          * Give a webhook a new secret. For `overlap_s` seconds each request is signed with both.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/$WEBHOOK_ID/rotate-secret" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -1015,7 +1248,9 @@ export interface paths {
         };
         /**
          * List what was posted in the last 30 days to all webhooks and to the `webhook_url`s of generations, newest first.
-         * @description ```sh
+         * @description Needs `webhooks:read`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/deliveries" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -1040,7 +1275,9 @@ export interface paths {
         put?: never;
         /**
          * The same for any delivery of the account, those to `webhook_url`s of generations included.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/deliveries/$DELIVERY_ID/redeliver" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -1061,7 +1298,9 @@ export interface paths {
         };
         /**
          * Read the account's own signing secret: it signs what is posted to the `webhook_url`s of generations.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/secret" \
          *       -H "X-API-Key: $IMAGINEO_API_KEY"
          *     ```
@@ -1086,7 +1325,9 @@ export interface paths {
         put?: never;
         /**
          * Give the account a new signing secret. For `overlap_s` seconds each request is signed with both.
-         * @description ```sh
+         * @description Needs `webhooks:write`: as a key's scope, or by the role owner, admin, developer.
+         *
+         *     ```sh
          *     curl -sS --fail-with-body "$IMAGINEO_URL/v1/webhooks/secret/rotate" -X POST \
          *       -H "X-API-Key: $IMAGINEO_API_KEY" \
          *       -H "Content-Type: application/json" \
@@ -1125,6 +1366,28 @@ export interface webhooks {
 }
 export interface components {
     schemas: {
+        AuditEntry: {
+            /** @description Such as `key.created` or `user.log_in_failed`. */
+            action: string;
+            /** @description Where it came from. */
+            address: string | null;
+            details: {
+                [key: string]: string;
+            };
+            /** @description The user's then. */
+            email: string | null;
+            id: string;
+            key_id: string | null;
+            /** Format: date-time */
+            occurred_at: string;
+            /** @description What it was done to. */
+            subject_id: string | null;
+            user_id: string | null;
+        };
+        AuditLog: {
+            entries: components["schemas"]["AuditEntry"][];
+            next_cursor: string | null;
+        };
         BaseModel: {
             /** Format: date-time */
             created_at: string;
@@ -1532,6 +1795,30 @@ export interface components {
             /** @description Kept in the runs' metadata. */
             user?: string;
         };
+        Invitation: {
+            accepted_at: string | null;
+            /** Format: date-time */
+            created_at: string;
+            email: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description A mail address or a key's id; null: an operator. */
+            invited_by: string | null;
+            /** @enum {unknown} */
+            role: "owner" | "admin" | "developer" | "viewer";
+            /** @enum {unknown} */
+            status: "open" | "accepted" | "revoked" | "expired";
+        };
+        InvitationRequest: {
+            email: string;
+            /** @enum {unknown} */
+            role: "owner" | "admin" | "developer" | "viewer";
+        };
+        Invitations: {
+            invitations: components["schemas"]["Invitation"][];
+            next_cursor: string | null;
+        };
         Key: {
             /** @description The only models that it may draw with; null: all. */
             allowed_models: string[] | null;
@@ -1653,6 +1940,21 @@ export interface components {
                 [key: string]: string;
             };
         };
+        Member: {
+            email: string;
+            /** Format: date-time */
+            joined_at: string;
+            /** @description To the minute. */
+            last_seen_at: string | null;
+            name: string;
+            /** @enum {unknown} */
+            role: "owner" | "admin" | "developer" | "viewer";
+            user_id: string;
+        };
+        Members: {
+            members: components["schemas"]["Member"][];
+            next_cursor: string | null;
+        };
         Model: {
             base_model_id: string;
             check: components["schemas"]["ModelCheck"] | null;
@@ -1734,6 +2036,23 @@ export interface components {
         Models: {
             models: components["schemas"]["Model"][];
             next_cursor: string | null;
+        };
+        NewInvitation: {
+            accepted_at: string | null;
+            /** Format: date-time */
+            created_at: string;
+            email: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description A mail address or a key's id; null: an operator. */
+            invited_by: string | null;
+            /** @description Works once; shown this once. */
+            link: string;
+            /** @enum {unknown} */
+            role: "owner" | "admin" | "developer" | "viewer";
+            /** @enum {unknown} */
+            status: "open" | "accepted" | "revoked" | "expired";
         };
         NewKey: {
             /** @description The only models that it may draw with; null: all. */
@@ -1855,6 +2174,10 @@ export interface components {
              * @description Told of this run's end, besides the registered webhooks: an https URL of a public host.
              */
             webhook_url?: string;
+        };
+        RoleChange: {
+            /** @enum {unknown} */
+            role: "owner" | "admin" | "developer" | "viewer";
         };
         Rotation: {
             /**
@@ -2245,7 +2568,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description No key, or one that is malformed, unknown, revoked or expired. */
+        /** @description No key or session, or one that is malformed, unknown, revoked or expired. */
         Error401: {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
@@ -2261,7 +2584,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The key lacks the permission, or an image link is forged or has expired. */
+        /** @description The key or the role lacks the permission, or a session's change its CSRF token; or an image link is over. */
         Error403: {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
@@ -3684,6 +4007,7 @@ export interface operations {
             400: components["responses"]["Error400"];
             401: components["responses"]["Error401"];
             403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
             405: components["responses"]["Error405"];
             413: components["responses"]["Error413"];
             415: components["responses"]["Error415"];
@@ -4021,6 +4345,277 @@ export interface operations {
             401: components["responses"]["Error401"];
             403: components["responses"]["Error403"];
             405: components["responses"]["Error405"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    listAuditEntries: {
+        parameters: {
+            query?: {
+                /** @description Only entries with this action. */
+                action?: string;
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+                /** @description How many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditLog"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    listInvitations: {
+        parameters: {
+            query?: {
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+                /** @description How many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invitations"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    createInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationRequest"];
+            };
+        };
+        responses: {
+            /** @description The invitation with its link. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewInvitation"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            409: components["responses"]["Error409"];
+            413: components["responses"]["Error413"];
+            415: components["responses"]["Error415"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    revokeInvitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                invitation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its link works no more. */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            405: components["responses"]["Error405"];
+            409: components["responses"]["Error409"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    listMembers: {
+        parameters: {
+            query?: {
+                /** @description The next_cursor of the page before. */
+                cursor?: string;
+                /** @description How many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Members"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            405: components["responses"]["Error405"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    removeMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No member any more. */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            405: components["responses"]["Error405"];
+            409: components["responses"]["Error409"];
+            429: components["responses"]["Error429"];
+            500: components["responses"]["Error500"];
+            503: components["responses"]["Error503"];
+        };
+    };
+    changeMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Which one. */
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleChange"];
+            };
+        };
+        responses: {
+            /** @description The member as it is now. */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            400: components["responses"]["Error400"];
+            401: components["responses"]["Error401"];
+            403: components["responses"]["Error403"];
+            404: components["responses"]["Error404"];
+            405: components["responses"]["Error405"];
+            409: components["responses"]["Error409"];
             413: components["responses"]["Error413"];
             415: components["responses"]["Error415"];
             429: components["responses"]["Error429"];
