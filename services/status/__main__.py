@@ -1,4 +1,7 @@
-"""Runs status: `python -m services.status` serves; `python -m services.status migrate` brings the schema up to date."""
+"""Runs status: `python -m services.status` serves; `migrate` and `make-queues` are an operator's.
+
+Queues are made by the workers that pull from them; whoever measures queues before there is a worker makes them first.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagineo import errors, process
+from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.migrations import migrate
 from imagineo.settings import SettingsError, read
 from imagineo.telemetry import logs
@@ -18,7 +22,7 @@ from imagineo.telemetry.probes import Probes
 
 from services.status import app
 from services.status.metrics import StatusMetrics
-from services.status.settings import PREFIX, MigrationSettings, Settings
+from services.status.settings import PREFIX, MigrationSettings, QueueSettings, Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -26,9 +30,20 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.status", description=__doc__)
-    parser.add_argument("command", nargs="?", default="serve", choices=["serve", "migrate"])
-    command = parser.parse_args(arguments).command
+    parser.set_defaults(command="serve")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", help="serve until SIGTERM (the default)")
+    commands.add_parser("migrate", help="bring the schema to its newest version")
+    queues = commands.add_parser("make-queues", help="make the queues of base models")
+    queues.add_argument("slug", nargs="+")
+    options = parser.parse_args(arguments)
+    command = options.command
     try:
+        if command == "make-queues":
+            access = read(QueueSettings, environ, prefix=PREFIX)
+            logs.configure("status", access.log_level)
+            asyncio.run(_make_queues(access, options.slug))
+            return 0
         if command == "migrate":
             admin = read(MigrationSettings, environ, prefix=PREFIX)
             logs.configure("status", admin.log_level)
@@ -41,6 +56,18 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"{problem}\n")
         return 2
     return 0
+
+
+async def _make_queues(settings: QueueSettings, slugs: list[str]) -> None:
+    # Queues are the workers' own: the user `worker` may make them, and hears replies below its name.
+    broker = await JetStreamBroker.connect(
+        settings.nats_url, name="worker make-queues", access=settings.nats_access, makes_streams=False
+    )
+    try:
+        for slug in slugs:
+            await broker.make_queue(slug)
+    finally:
+        await broker.close()
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -21,6 +21,13 @@ class MigrationSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class QueueSettings(NatsSettings):
+    """What making queues needs."""
+
+    log_level: str = "INFO"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(NatsSettings, TlsSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 

@@ -150,6 +150,15 @@ class JetStreamBroker:
         for lane in subjects.LANES:
             await self._want_queue(subjects.queue(base_model_slug, lane))
 
+    async def make_queue(self, base_model_slug: str) -> None:
+        """Make a base model's queues now, for whoever must know that they are there.
+
+        Raises:
+            Unavailable: if the broker is away or refuses.
+        """
+        await self.ensure_queue(base_model_slug)
+        await self._make_shape()
+
     async def _publish(self, subject: str, body: bytes, message_id: str) -> int:
         if not self.connected:
             raise away()

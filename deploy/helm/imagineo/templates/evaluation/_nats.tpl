@@ -1,4 +1,7 @@
-{{/* The evaluation NATS's configuration. Postgres holds the truth, so it need not sync each message. In: root. */}}
+{{/*
+The evaluation NATS's configuration: each user may do what its role needs. In: root.
+Postgres holds the truth, so it need not sync each message.
+*/}}
 {{- define "imagineo.natsConfig" -}}
 listen: "0.0.0.0:4222"
 http: "0.0.0.0:8222"
@@ -8,8 +11,8 @@ jetstream { store_dir: "/data/jetstream", max_memory_store: 64MB, max_file_store
 {{- if .Values.nats.existingSecret }}
 authorization {
   users: [
-    {{- range list "gateway" "auth" "status" "webhooks" "worker" }}
-    { user: {{ . }}, password: ${{ upper . }}_PASSWORD }
+    {{- range $user, $permissions := .Files.Get "files/nats-permissions.json" | fromJson }}
+    { user: {{ $user }}, password: ${{ upper $user }}_PASSWORD, permissions: {{ toRawJson $permissions }} }
     {{- end }}
   ]
 }
