@@ -75,7 +75,9 @@ async def running(
             settings.postgres_dsn.reveal(), application_name="imagineo-status", max_size=settings.postgres_connections
         )
         stack.push_async_callback(database.close)
-        broker = await JetStreamBroker.connect(settings.nats_url, name="status", access=settings.nats_access)
+        broker = await JetStreamBroker.connect(
+            settings.nats_url, name="status", access=settings.nats_access, replicas=settings.nats_replicas
+        )
         stack.push_async_callback(broker.close)
         blobs = ObstoreBlobs.from_url(settings.blobs_url)
         stack.push_async_callback(blobs.close)

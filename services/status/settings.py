@@ -38,11 +38,15 @@ class Settings(NatsSettings, TlsSettings):
     log_level: str = "INFO"
     ports_file: str = ""
     retention_days: int = 30
+    nats_replicas: int = 0
+    """On how many servers of a NATS cluster each stream is kept; 0 leaves it to the server and its operator."""
     postgres_connections: int = 8
 
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
+        if not 0 <= self.nats_replicas <= 5:
+            raise ValueError("NATS_REPLICAS must be between 0 and 5")
         if self.retention_days < 1:
             raise ValueError("RETENTION_DAYS must be at least 1")
         if not 2 <= self.postgres_connections <= 100:

@@ -40,9 +40,10 @@ _FILTERS: Final[dict[Stream, str]] = {"OUTCOMES": subjects.OUTCOMES, "EVENTS": s
 class JetStreamBroker:
     """See `port.Broker`. Made by `connect` inside the event loop that uses it."""
 
-    def __init__(self, connection: Connection, *, ack_wait_s: float, makes_streams: bool) -> None:
+    def __init__(self, connection: Connection, *, ack_wait_s: float, makes_streams: bool, replicas: int = 0) -> None:
         self._connection = connection
         self._makes_streams = makes_streams
+        self._replicas = replicas
         self._ack_wait_s = ack_wait_s
         self._in_flight = asyncio.Semaphore(_MAX_IN_FLIGHT)
         #: What shall be there, by stream and durable name.
@@ -62,6 +63,7 @@ class JetStreamBroker:
         name: str,
         access: NatsAccess | None = None,
         makes_streams: bool = True,
+        replicas: int = 0,
         ack_wait_s: float = subjects.ACK_WAIT_S,
         wait_s: float = _CONNECT_WAIT_S,
         ping_interval_s: float = PING_INTERVAL_S,
@@ -69,10 +71,11 @@ class JetStreamBroker:
         """Connect to the servers (`nats://host:port`, comma-separated) as `name`.
 
         Returns once the streams stand, or after `wait_s` without them: connecting goes on for ever. Whoever does not
-        make streams waits for the program that does, and needs no permission to.
+        make streams waits for the program that does, and needs no permission to. Streams are kept on so many servers as
+        `replicas` says; 0 leaves that to the server and its operator.
         """
         connection = Connection(servers, name=name, access=access or NatsAccess(), ping_interval_s=ping_interval_s)
-        broker = cls(connection, ack_wait_s=ack_wait_s, makes_streams=makes_streams)
+        broker = cls(connection, ack_wait_s=ack_wait_s, makes_streams=makes_streams, replicas=replicas)
         connection.greeters.add(broker._greet)
         broker._keeper = asyncio.create_task(broker._keep_shape(), name="broker-shape")
         connection.open()
@@ -131,7 +134,7 @@ class JetStreamBroker:
 
     async def _make_streams(self) -> None:
         if self._makes_streams:
-            await streams.ensure_streams(self._connection)
+            await streams.ensure_streams(self._connection, replicas=self._replicas)
 
     async def _want_consumer(self, stream: str, shape: dict[str, Any]) -> None:
         self._consumers[stream, shape["name"]] = shape

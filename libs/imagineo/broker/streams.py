@@ -96,9 +96,10 @@ def parse_reply(data: bytes) -> dict[str, Any]:
     return answer
 
 
-async def ensure_streams(connection: Connection) -> None:
-    """Make all streams what `STREAMS` says."""
-    await asyncio.gather(*(_ensure_stream(connection, name, shape) for name, shape in STREAMS.items()))
+async def ensure_streams(connection: Connection, *, replicas: int = 0) -> None:
+    """Make all streams what `STREAMS` says, each on so many servers; 0 leaves that to the server and its operator."""
+    own = {"num_replicas": replicas} if replicas else {}
+    await asyncio.gather(*(_ensure_stream(connection, name, shape | own) for name, shape in STREAMS.items()))
 
 
 async def ensure_consumer(connection: Connection, stream: str, shape: dict[str, Any]) -> None:
