@@ -125,6 +125,7 @@ def test_the_policies_are_the_arrows_of_the_design(profile: str) -> None:
     wanted = {name: set(targets) for name, targets in DESIGN.items()}
     if profile == "production":
         wanted["job-models"] |= {"internet"}  # the hub
+        wanted["auth"] |= {"mail"}
     if profile == "laptop":
         for name in wanted:
             wanted[name] -= {"blobs"}  # a folder
@@ -256,8 +257,9 @@ def test_migrations_come_first_where_the_database_is_there_before() -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     commands = [container["command"][2:] for container in pod(job)["containers"]]
     assert commands == [[f"services.{name}", "migrate"] for name in ("auth", "catalog", "status", "webhooks")]
-    account = rendered("production").one("ServiceAccount", "job-migrations")["metadata"]["annotations"]
-    assert int(account["helm.sh/hook-weight"]) < int(job["metadata"]["annotations"]["helm.sh/hook-weight"])
+    for kind in ("ServiceAccount", "NetworkPolicy"):
+        before = rendered("production").one(kind, "job-migrations")["metadata"]["annotations"]
+        assert int(before["helm.sh/hook-weight"]) < int(job["metadata"]["annotations"]["helm.sh/hook-weight"])
 
 
 def test_migrations_run_beside_the_pods_where_the_database_is_the_charts_own() -> None:

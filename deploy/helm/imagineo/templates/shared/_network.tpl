@@ -1,11 +1,15 @@
 {{/* Parts of NetworkPolicies: one end of an arrow each. Components and outside parties, by name. */}}
 
-{{/* Head of a component's policy: both ways are closed but for what follows. In: root, name. */}}
+{{/* Head of a component's policy: both ways are closed but for what follows. In: root, name, hook (for a hook's pods). */}}
 {{- define "imagineo.policy" -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
   {{- include "imagineo.metadata" . | nindent 2 }}
+  {{- if .hook }}
+  annotations:
+    {{- include "imagineo.hook" "-5" | nindent 4 }}
+  {{- end }}
 spec:
   podSelector:
     matchLabels:
