@@ -1,0 +1,110 @@
+"""One platform and one browser for all tests of the dashboard; a studio with a member of each role and some pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.support import platform as local
+from tests.support.browsers import Login, Visitor, chromium, new_person
+from tests.support.platform import Platform
+from tests.support.rest import Account
+
+PROMPTS = ("a red apple", "sunflower", "a rocket", "dog face")
+#: Enough to be seen, and drawn in a moment.
+QUICK = {"width": 256, "height": 256, "steps": 8, "guidance": 3}
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        # As root, as in a container, it starts without its own sandbox only.
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="package")
+def platform(browser: Browser) -> Iterator[Platform]:
+    with local.platform("--no-first-image") as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def studio(platform: Platform) -> Iterator[Account]:
+    """An organization whose limits are out of reach, with some pictures."""
+    with platform.account() as fresh:
+        models = fresh.get("/v1/models").json()["models"]
+        chosen = [model["id"] for model in models[:3]] + [fresh.base_model()]
+        runs = [
+            fresh.submit(positive_prompt=prompt, model_id=model_id, **QUICK)
+            for prompt, model_id in zip(PROMPTS, chosen, strict=True)
+        ]
+        for run_id in runs:
+            fresh.until(run_id)
+        yield fresh
+
+
+@pytest.fixture(scope="package")
+def states(platform: Platform, browser: Browser) -> dict[str, Any]:
+    """The cookies of those who have logged in, by who they are."""
+    return {}
+
+
+@pytest.fixture
+def visit(
+    platform: Platform, browser: Browser, studio: Account, states: dict[str, Any]
+) -> Iterator[Callable[..., Visitor]]:
+    """Opens the dashboard as a member of the studio in a role, as `administrator`, or as nobody (`guest`)."""
+    opened: list[Visitor] = []
+
+    def open_as(who: str = "owner", **options: Any) -> Visitor:
+        if who != "guest" and who not in states:
+            states[who] = _logged_in(who)
+        opened.append(Visitor(browser, platform.ready["url"], state=states.get(who), **options))
+        return opened[-1]
+
+    def _logged_in(who: str) -> Any:
+        role = "owner" if who == "administrator" else who
+        address = platform.ready["grpc"]["auth"]
+        login = new_person(address, studio, role, is_administrator=who == "administrator")
+        with Visitor(browser, platform.ready["url"]) as visitor:
+            return visitor.log_in(login).context.storage_state()
+
+    yield open_as
+    for visitor in opened:
+        visitor.__exit__()
+
+
+@pytest.fixture
+def new_member(platform: Platform, studio: Account) -> Callable[[str], Login]:
+    """Makes another member of the studio, whom a test may spoil."""
+    return lambda role: new_person(platform.ready["grpc"]["auth"], studio, role)
+
+
+@pytest.fixture(scope="package")
+def screenshots() -> Path:
+    """Where people look at what they made."""
+    folder = local.REPOSITORY / ".imagineo" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def axe() -> str:
+    """The accessibility checker's script."""
+    return (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(300))  # the first one waits for the platform too
+
+
