@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup run test unit contract integration architecture chart e2e faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving clean \
+.PHONY: help setup run test unit contract integration architecture chart e2e browser faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving clean \
 	starter-train starter-eval
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -37,10 +37,10 @@ $(STAMP): pyproject.toml libs/sdks/python/pyproject.toml
 
 ##@ Test it
 
-test: setup ## Run every test: unit, contract, integration, architecture, chart, end to end, faults
+test: setup ## Run every test: unit, contract, integration, architecture, chart, end to end, browser, faults
 	$(PYTEST) tests
 
-unit contract integration architecture chart e2e faults: setup ## Run one tier of the tests
+unit contract integration architecture chart e2e browser faults: setup ## Run one tier of the tests
 	$(PYTEST) tests/$@
 
 bench: setup ## Measure speed and memory; prints one JSON object a line

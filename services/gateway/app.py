@@ -111,7 +111,8 @@ def wire(
 
 def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     """The ASGI app: the routes and the pages inside their layers."""
-    app: ASGIApp = router(parts, ROUTES, dashboard(parts))
+    pages = dashboard(parts)
+    app: ASGIApp = router(parts, ROUTES, pages.routes, otherwise=pages.otherwise)
     limits_bytes = {
         (row.method, row.path): row.body_limit_bytes(parts.settings) for row in ROUTES if row.body_limit_bytes
     }

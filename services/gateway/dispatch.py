@@ -11,7 +11,7 @@ from imagineo.v1 import account_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
@@ -63,14 +63,21 @@ class _Path:
         await response(scope, receive, send)
 
 
-async def _unknown_path(_scope: Scope, _receive: Receive, _send: Send) -> None:
+async def unknown_path(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """What no route takes.
+
+    Raises:
+        NotFound: always.
+    """
     raise errors.NotFound("There is no such path.")
 
 
-def router(parts: Parts, table: Sequence[Row], pages: Sequence[Route] = ()) -> Router:
+def router(
+    parts: Parts, table: Sequence[Row], pages: Sequence[Route] = (), *, otherwise: ASGIApp = unknown_path
+) -> Router:
     """The router over a table of rows, in its order, then the pages' routes."""
     paths: dict[str, list[Row]] = {}
     for row in table:
         paths.setdefault(row.path, []).append(row)
     routes = [Route(path, _Path(parts, path, rows)) for path, rows in paths.items()]
-    return Router([*routes, *pages], redirect_slashes=False, default=_unknown_path)
+    return Router([*routes, *pages], redirect_slashes=False, default=otherwise)

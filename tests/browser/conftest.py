@@ -1,4 +1,4 @@
-"""One platform and one browser for all tests of the dashboard; a studio with a member of each role and some pictures."""
+"""One platform and one browser for all tests of the dashboard; a studio with a member of each role and pictures."""
 
 from __future__ import annotations
 
@@ -106,5 +106,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/browser" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(300))  # the first one waits for the platform too
-
-

@@ -37,9 +37,7 @@ def test_a_wrong_password_and_an_unknown_address_are_told_alike(
     assert said[0] == said[1] != ""
 
 
-def test_an_address_that_is_taken_is_refused(
-    visit: Callable[..., Visitor], new_member: Callable[[str], Login]
-) -> None:
+def test_an_address_that_is_taken_is_refused(visit: Callable[..., Visitor], new_member: Callable[[str], Login]) -> None:
     login, visitor = new_member("viewer"), visit("guest")
     visitor.open("/signup")
     visitor.fill(name="Eve", email=login.email.upper(), organization_name="Eve's", password="four words again here")

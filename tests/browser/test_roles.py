@@ -8,8 +8,8 @@ import pytest
 from imagineo import permissions
 from imagineo.v1 import account_pb2
 from playwright.sync_api import expect
-from services.gateway.dashboard.routes import PAGES
 
+from services.gateway.dashboard.routes import PAGES
 from tests.support.browsers import Login, Visitor
 from tests.support.platform import eventually
 

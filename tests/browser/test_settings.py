@@ -33,7 +33,7 @@ def test_usage_shows_what_was_drawn_by_model_and_by_key(visit: Callable[..., Vis
 def test_a_batch_is_queued_and_watched_until_it_is_over(visit: Callable[..., Visitor]) -> None:
     visitor = visit("developer")
     page = visitor.open("/batches")
-    page.get_by_text("New batch").click()
+    page.get_by_text("New batch", exact=True).click()
     visitor.fill(prompts="a red apple\na cactus", name="Fruit & more", weights="0, one")
     visitor.click("Queue the batch")
     expect(page.locator("#weights-wrong")).to_contain_text("numbers with commas")

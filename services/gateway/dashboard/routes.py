@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
+from imagineo import errors
 from imagineo.v1.account_pb2 import PERMISSION_AUDIT_READ as AUDIT
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_READ as READ
 from imagineo.v1.account_pb2 import PERMISSION_GENERATIONS_WRITE as WRITE
@@ -21,9 +23,11 @@ from imagineo.v1.account_pb2 import PERMISSION_WEBHOOKS_WRITE as WEBHOOKS_WRITE
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.dashboard import static_files
 from services.gateway.dashboard.dispatch import Page, routes
+from services.gateway.dashboard.mishaps import mishap_page
 from services.gateway.dashboard.pages import (
     account,
     admin,
@@ -41,6 +45,8 @@ from services.gateway.dashboard.pages import (
     webhooks,
 )
 from services.gateway.dashboard.views import Views
+from services.gateway.dashboard.visit import Visit
+from services.gateway.dispatch import unknown_path
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
 
@@ -108,6 +114,24 @@ async def _static(request: Request) -> Response:
     return static_files.answer(request.path_params["name"], request.query_params.get("v", ""))
 
 
-def dashboard(parts: Parts) -> list[Route]:
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """What the app's router needs of the pages."""
+
+    routes: list[Route]
+    otherwise: ASGIApp
+    """Answers unknown paths: people with a page, programs as ever."""
+
+
+def dashboard(parts: Parts) -> Dashboard:
     """The routes of all pages, and of what they load."""
-    return [*routes(parts, Views(), PAGES), Route("/static/{name:path}", _static)]
+    views = Views()
+
+    async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if scope["path"].startswith("/v1") or "text/html" not in request.headers.get("accept", ""):
+            await unknown_path(scope, receive, send)
+        response = mishap_page(Visit(parts, views, request), errors.NotFound("There is no such page."))
+        await response(scope, receive, send)
+
+    return Dashboard([*routes(parts, views, PAGES), Route("/static/{name:path}", _static)], otherwise)
