@@ -54,14 +54,19 @@ def presented(headers: Headers, method: str, public_url: str = "") -> Credential
     if not tokens.is_well_formed(token):
         raise errors.InvalidSession
     if method not in _SAFE:
-        _check_own(headers, token, public_url)
+        check_site(headers, public_url)
+        if not tokens.is_csrf_token(headers.get(CSRF_HEADER, ""), token):
+            raise errors.InvalidCsrfToken
     return Credential(session_sha256=tokens.digest(token))
 
 
-def _check_own(headers: Headers, token: str, public_url: str) -> None:
+def check_site(headers: Headers, public_url: str) -> None:
+    """Refuse what another site's page sent.
+
+    Raises:
+        InvalidCsrfToken: as the browser says where it comes from.
+    """
     own = {headers.get("host", ""), urlsplit(public_url).netloc} - {""}
     origin = headers.get("origin")
     if headers.get("sec-fetch-site", "") not in _OWN_SITE or (origin and urlsplit(origin).netloc not in own):
         raise errors.InvalidCsrfToken("With a session, changes are taken from the platform's own pages only.")
-    if not tokens.is_csrf_token(headers.get(CSRF_HEADER, ""), token):
-        raise errors.InvalidCsrfToken

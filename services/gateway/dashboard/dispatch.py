@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from services.gateway.credentials import check_site
 from services.gateway.dashboard import forms, session
 from services.gateway.dashboard.mishaps import mishap_page
 from services.gateway.dashboard.views import Views
@@ -94,6 +95,7 @@ class _Path:
         visit.csrf = tokens.csrf_token(binding)
         if visit.request.method == "POST":
             visit.form = await forms.read(visit.request)
+            check_site(visit.request.headers, self._parts.settings.public_url)
             if visit.guest or not tokens.is_csrf_token(visit.form.raw("csrf_token"), binding):
                 raise errors.InvalidCsrfToken
 

@@ -10,11 +10,11 @@ from imagineo.v1 import account_pb2, account_service_pb2, auth_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.gateway.credentials import SESSION_COOKIE as COOKIE
 from services.gateway.dashboard.visit import Person
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
 
-COOKIE: Final = "imagineo_session"
 #: What binds the forms of who is not logged in to their browser.
 GUEST_COOKIE: Final = "imagineo_guest"
 _MAX_AGE_S: Final = 30 * 86_400

@@ -22,6 +22,8 @@ _TONES: Final = {
     "completed": "good",
     "delivered": "good",
     "active": "good",
+    "accepted": "good",
+    "open": "live",
     "failed": "bad",
     "revoked": "bad",
     "expired": "warn",

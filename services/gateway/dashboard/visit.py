@@ -12,6 +12,7 @@ from imagineo.v1 import account_pb2, member_pb2
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from services.gateway.clients import actor_of, client_of
 from services.gateway.dashboard import contract, security
 from services.gateway.dashboard.forms import Form
 from services.gateway.dashboard.notices import NOTICES
@@ -95,12 +96,11 @@ class Visit:
 
     def client(self) -> member_pb2.Client:
         """Where the request comes from."""
-        address = self.request.client.host if self.request.client else ""
-        return member_pb2.Client(address=address, user_agent=self.request.headers.get("user-agent", "")[:200])
+        return client_of(self.parts.settings, self.request)
 
     def actor(self) -> member_pb2.Actor:
         """Who asks, for the audit log."""
-        return member_pb2.Actor(user_id=self.who.user.user_id, client=self.client())
+        return actor_of(self.parts.settings, self.request)
 
     def page(self, template: str, **context: Any) -> Response:
         """A page."""
