@@ -19,6 +19,7 @@ BENCHMARKS = {
     "http_server": "http_server.run",
     "streams": "streams.run",
     "estimates": "estimates.run",
+    "pages": "pages.run",
     "sdk": "sdk.run",
 }
 OF_THE_ENGINE = {
