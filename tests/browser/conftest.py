@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support import platform as local
 from tests.support.browsers import Login, Visitor, chromium, new_person
@@ -17,6 +17,10 @@ from tests.support.rest import Account
 PROMPTS = ("a red apple", "sunflower", "a rocket", "dog face")
 #: Enough to be seen, and drawn in a moment.
 QUICK = {"width": 256, "height": 256, "steps": 8, "guidance": 3}
+
+
+#: A bound, not a wait: a machine that builds beside the tests is slow.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="package")

@@ -45,7 +45,7 @@ def test_a_person_signs_up_makes_a_key_uses_it_and_revokes_it(
     assert status() == 200
     visitor.click("Revoke")
     expect(visitor.page.get_by_role("status")).to_contain_text("revoked")
-    eventually(lambda: status() == 401, within_s=2.5, what="the key is refused")
+    eventually(lambda: status() == 401, within_s=10, what="the key is refused")
     assert secret not in platform.logs()
 
 
@@ -74,7 +74,7 @@ def test_a_forgotten_password_is_set_anew_by_the_link_of_the_mail(
     visitor.click("Send the link")
     expect(visitor.page.get_by_role("heading", name="Look into your mail")).to_be_visible()
 
-    link = eventually(lambda: _mailed_link(platform, login.email), within_s=10, what="the mail")
+    link = eventually(lambda: _mailed_link(platform, login.email), within_s=20, what="the mail")
     visitor.open(link)
     assert "#" not in visitor.page.url
     visitor.fill(new_password="another four words here")
@@ -111,4 +111,4 @@ def test_a_password_is_changed_and_other_sessions_end(
         second.page.goto("/generations")
         return "/login" in second.page.url
 
-    eventually(second_is_out, within_s=4, what="the other session has ended")
+    eventually(second_is_out, within_s=10, what="the other session has ended")

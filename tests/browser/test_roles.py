@@ -99,7 +99,7 @@ def test_a_colleague_is_invited_by_link_joins_as_viewer_and_is_removed(visit: Ca
         colleague.page.goto("/generations")
         return "/login" in colleague.page.url
 
-    eventually(is_out, within_s=4, what="the removed member is logged out")
+    eventually(is_out, within_s=10, what="the removed member is logged out")
 
 
 def test_a_role_is_changed_and_felt(visit: Callable[..., Visitor], new_member: Callable[[str], Login]) -> None:
@@ -114,7 +114,7 @@ def test_a_role_is_changed_and_felt(visit: Callable[..., Visitor], new_member: C
         member.page.goto("/playground")
         return member.page.get_by_role("button", name="Draw").count() == 1
 
-    eventually(may_draw, within_s=4, what="the member may draw")
+    eventually(may_draw, within_s=10, what="the member may draw")
 
 
 def test_those_who_run_the_platform_see_it_and_change_a_plan(visit: Callable[..., Visitor]) -> None:

@@ -67,7 +67,7 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, *, state: Any = None, **options: Any) -> None:
         self.url = url
         self.context = browser.new_context(base_url=url, storage_state=state, **options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(30_000)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
