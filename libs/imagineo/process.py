@@ -8,13 +8,10 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import uvloop
-
-from imagineo.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +27,7 @@ def run(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         await serve(stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(main())
-        except SettingsError as problem:
-            sys.exit(str(problem))
+        runner.run(main())
 
 
 def write_ports(path: str, **ports: int) -> None:

@@ -18,7 +18,7 @@ from imagineo import errors, process
 from imagineo.postgres.migrations import migrate
 from imagineo.postgres.pool import Database
 from imagineo.settings import SettingsError, read
-from imagineo.telemetry import logs
+from imagineo.telemetry import logs, tracing
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.probes import Probes
 
@@ -42,7 +42,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         if options.command == "serve":
             settings = read(Settings, environ, prefix=PREFIX)
             logs.configure("auth", settings.log_level)
-            process.run(lambda stop: _serve(settings, stop))
+            with tracing.exporting("auth", settings):
+                process.run(lambda stop: _serve(settings, stop))
             return 0
         admin = read(AdminSettings, environ, prefix=PREFIX)
         logs.configure("auth", admin.log_level)

@@ -8,6 +8,7 @@ from typing import Final
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
+from imagineo.telemetry.tracing import TracingSettings
 
 from services.auth.mail import post_of
 
@@ -26,7 +27,7 @@ NO_MAIL: Final = Secret("")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(NatsSettings, TlsSettings):
+class Settings(NatsSettings, TlsSettings, TracingSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
@@ -47,6 +48,7 @@ class Settings(NatsSettings, TlsSettings):
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
+        TracingSettings.__post_init__(self)
         if not 1 <= self.postgres_connections <= 100:
             raise ValueError("POSTGRES_CONNECTIONS must be between 1 and 100")
         if not 1 <= self.passwords_at_once <= 64:

@@ -13,7 +13,7 @@ import typer
 from imagineo import process
 from imagineo.errors import FailedPrecondition, ImagineoError
 from imagineo.settings import SettingsError, read
-from imagineo.telemetry import logs
+from imagineo.telemetry import logs, tracing
 
 from services.catalog import app
 from services.catalog.seeding import HUB_PATTERNS, LoraEntry, Seeder
@@ -36,7 +36,11 @@ def default(context: typer.Context) -> None:
 def serve() -> None:
     """Serve CatalogService until SIGTERM."""
     settings = _settings()
-    process.run(lambda stop: app.serve(settings, stop))
+    try:
+        with tracing.exporting("catalog", settings):
+            process.run(lambda stop: app.serve(settings, stop))
+    except SettingsError as problem:
+        raise _failed(problem) from problem
 
 
 @cli.command()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
+from imagineo.telemetry.tracing import TracingSettings
 
 from services.catalog.lora_file import FILE_MAX_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogSettings(TlsSettings):
+class CatalogSettings(TlsSettings, TracingSettings):
     """Where the catalog listens and keeps what it knows."""
 
     postgres_dsn: Secret
@@ -29,7 +30,8 @@ class CatalogSettings(TlsSettings):
     """How long the file of a deleted LoRA stays for the runs that were accepted with it."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        TlsSettings.__post_init__(self)
+        TracingSettings.__post_init__(self)
         if not 1 <= self.lora_limit_bytes <= FILE_MAX_BYTES:
             raise ValueError(f"lora_limit_bytes must be from 1 to {FILE_MAX_BYTES}")
         if self.file_grace_s < 1:

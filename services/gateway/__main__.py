@@ -7,7 +7,7 @@ import os
 import sys
 
 from imagineo import process, settings
-from imagineo.telemetry import logs
+from imagineo.telemetry import logs, tracing
 
 from services.gateway.app import serve
 from services.gateway.settings import GatewaySettings
@@ -24,7 +24,11 @@ def main() -> None:
     async def run(stop: asyncio.Event) -> None:
         await serve(found, stop)
 
-    process.run(run)
+    try:
+        with tracing.exporting("gateway", found):
+            process.run(run)
+    except settings.SettingsError as problem:
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

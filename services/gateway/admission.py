@@ -17,6 +17,7 @@ from imagineo import errors
 from imagineo.deadline import within
 from imagineo.ids import new_id
 from imagineo.rpc.coalesce import Coalescer
+from imagineo.telemetry import logs
 from imagineo.v1 import account_pb2, catalog_service_pb2, generation_pb2, generation_service_pb2, job_pb2
 from starlette.datastructures import Headers
 
@@ -113,12 +114,14 @@ class Admission:
             Unavailable: within `BUDGET_S`; nothing is stored or charged, or it will be undone.
         """
         run_id = new_id("gen")
+        logs.note(run_id=run_id)
         deadline_s = asyncio.get_running_loop().time() + BUDGET_S
         try:
             acceptance = await self._submit(run_id, headers, exchange, request, deadline_s)
         except OVERTAKEN as refusal:
             acceptance = await self._earlier(exchange, request, refusal, deadline_s)
         exchange.run_id = acceptance.run_id
+        logs.note(run_id=acceptance.run_id)
         return Accepted(acceptance.run_id, acceptance.seed, acceptance.estimated_time_s)
 
     async def rehearse(self, headers: Headers, exchange: Exchange, request: Request) -> Rehearsed:

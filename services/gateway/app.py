@@ -20,6 +20,7 @@ from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.broker.port import Broker
 from imagineo.rpc.channel import connect
 from imagineo.telemetry import metrics as telemetry
+from imagineo.telemetry import tracing
 from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
 from imagineo.wire.image_urls import UrlSigner
@@ -43,6 +44,7 @@ from services.gateway.middleware.body_limit import BodyLimit
 from services.gateway.middleware.error_answers import ErrorAnswers
 from services.gateway.middleware.farewell import Farewell
 from services.gateway.middleware.request_id import RequestId
+from services.gateway.middleware.tracing import Tracing
 from services.gateway.parts import Parts
 from services.gateway.peers import Peers
 from services.gateway.pictures import Pictures
@@ -119,6 +121,8 @@ def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     app = BodyLimit(app, parts.settings.body_limit_bytes, limits_bytes)
     app = ErrorAnswers(app)
     app = AccessLog(app, metrics)
+    if tracing.is_on():
+        app = Tracing(app)
     app = Farewell(app, parts.draining)
     return RequestId(app)
 

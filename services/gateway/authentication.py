@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from imagineo import errors
 from imagineo.deadline import within
 from imagineo.rpc.coalesce import Coalescer
+from imagineo.telemetry import logs
 from imagineo.v1 import account_pb2, auth_service_pb2
 from starlette.datastructures import Headers
 
@@ -55,6 +56,7 @@ class Gatekeeper:
             exchange.rate_limit = verdict.rate_limit
         if verdict.HasField("principal"):
             exchange.principal = verdict.principal
+            logs.note(org_id=verdict.principal.organization_id)
         if verdict.HasField("error"):
             raise errors.from_detail(verdict.error)
         if not verdict.HasField("principal"):

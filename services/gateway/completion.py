@@ -6,6 +6,7 @@ from typing import Final
 
 from imagineo import errors
 from imagineo.jobs.lanes import lane_of
+from imagineo.telemetry import tracing
 from imagineo.v1 import account_pb2, catalog_service_pb2, generation_pb2, job_pb2, model_pb2
 
 from services.gateway.submission import MIN_SIDE_PX, SIDE_STEP_PX, Wanted
@@ -83,6 +84,7 @@ def make_job(
         ],
         request_id=request_id,
         omit_provenance=principal.omit_provenance,
+        trace=tracing.carrier(),
     )
     job.accepted_at.FromNanoseconds(int(accepted_at_s * 1e9))
     if cancel_after_s is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagineo import errors
+from imagineo.ids import is_id
+from imagineo.telemetry.logs import note
 from imagineo.v1 import account_pb2
 from starlette.requests import Request
 from starlette.responses import Response
@@ -51,6 +53,10 @@ class _Path:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.route = self._path
+        run_id = str(scope.get("path_params", {}).get("run_id", ""))
+        if is_id(run_id, "gen"):
+            exchange.run_id = run_id
+            note(run_id=run_id)
         row = self._rows.get(scope["method"])
         if row is None:
             raise errors.MethodNotAllowed(

@@ -8,6 +8,7 @@ from typing import Final
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
+from imagineo.telemetry.tracing import TracingSettings
 
 #: A signing key shorter than this could be guessed.
 _SIGNING_KEY_MIN_CHARACTERS = 16
@@ -28,7 +29,7 @@ _RANGES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings(NatsSettings, TlsSettings):
+class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
     """Where the gateway listens, whom it asks and what it bounds."""
 
     listen: str = "127.0.0.1:8000"
@@ -69,6 +70,7 @@ class GatewaySettings(NatsSettings, TlsSettings):
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
+        TracingSettings.__post_init__(self)
         if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
             raise ValueError(f"signing_key must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         for name, (low, high) in _RANGES.items():

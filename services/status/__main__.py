@@ -16,7 +16,7 @@ from imagineo import errors, process
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.postgres.migrations import migrate
 from imagineo.settings import SettingsError, read
-from imagineo.telemetry import logs
+from imagineo.telemetry import logs, tracing
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.probes import Probes
 
@@ -51,7 +51,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             return 0
         settings = read(Settings, environ, prefix=PREFIX)
         logs.configure("status", settings.log_level)
-        process.run(lambda stop: _serve(settings, stop))
+        with tracing.exporting("status", settings):
+            process.run(lambda stop: _serve(settings, stop))
     except (SettingsError, errors.ImagineoError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2

@@ -18,6 +18,7 @@ from imagineo.broker import subjects
 from imagineo.broker.port import Broker
 from imagineo.errors import ImagineoError, Unavailable
 from imagineo.jobs.states import Cancellation
+from imagineo.telemetry import tracing
 from imagineo.v1 import job_pb2
 
 from services.status.repository.batches import Batches
@@ -112,6 +113,7 @@ class Feeder:
         job = job_pb2.Job.FromString(row["job"])
         try:
             subject = subjects.job(job.base_model_slug, job.lane)
-            return await self._broker.publish_job(subject, row["job"], message_id=row["run_id"])
+            with tracing.continued(job.trace):
+                return await self._broker.publish_job(subject, row["job"], message_id=row["run_id"])
         except Unavailable:
             return None  # left to the relay

@@ -9,6 +9,8 @@ from google.protobuf.message import DecodeError
 from imagineo import errors
 from imagineo.broker.port import Broker, Delivery
 from imagineo.jobs.states import Ending
+from imagineo.telemetry import tracing
+from imagineo.telemetry.logs import bind
 from imagineo.v1 import event_pb2, generation_pb2
 
 from services.status.repository.runs import Word
@@ -41,13 +43,18 @@ class Outcomes:
             log.error("an outcome could not be read and is dropped", extra={"subject": delivery.subject})  # noqa: TRY400 - the message says all
             await delivery.term()
             return
-        try:
-            await self._transitions.apply(word_of(outcome, delivery.body))
-        except errors.Refused as problem:
-            log.error("an outcome cannot be stored and is dropped: %s", problem, extra={"run_id": outcome.run_id})  # noqa: TRY400 - the same
-            await delivery.term()
-            return
-        await delivery.ack()
+        with (
+            bind(run_id=outcome.run_id),
+            tracing.continued(delivery.trace),
+            tracing.span("process imagineo.v1.outcomes", {"imagineo.run_id": outcome.run_id}, kind="CONSUMER"),
+        ):
+            try:
+                await self._transitions.apply(word_of(outcome, delivery.body))
+            except errors.Refused as problem:
+                log.error("an outcome cannot be stored and is dropped: %s", problem)  # noqa: TRY400 - the same
+                await delivery.term()
+                return
+            await delivery.ack()
 
 
 def word_of(outcome: event_pb2.Outcome, body: bytes) -> Word:

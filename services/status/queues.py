@@ -50,6 +50,11 @@ class Queues:
         """How fast its live workers draw."""
         return self._workers.paces(base_model_slug, time.monotonic())
 
+    def count_workers(self) -> tuple[int, dict[str, int]]:
+        """How many workers fell silent with runs in hand since the last call, and how many live, by base model."""
+        now_s = time.monotonic()
+        return self._workers.forget_silent(now_s), self._workers.counts(now_s)
+
     def estimate_s(self, job: job_pb2.Job) -> int:
         """How long a run should take that is accepted now."""
         queue = self.of(job.base_model_slug)

@@ -14,6 +14,7 @@ from typing import Any
 from imagineo.broker import subjects
 from imagineo.broker.port import Broker
 from imagineo.errors import ImagineoError, Unavailable
+from imagineo.telemetry import tracing
 from imagineo.v1 import job_pb2
 
 from services.status.metrics import StatusMetrics
@@ -81,6 +82,7 @@ class Relay:
         job = job_pb2.Job.FromString(row["job"])
         try:
             subject = subjects.job(job.base_model_slug, job.lane)
-            return await self._broker.publish_job(subject, row["job"], message_id=message_id)
+            with tracing.continued(job.trace):
+                return await self._broker.publish_job(subject, row["job"], message_id=message_id)
         except Unavailable:
             return None

@@ -8,6 +8,7 @@ from typing import Final
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
+from imagineo.telemetry.tracing import TracingSettings
 
 PREFIX: Final = "IMAGINEO_STATUS_"
 
@@ -28,7 +29,7 @@ class QueueSettings(NatsSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(NatsSettings, TlsSettings):
+class Settings(NatsSettings, TlsSettings, TracingSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
@@ -47,6 +48,7 @@ class Settings(NatsSettings, TlsSettings):
         TlsSettings.__post_init__(self)
         if not 0 <= self.nats_replicas <= 5:
             raise ValueError("NATS_REPLICAS must be between 0 and 5")
+        TracingSettings.__post_init__(self)
         if self.retention_days < 1:
             raise ValueError("RETENTION_DAYS must be at least 1")
         if not 2 <= self.postgres_connections <= 100:

@@ -58,7 +58,7 @@ class Sweeper:
         self._queues.replace(queues, await self._listing.landmarks())
         if self._metrics:
             self._metrics.show_queues(lines)
-            unpublished, unannounced, held = await self._listing.outbox_sizes()
-            self._metrics.unpublished.set(unpublished)
-            self._metrics.unannounced.set(unannounced)
-            self._metrics.held.set(held)
+            self._metrics.show_outboxes(await self._listing.outbox_sizes())
+            lost, counts = self._queues.count_workers()
+            self._metrics.workers_lost.inc(lost)
+            self._metrics.show_workers(counts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from imagineo import errors, process
 from imagineo.postgres.migrations import migrate
 from imagineo.settings import SettingsError, read
-from imagineo.telemetry import logs
+from imagineo.telemetry import logs, tracing
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.probes import Probes
 
@@ -36,7 +36,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             return 0
         settings = read(Settings, environ, prefix=PREFIX)
         logs.configure("webhooks", settings.log_level)
-        process.run(lambda stop: _serve(settings, stop))
+        with tracing.exporting("webhooks", settings):
+            process.run(lambda stop: _serve(settings, stop))
     except (SettingsError, errors.ImagineoError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2

@@ -20,4 +20,8 @@ class WebhookMetrics:
         )
         self.in_flight = Gauge("imagineo_webhooks_attempts_in_flight", "Attempts on their way.")
         self.pending = Gauge("imagineo_webhooks_pending", "Deliveries that wait for an attempt.")
+        self.untried_seconds = Gauge(
+            "imagineo_webhooks_oldest_untried_seconds",
+            "Age of the oldest delivery that was never tried, of receivers that answer.",
+        )
         self.oldest_seconds = Gauge("imagineo_webhooks_oldest_pending_seconds", "Age of the oldest pending delivery.")

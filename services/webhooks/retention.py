@@ -45,7 +45,8 @@ class Retention:
         """
         now = self._clock()
         if self._metrics:
-            pending, age_s = await self._deliveries.backlog(now)
+            pending, age_s, untried_s = await self._deliveries.backlog(now)
             self._metrics.pending.set(pending)
             self._metrics.oldest_seconds.set(age_s)
+            self._metrics.untried_seconds.set(untried_s)
         return await self._deliveries.forget(lowest_id("whd", now - KEPT))

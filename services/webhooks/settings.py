@@ -9,6 +9,7 @@ from typing import Final
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
+from imagineo.telemetry.tracing import TracingSettings
 
 PREFIX: Final = "IMAGINEO_WEBHOOKS_"
 
@@ -25,7 +26,7 @@ class MigrationSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(NatsSettings, TlsSettings):
+class Settings(NatsSettings, TlsSettings, TracingSettings):
     """What serving needs. Addresses are host:port; port 0 takes a free one."""
 
     postgres_dsn: Secret
@@ -58,6 +59,7 @@ class Settings(NatsSettings, TlsSettings):
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
+        TracingSettings.__post_init__(self)
         if len(self.signing_key) < _SIGNING_KEY_MIN_CHARACTERS:
             raise ValueError(f"SIGNING_KEY must have at least {_SIGNING_KEY_MIN_CHARACTERS} characters")
         keys = [key.strip() for key in self.secret_keys.reveal().split(",")]

@@ -30,7 +30,7 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "services.worker", *sys.argv[1:]])  # noqa: S606 - ourselves
     # Late imports: they load torch, which reads the environment as it is now.
     from imagineo import process, settings  # noqa: PLC0415
-    from imagineo.telemetry import logs  # noqa: PLC0415
+    from imagineo.telemetry import logs, tracing  # noqa: PLC0415
 
     from services.worker.app import serve  # noqa: PLC0415
     from services.worker.settings import Settings  # noqa: PLC0415
@@ -40,7 +40,11 @@ def main() -> None:
     except settings.SettingsError as problem:
         sys.exit(f"The worker's settings are not complete:\n{problem}")
     logs.configure("worker", read.log_level)
-    process.run(lambda stop: serve(read, stop))
+    try:
+        with tracing.exporting("worker", read):
+            process.run(lambda stop: serve(read, stop))
+    except settings.SettingsError as problem:
+        sys.exit(str(problem))
     sys.stdout.flush()
     sys.stderr.flush()
     # A device step that hangs in native code must not hold up the end.

@@ -114,6 +114,8 @@ class Worker:
             async with process.background(self.intake.pull, self._open_base_models):
                 await stop.wait()
             await drain(self.intake, self.leases, grace_s=self._settings.drain_s, hurry=hurry)
+        # The last word: it has nothing in hand, and its silence is no loss.
+        await self._broker.emit(subjects.worker(self._settings.worker_id), self.describe().SerializeToString())
         for subscription in hints:
             await subscription.close()
 

@@ -33,6 +33,7 @@ from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery
 from imagineo.errors import ImagineoError, NotFound, Unavailable
 from imagineo.jobs.estimate import work_of
+from imagineo.telemetry import tracing
 from imagineo.telemetry.logs import bind
 from imagineo.v1 import event_pb2, generation_pb2, job_pb2
 from imagineo.v1 import generation_service_pb2 as generations
@@ -40,6 +41,7 @@ from imagineo.v1 import generation_service_pb2 as generations
 from services.worker import metrics, outcome, results
 from services.worker.affinity import Affinity
 from services.worker.drawing import Drawing
+from services.worker.drawing_trace import DrawingTrace
 from services.worker.engine.base import DrawResult, DrawStopped, Progress, StopReason, StopSignal
 from services.worker.hand_backs import HandBacks
 from services.worker.lease import LeaseKeeper
@@ -108,7 +110,7 @@ class Lifecycle:
         if not job.run_id or not job.base_model_slug:
             log.error("what was delivered on %s is not a job", delivery.subject)
             return await self._settle(delivery, outcome.NOT_A_JOB)
-        with bind(run_id=job.run_id, request_id=job.request_id):
+        with bind(run_id=job.run_id, request_id=job.request_id, org_id=job.organization_id), _traced(job, delivery):
             if job.run_id in self._in_hand:
                 log.info("the run was delivered again while it is in hand")
                 return await self._settle(delivery, outcome.IN_HAND)
@@ -119,7 +121,9 @@ class Lifecycle:
                 self._in_hand.discard(job.run_id)
 
     async def _taken(self, job: job_pb2.Job, delivery: Delivery, on_drawn: Callable[[], None]) -> Ending:
-        waited_s = time.time() - job.accepted_at.ToMilliseconds() / 1000
+        accepted_s = job.accepted_at.ToMilliseconds() / 1000
+        waited_s = time.time() - accepted_s
+        tracing.record("queue", accepted_s, time.time())
         metrics.STAGE_SECONDS.labels("queue").observe(max(0.0, waited_s))
         self.models.note(job.adapters)
         with contextlib.suppress(Unavailable):
@@ -127,6 +131,9 @@ class Lifecycle:
                 return await self._settle(delivery, outcome.PASSED_ON)
         self._drawing.prefetch(job)
         ending = await self._claimed(job, delivery, on_drawn)
+        tracing.note({"imagineo.ending": ending.name})
+        if ending.error_code:
+            tracing.fail(ending.error_code)
         log.info("run %s", ending.name, extra={"error_code": ending.error_code})
         return ending
 
@@ -195,14 +202,19 @@ class Lifecycle:
         teller = ProgressTeller(self._broker, run.job.run_id, run.attempt)
         self.speed.begin(time.monotonic())
         work = device_s = 0.0
+        trace = DrawingTrace() if tracing.is_on() else None
         try:
             with self.previews.of(run.job.run_id, run.attempt) as show:
 
                 def on_progress(progress: Progress) -> None:
+                    if trace:
+                        trace.note(progress)
                     teller(progress)
                     show(progress)
 
                 drawn = await self._drawing.draw(run.job, stop=run.stop, on_progress=on_progress, resume=state)
+            if trace:
+                trace.tell(drawn.stage_s)
             if state is None:
                 work, device_s = work_of(parameters), drawn.device_s - drawn.stage_s.get("load", 0.0)
         finally:
@@ -257,6 +269,29 @@ class Lifecycle:
                 case Settle.LEAVE:
                     pass
         return ending
+
+
+@contextlib.contextmanager
+def _traced(job: job_pb2.Job, delivery: Delivery) -> Iterator[None]:
+    """Go on with the trace that the delivery or, where a relay of another release sent it, the job itself carries."""
+    if not tracing.is_on():
+        yield
+        return
+    attributes: dict[str, str | int] = {
+        "messaging.system": "nats",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": delivery.subject,
+        "imagineo.run_id": job.run_id,
+        "imagineo.org_id": job.organization_id,
+        "imagineo.base_model": job.base_model_slug,
+        "imagineo.deliveries": delivery.delivered_count,
+    }
+    carried = delivery.trace if "traceparent" in delivery.trace else dict(job.trace)
+    with (
+        tracing.continued(carried),
+        tracing.span("process imagineo.v1.jobs", attributes, kind="CONSUMER", begins=True),
+    ):
+        yield
 
 
 async def _ack(delivery: Delivery) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
+from imagineo.telemetry.tracing import TracingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(NatsSettings, TlsSettings):
+class Settings(NatsSettings, TlsSettings, TracingSettings):
     """All settings of one worker."""
 
     status_address: str
@@ -41,6 +42,7 @@ class Settings(NatsSettings, TlsSettings):
     def __post_init__(self) -> None:
         NatsSettings.__post_init__(self)
         TlsSettings.__post_init__(self)
+        TracingSettings.__post_init__(self)
         if self.threads < 1:
             raise ValueError("THREADS must be at least 1")
         if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:

@@ -1,10 +1,12 @@
-"""How long each stage of a run takes."""
+"""How long each stage of a run takes: as a metric, and in the run's trace."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
+
+from imagineo.telemetry import tracing
 
 from services.worker import metrics
 
@@ -14,6 +16,7 @@ def timed(stage: str) -> Iterator[None]:
     """Observe how long the block runs, whichever way it ends."""
     started_s = time.perf_counter()
     try:
-        yield
+        with tracing.span(stage):
+            yield
     finally:
         metrics.STAGE_SECONDS.labels(stage).observe(time.perf_counter() - started_s)

@@ -9,7 +9,9 @@ import pytest
 from imagineo.broker import subjects
 from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.broker.memory import MemoryBroker
+from imagineo.telemetry import tracing
 from imagineo.v1.job_pb2 import LANE_BASIC, LANE_FREE, LANE_PREMIUM
+from opentelemetry.sdk.trace import TracerProvider
 
 ACK_WAIT_S = 0.4
 BOUND_S = 10
@@ -55,6 +57,23 @@ async def test_a_published_job_is_taken_once_and_gone_when_acked(broker, slug):
     assert await broker.job_exists(sequence, run) is True
     await delivery.ack()
     assert await broker.job_exists(sequence, run) is False
+
+
+async def test_a_job_carries_the_trace_that_it_was_published_in(broker, slug):
+    await broker.ensure_queue(slug)
+    carried = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    tracing.install(TracerProvider(shutdown_on_exit=False))
+    try:
+        with tracing.continued(carried):
+            await broker.publish_job(subjects.job(slug, LANE_FREE), b"job", message_id=run_id())
+    finally:
+        tracing.install(None)
+    await broker.publish_job(subjects.job(slug, LANE_FREE), b"job", message_id=run_id())
+
+    first, second = [await broker.next_job(subjects.queue(slug, LANE_FREE)) for _ in range(2)]
+
+    assert first.trace["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
+    assert "traceparent" not in second.trace
 
 
 async def test_an_empty_queue_answers_none(broker, slug):

@@ -31,6 +31,7 @@ class JetStreamDelivery(Delivery):
             delivered_count=message.metadata.num_delivered,
             _reply=message.reply,
             _connection=connection,
+            trace=message.headers or {},
         )
 
     async def in_progress(self) -> None:

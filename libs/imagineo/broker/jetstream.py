@@ -24,6 +24,7 @@ from imagineo.broker.delivery import JetStreamDelivery
 from imagineo.broker.job_pull import MISSING, JobPull
 from imagineo.broker.port import BatchHandler, Delivery, HintHandler, Stream
 from imagineo.errors import Unavailable
+from imagineo.telemetry import tracing
 from imagineo.v1 import job_pb2
 
 _log = logging.getLogger(__name__)
@@ -163,6 +164,18 @@ class JetStreamBroker:
         await self._make_shape()
 
     async def _publish(self, subject: str, body: bytes, message_id: str) -> int:
+        if not tracing.is_on():
+            return await self._send(subject, body, message_id)
+        attributes = {
+            "messaging.system": "nats",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": subject,
+            "messaging.message.id": message_id,
+        }
+        with tracing.span(f"send {subjects.kind(subject)}", attributes, kind="PRODUCER"):
+            return await self._send(subject, body, message_id)
+
+    async def _send(self, subject: str, body: bytes, message_id: str) -> int:
         if not self.connected:
             raise away()
         due_s = asyncio.get_running_loop().time() + REQUEST_TIMEOUT_S
@@ -173,7 +186,7 @@ class JetStreamBroker:
             raise away("The queue takes no more publications for the moment.") from None
         try:
             left_s = due_s - asyncio.get_running_loop().time()
-            headers = {"Nats-Msg-Id": message_id}
+            headers = {"Nats-Msg-Id": message_id, **tracing.carrier()}
             reply = await self._connection.request(subject, body, headers=headers, timeout_s=left_s)
             return int(streams.parse_reply(reply.data)["seq"])
         except Unavailable:

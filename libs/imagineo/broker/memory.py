@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from imagineo.broker import subjects
 from imagineo.broker.memory_hints import MemorySubscription, MemoryWakeup
 from imagineo.broker.port import BatchHandler, Delivery, HintHandler, Stream
 from imagineo.errors import Unavailable
+from imagineo.telemetry import tracing
 from imagineo.v1 import job_pb2
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class _Message:
     body: bytes
     message_id: str
     stored_at_s: float
+    trace: Mapping[str, str]
 
 
 @dataclass
@@ -130,7 +132,7 @@ class MemoryBroker:
         if before is not None and now_s - before[1] < _DEDUPE_S:
             return before[0]
         stored.last_sequence += 1
-        stored.messages[stored.last_sequence] = _Message(subject, body, message_id, now_s)
+        stored.messages[stored.last_sequence] = _Message(subject, body, message_id, now_s, tracing.carrier())
         stored.seen[message_id] = (stored.last_sequence, now_s)
         self._pass_on(subject, body)
         self._stir()
@@ -156,8 +158,9 @@ class MemoryBroker:
             queue.due_at_s[sequence] = now_s + queue.ack_wait_s
             queue.delivered[sequence] = queue.delivered.get(sequence, 0) + 1
             message = queue.stream.messages[sequence]
+            times = queue.delivered[sequence]
             taken.append(
-                MemoryDelivery(message.body, message.subject, queue.delivered[sequence], self, queue, sequence)
+                MemoryDelivery(message.body, message.subject, times, self, queue, sequence, trace=message.trace)
             )
             if len(taken) == count:
                 break

@@ -7,9 +7,9 @@ streams, at least once) and hints on core NATS (lossy). Delivery is at least onc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from imagineo.v1 import job_pb2
@@ -28,6 +28,8 @@ class Delivery(ABC):
     subject: str
     #: How often it was delivered, this one included.
     delivered_count: int
+    #: What the publisher's trace left with it; see `telemetry.tracing`.
+    trace: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @abstractmethod
     async def in_progress(self) -> None:

@@ -127,6 +127,11 @@ def inboxes(name: str) -> str:
     return ".".join(("_INBOX", *(token(word) for word in name.split())))
 
 
+def kind(subject: str) -> str:
+    """Give what is said on a subject, apart from whom it is about: `imagineo.v1.jobs`."""
+    return ".".join(subject.split(".")[:3])
+
+
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject falls under a pattern: `*` is one token, a last `>` is one or more."""
     wanted, given = pattern.split("."), subject.split(".")

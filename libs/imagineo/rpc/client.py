@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from imagineo import errors
 from imagineo.rpc.status import error_of
+from imagineo.telemetry import tracing
 from imagineo.telemetry.logs import bound
 
 
@@ -20,10 +23,11 @@ async def call(method: Any, request: Any, *, timeout_s: float) -> Any:
     Raises:
         ImagineoError: what the peer refused with; `Unavailable` if it is away or did not answer in `timeout_s` seconds.
     """
-    try:
-        return await method(request, timeout=timeout_s, metadata=request_metadata())
-    except grpc.aio.AioRpcError as failure:
-        raise error_of(failure) from failure
+    with _span(method):
+        try:
+            return await method(request, timeout=timeout_s, metadata=request_metadata())
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
 
 
 async def call_with_stream(method: Any, requests: AsyncIterator[Any], *, timeout_s: float) -> Any:
@@ -51,10 +55,29 @@ async def call_with_stream(method: Any, requests: AsyncIterator[Any], *, timeout
         stream.cancel()  # of no effect once it has ended
 
 
+#: Log fields that go with a call, and the metadata that carries them.
+CARRIED: Final = {"request_id": "x-request-id", "run_id": "x-run-id", "org_id": "x-org-id"}
+
+
 def request_metadata() -> tuple[tuple[str, str], ...]:
-    """The metadata that carries the bound request id; empty where none is bound."""
-    request_id = bound("request_id")
-    return (("x-request-id", request_id),) if request_id else ()
+    """The metadata that carries what the caller's log lines are about, and its trace; empty where nothing is known."""
+    said = [(key, value) for field, key in CARRIED.items() if (value := bound(field))]
+    return (*said, *tracing.carrier().items())
+
+
+def _span(method: Any) -> AbstractContextManager[None]:
+    if not tracing.is_on():
+        return contextlib.nullcontext()
+    name = method_name(method)
+    service, _, word = name.rpartition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": word}
+    return tracing.span(name, attributes, kind="CLIENT")
+
+
+def method_name(method: Any) -> str:
+    """The name of a stub's method, such as `imagineo.v1.AuthService/Authorize`."""
+    path = getattr(method, "_method", b"")  # grpc gives no other way to it
+    return (path.decode() if isinstance(path, bytes) else str(path)).removeprefix("/")
 
 
 async def check_health(channel: grpc.aio.Channel, *, timeout_s: float = 1.0) -> None:

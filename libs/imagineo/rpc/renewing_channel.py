@@ -107,6 +107,7 @@ class _Method:
         self._channel = channel
         self._kind = kind
         self._arguments = arguments
+        self._method = arguments[0]
         self._options = options
         self._life: _Life | None = None
         self._callable: Any = None

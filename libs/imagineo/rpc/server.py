@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,8 +15,10 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_reflection.v1alpha import reflection
 
 from imagineo import errors
+from imagineo.rpc.client import CARRIED
 from imagineo.rpc.status import CODES, DETAIL_KEY
 from imagineo.rpc.tls import TlsIdentity
+from imagineo.telemetry import tracing
 from imagineo.telemetry.logs import bind
 from imagineo.telemetry.metrics import RpcMetrics, RpcOutcome
 from imagineo.telemetry.probes import Probes
@@ -120,7 +123,7 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         name = method.rpartition("/")[2]
 
         async def answer(request: Any, context: Any) -> Any:
-            with bind(request_id=_request_id(context)), _observed(self._metrics, name) as outcome:
+            with _received(method, context), _observed(self._metrics, name) as outcome:
                 try:
                     return await inner(request, context)
                 except Exception as problem:  # noqa: BLE001 - this is the boundary
@@ -132,7 +135,7 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         name = method.rpartition("/")[2]
 
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-            with bind(request_id=_request_id(context)), _observed(self._metrics, name) as outcome:
+            with _received(method, context), _observed(self._metrics, name) as outcome:
                 try:
                     responses = inner(request, context)
                     if inspect.isawaitable(responses):
@@ -158,11 +161,22 @@ def _observed(metrics: RpcMetrics | None, name: str) -> Any:
     return metrics.observe(name) if metrics else _Unobserved()
 
 
-def _request_id(context: Any) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id":
-            return value if isinstance(value, str) else ""
-    return ""
+@contextlib.contextmanager
+def _received(method: str, context: Any) -> Iterator[None]:
+    """Log and trace as a part of what the caller does."""
+    said = {str(key): value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    with bind(**{field: said.get(key, "") for field, key in CARRIED.items()}):
+        if not tracing.is_on():
+            yield
+            return
+        service, _, word = method.removeprefix("/").rpartition("/")
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": word}
+        with tracing.continued(said), tracing.span(f"{service}/{word}", attributes, kind="SERVER"):
+            yield
+
+
+#: Statuses that are a server's own fault.
+_FAULTS: Final = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE})
 
 
 async def _abort(context: Any, problem: Exception, outcome: RpcOutcome, name: str) -> None:
@@ -174,6 +188,9 @@ async def _abort(context: Any, problem: Exception, outcome: RpcOutcome, name: st
         problem = errors.Internal()
     code = CODES[problem.reason]
     outcome.code = code.name
+    tracing.note({"rpc.grpc.status_code": int(code.value[0])})
+    if code in _FAULTS:
+        tracing.fail(problem.message)
     await context.abort(code, problem.message, ((DETAIL_KEY, problem.detail().SerializeToString()),))
 
 

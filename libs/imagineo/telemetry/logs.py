@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
+from imagineo.telemetry import tracing
+
 _context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("imagineo_log_context", default=None)
 
 #: The libraries whose INFO lines say nothing to an operator.
@@ -23,6 +25,8 @@ class _ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.service = self._service
+        if trace_id := tracing.trace_id():
+            record.trace_id = trace_id
         for name, value in (_context.get() or {}).items():
             if name not in record.__dict__:
                 setattr(record, name, value)
@@ -49,14 +53,22 @@ def configure(service: str, level: str = "INFO") -> None:
 
 @contextlib.contextmanager
 def bind(**fields: str) -> Iterator[None]:
-    """Add fields such as `request_id` and `run_id` to every line logged inside, in this task and those it starts."""
-    token = _context.set({**(_context.get() or {}), **fields})
+    """Add fields to every line logged inside, in this task and those it starts; empty ones say nothing.
+
+    They are called `request_id`, `run_id` and `org_id` everywhere.
+    """
+    token = _context.set({**(_context.get() or {}), **{name: value for name, value in fields.items() if value}})
     try:
         yield
     finally:
         # A generator that nobody read to its end is closed in another context, where there is nothing to take back.
         with contextlib.suppress(ValueError):
             _context.reset(token)
+
+
+def note(**fields: str) -> None:
+    """Add fields to every line that this task logs from now on: what a request turned out to be about."""
+    _context.set({**(_context.get() or {}), **fields})
 
 
 def bound(name: str) -> str:

@@ -27,17 +27,21 @@ from imagineo.v1 import generation_pb2 as imagineo_dot_v1_dot_generation__pb2
 from imagineo.v1 import model_pb2 as imagineo_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15imagineo/v1/job.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cimagineo/v1/generation.proto\x1a\x17imagineo/v1/model.proto\"b\n\x07\x41\x64\x61pter\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12%\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x17.imagineo.v1.StoredFile\x12\x0e\n\x06naming\x18\x04 \x01(\t\"\xee\x02\n\x03Job\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Lane\x12+\n\nparameters\x18\x04 \x01(\x0b\x32\x17.imagineo.v1.Parameters\x12\x17\n\x0f\x62\x61se_model_slug\x18\x05 \x01(\t\x12&\n\x08\x61\x64\x61pters\x18\x06 \x03(\x0b\x32\x14.imagineo.v1.Adapter\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x17\n\x0fomit_provenance\x18\n \x01(\x08\x12#\n\x06replay\x18\x0b \x01(\x0b\x32\x13.imagineo.v1.Replay*M\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\r\n\tLANE_FREE\x10\x01\x12\x0e\n\nLANE_BASIC\x10\x02\x12\x10\n\x0cLANE_PREMIUM\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15imagineo/v1/job.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cimagineo/v1/generation.proto\x1a\x17imagineo/v1/model.proto\"b\n\x07\x41\x64\x61pter\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12%\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x17.imagineo.v1.StoredFile\x12\x0e\n\x06naming\x18\x04 \x01(\t\"\xc8\x03\n\x03Job\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x1f\n\x04lane\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Lane\x12+\n\nparameters\x18\x04 \x01(\x0b\x32\x17.imagineo.v1.Parameters\x12\x17\n\x0f\x62\x61se_model_slug\x18\x05 \x01(\t\x12&\n\x08\x61\x64\x61pters\x18\x06 \x03(\x0b\x32\x14.imagineo.v1.Adapter\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x17\n\x0fomit_provenance\x18\n \x01(\x08\x12#\n\x06replay\x18\x0b \x01(\x0b\x32\x13.imagineo.v1.Replay\x12*\n\x05trace\x18\x0c \x03(\x0b\x32\x1b.imagineo.v1.Job.TraceEntry\x1a,\n\nTraceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*M\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\r\n\tLANE_FREE\x10\x01\x12\x0e\n\nLANE_BASIC\x10\x02\x12\x10\n\x0cLANE_PREMIUM\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagineo.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LANE']._serialized_start=595
-  _globals['_LANE']._serialized_end=672
+  _globals['_JOB_TRACEENTRY']._loaded_options = None
+  _globals['_JOB_TRACEENTRY']._serialized_options = b'8\001'
+  _globals['_LANE']._serialized_start=685
+  _globals['_LANE']._serialized_end=762
   _globals['_ADAPTER']._serialized_start=126
   _globals['_ADAPTER']._serialized_end=224
   _globals['_JOB']._serialized_start=227
-  _globals['_JOB']._serialized_end=593
+  _globals['_JOB']._serialized_end=683
+  _globals['_JOB_TRACEENTRY']._serialized_start=639
+  _globals['_JOB_TRACEENTRY']._serialized_end=683
 # @@protoc_insertion_point(module_scope)

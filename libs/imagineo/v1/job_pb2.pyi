@@ -94,6 +94,26 @@ class Job(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TraceEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_ID_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     LANE_FIELD_NUMBER: _builtins.int
@@ -105,6 +125,7 @@ class Job(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     OMIT_PROVENANCE_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is `gen_…`."""
     organization_id: _builtins.str
@@ -137,6 +158,12 @@ class Job(_message.Message):
     def replay(self) -> _generation_pb2.Replay:
         """replay is the earlier run to compare with; absent: none."""
 
+    @_builtins.property
+    def trace(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """trace is the W3C trace context of the request, `traceparent` and `tracestate`: whoever publishes the job later goes
+        on with it. Empty: the request is not traced.
+        """
+
     def __init__(
         self,
         *,
@@ -151,10 +178,11 @@ class Job(_message.Message):
         request_id: _builtins.str = ...,
         omit_provenance: _builtins.bool = ...,
         replay: _generation_pb2.Replay | None = ...,
+        trace: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "parameters", b"parameters", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "parameters", b"parameters", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adapters", b"adapters", "base_model_slug", b"base_model_slug", "deadline", b"deadline", "lane", b"lane", "omit_provenance", b"omit_provenance", "organization_id", b"organization_id", "parameters", b"parameters", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,8 +58,7 @@ class AccessLog:
                 "route": exchange.route,
                 "status": status,
                 "duration_ms": round(seconds * 1000, 2),
-                "run_id": exchange.run_id,
-                "organization_id": principal.organization_id if principal else "",
-                "key_id": principal.key_id if principal else "",
+                **({"run_id": exchange.run_id} if exchange.run_id else {}),
+                **({"org_id": principal.organization_id, "key_id": principal.key_id} if principal else {}),
             },
         )

@@ -50,6 +50,17 @@ Lane = tuple[str, int]
 """Base model slug and lane."""
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxSizes:
+    """Runs not known to be published and endings not announced, with the age of the oldest; runs held in batches."""
+
+    unpublished: int = 0
+    unpublished_age_s: float = 0.0
+    unannounced: int = 0
+    unannounced_age_s: float = 0.0
+    held: int = 0
+
+
 class Listing:
     """Reads; every call is one statement."""
 
@@ -123,10 +134,10 @@ class Listing:
             lines.append(QueueLine(slug, lane, row["waiting_count"], row["age_s"]))
         return {slug: Queue(counts[slug], works[slug], *running[slug]) for slug in counts}, lines
 
-    async def outbox_sizes(self) -> tuple[int, int, int]:
-        """How many runs are not known to be published, endings are not announced, and runs are held in batches."""
+    async def outbox_sizes(self) -> OutboxSizes:
+        """What waits in the outboxes, and in batches."""
         row = await self._database.fetchrow(_SQL["outbox_sizes"])
-        return (row["unpublished"], row["unannounced"], row["held"]) if row else (0, 0, 0)
+        return OutboxSizes(**row) if row else OutboxSizes()
 
     async def check_schema(self) -> None:
         """Return if the database answers and has the tables."""

@@ -77,6 +77,14 @@ SELECT base_model_slug, lane, coalesce(waiting_count, 0) AS waiting_count, coale
 FROM waiting FULL JOIN running USING (base_model_slug, lane)
 
 -- name: outbox_sizes
-SELECT (SELECT count(*) FROM status.unfinished WHERE stream_sequence IS NULL) AS unpublished,
-       (SELECT count(*) FROM status.announcements) AS unannounced,
+SELECT unpublished, unpublished_age_s, unannounced, unannounced_age_s,
        (SELECT count(*) FROM status.held) AS held
+FROM (
+    SELECT count(*) AS unpublished,
+           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS unpublished_age_s
+    FROM status.unfinished WHERE stream_sequence IS NULL
+) AS jobs, (
+    SELECT count(*) AS unannounced,
+           coalesce(extract(epoch FROM clock_timestamp() - min(occurred_at)), 0)::float8 AS unannounced_age_s
+    FROM status.announcements
+) AS endings

@@ -169,7 +169,10 @@ class Deliveries:
             total += len(rows)
         return total
 
-    async def backlog(self, now: datetime) -> tuple[int, float]:
-        """How many are pending, and how old the oldest round is in seconds."""
+    async def backlog(self, now: datetime) -> tuple[int, float, float]:
+        """How many are pending; the age in seconds of the oldest round, and of the oldest that was never tried."""
         row = await self._database.fetchrow(SQL["backlog"], now)
-        return (0, 0.0) if row is None else (row["pending"], (now - row["oldest_at"]).total_seconds())
+        if row is None:
+            return 0, 0.0, 0.0
+        ages_s = [(now - row[name]).total_seconds() for name in ("oldest_at", "oldest_untried_at")]
+        return row["pending"], ages_s[0], ages_s[1]

@@ -141,5 +141,10 @@ DELETE FROM webhooks.deliveries WHERE delivery_id IN (
 RETURNING delivery_id
 
 -- name: backlog
--- For the metrics.
-SELECT count(*) AS pending, coalesce(min(round_at), $1) AS oldest_at FROM webhooks.deliveries WHERE state = 1
+-- For the metrics. What waits behind a receiver that does not answer is that receiver's matter, not a backlog of ours.
+SELECT count(*) AS pending, coalesce(min(round_at), $1) AS oldest_at,
+       coalesce(min(round_at) FILTER (WHERE tries = 0 AND NOT EXISTS (
+           SELECT FROM webhooks.deliveries AS failing
+           WHERE failing.origin = waiting.origin AND failing.state = 1 AND failing.tries > 0
+       )), $1) AS oldest_untried_at
+FROM webhooks.deliveries AS waiting WHERE state = 1
