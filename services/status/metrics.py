@@ -17,6 +17,8 @@ class StatusMetrics:
         self._known_slugs: set[str] = set()
         self.accepted = Counter("imagineo_status_runs_accepted_total", "Runs accepted.")
         self.ended = Counter("imagineo_status_runs_ended_total", "Runs that became terminal.", ["status"])
+        for word in ("completed", "failed", "canceled", "expired"):
+            self.ended.labels(word)  # from 0 on, lest the first of each is overlooked
         self.republished = Counter("imagineo_status_relay_published_total", "Jobs that the relay published.")
         self.announced = Counter("imagineo_status_endings_announced_total", "Endings that the stream EVENTS has.")
         self._unpublished = Gauge("imagineo_status_outbox_jobs", "Unfinished runs not known to be published.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -145,6 +146,8 @@ def test_the_idle_platform_without_the_worker_stays_below_700_mb(platform: Platf
 def test_a_picture_is_drawn_and_nobody_was_refused_anything_on_the_broker(platform: Platform, account: Account) -> None:
     account.draw()
 
-    counted = 'imagineo_broker_errors_total{kind="permissions_violation"}'
-    assert all(counted not in httpx.get(url, trust_env=False).text for url in platform.ready["metrics"].values())
+    counted = re.compile(r'^imagineo_broker_errors_total\{kind="permissions_violation"\} (.+)$', re.MULTILINE)
+    for name, url in platform.ready["metrics"].items():
+        found = counted.findall(httpx.get(url, trust_env=False).text)
+        assert found == ([] if name == "catalog" else ["0.0"]), name
     assert "ermissions violation" not in platform.logs()

@@ -27,6 +27,7 @@ from imagineo.errors import Internal, Unavailable
 _log = logging.getLogger(__name__)
 
 _ERRORS: Final = Counter("imagineo_broker_errors_total", "Errors of the connection to the broker.", ["kind"])
+_ERRORS.labels("permissions_violation")  # from 0 on, lest the first is overlooked
 _CONNECTED: Final = Gauge("imagineo_broker_connected", "1 while the broker can be spoken to.")
 
 #: A request without an answer for so long has failed.
