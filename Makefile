@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup run test unit contract integration architecture chart e2e browser faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving clean \
+.PHONY: help setup run test unit contract integration architecture chart e2e browser faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving chart-policy clean \
 	starter-train starter-eval
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -92,6 +92,9 @@ protos-check: setup ## Check the protos' style, their compatibility, and that th
 
 permissions: setup ## Write services/auth/PERMISSIONS.md from the tables
 	$(PY) -m services.gateway.permission_table > services/auth/PERMISSIONS.md
+
+chart-policy: setup ## Check the chart's manifests by checkov, in an environment of its own (minutes the first time)
+	$(PY) -m tests.chart.policy
 
 clean: ## Remove the local platform's data and all caches; .venv stays
 	rm -rf .imagineo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
