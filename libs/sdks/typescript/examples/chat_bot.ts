@@ -24,7 +24,7 @@ await Promise.all(answering);
 async function answer(id: number, prompt: string): Promise<void> {
   const edit = (text: string) => console.log(`#${id} ${text}`);
   try {
-    const run = await client.generate(prompt, { width: 512, height: 512 });
+    const run = await client.generate(prompt, { width: 256, height: 256 });
     edit(`queued, about ${run.estimatedTime} s`);
     const onProgress = ({ status, progress }: { status: string; progress: number }) => edit(`${status} ${progress} %`);
     edit(`here it is: ${await run.save(join(folder, `${run.id}.png`), { timeoutS: 300, onProgress })}`);

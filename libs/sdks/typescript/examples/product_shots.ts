@@ -19,7 +19,7 @@ await mkdir(folder, { recursive: true });
 
 const batch = await client.batches.create({
   name: source,
-  items: products.map(({ prompt = "" }) => ({ positive_prompt: prompt, width: 512, height: 512 })),
+  items: products.map(({ prompt = "" }) => ({ positive_prompt: prompt, width: 256, height: 256 })),
 });
 console.log(`${batch.id}: ${products.length} pictures`);
 

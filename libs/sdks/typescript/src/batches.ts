@@ -7,6 +7,7 @@ import { broken } from "./failures.ts";
 import { fileAt } from "./files.ts";
 import { lines } from "./lines.ts";
 import type { operations } from "./openapi.ts";
+import { explained } from "./oversize.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type SubmitOptions, splitOptions, submit, submitHeaders } from "./submission.ts";
 import { type Call, type CallOptions, part, type Transport } from "./transport.ts";
@@ -49,7 +50,9 @@ export class Batches {
       "file" in request
         ? await fileCall(request.file, fields, options)
         : submit("/v1/batches", await this.#modeled(request, fields, options), options);
-    return this.batch((await this.#transport.json<BatchSubmitted>(call)).batch_id);
+    const sending = this.#transport.json<BatchSubmitted>(call);
+    const answer = await explained(sending, () => sizeOfCall(call), "batch_body_limit_bytes", this.#transport, options);
+    return this.batch(answer.batch_id);
   }
 
   /** One page of the account's batches. */
@@ -135,6 +138,11 @@ async function fileCall(
     repeatable: "always",
     options,
   };
+}
+
+async function sizeOfCall({ content }: Call): Promise<number> {
+  const body = content?.().body ?? "";
+  return body instanceof Blob ? body.size : (await new Response(body).arrayBuffer()).byteLength;
 }
 
 interface Listed {

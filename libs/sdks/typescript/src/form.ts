@@ -28,8 +28,12 @@ export function formContent(file: Blob | Uint8Array<ArrayBuffer>, fields: FormFi
 
 /** Tell that all was sent. */
 export function finished(file: Blob | Uint8Array, onProgress?: Progress): void {
-  const bytes = file instanceof Blob ? file.size : file.length;
-  onProgress?.(bytes, bytes);
+  onProgress?.(sizeOf(file), sizeOf(file));
+}
+
+/** A file's bytes. */
+export function sizeOf(file: Blob | Uint8Array): number {
+  return file instanceof Blob ? file.size : file.length;
 }
 
 function counted(form: FormData, totalBytes: number, onProgress: Progress): Content {

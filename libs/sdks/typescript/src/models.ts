@@ -1,8 +1,9 @@
 /** LoRA models: the account's own, shared and public ones. */
 
 import { fileAt } from "./files.ts";
-import { finished, formContent, type Progress } from "./form.ts";
+import { finished, formContent, type Progress, sizeOf } from "./form.ts";
 import type { operations } from "./openapi.ts";
+import { explained } from "./oversize.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type CallOptions, json, part, type Transport } from "./transport.ts";
 import type { Model, ModelChange } from "./types.ts";
@@ -63,7 +64,8 @@ export class Models {
     const found = typeof file === "string" ? await fileAt(file) : file;
     const content = formContent(found, fields, onProgress);
     const call = { method: "POST", path: "/v1/models", content, repeatable: "refused", options } as const;
-    const model = await this.#transport.json<Model>(call);
+    const sending = this.#transport.json<Model>(call);
+    const model = await explained(sending, () => sizeOf(found), "model_file_limit_bytes", this.#transport, options);
     finished(found, onProgress);
     return model;
   }

@@ -1,7 +1,8 @@
 /** Pictures of the user's own, kept for a while to draw from. */
 
 import { fileAt } from "./files.ts";
-import { formContent } from "./form.ts";
+import { formContent, sizeOf } from "./form.ts";
+import { explained } from "./oversize.ts";
 import { type CallOptions, part, type Transport } from "./transport.ts";
 import type { Upload } from "./types.ts";
 
@@ -21,7 +22,9 @@ export class Uploads {
   async create(file: Blob | Uint8Array<ArrayBuffer> | string, options?: CallOptions): Promise<Upload> {
     const given = typeof file === "string" ? await fileAt(file) : file;
     const content = formContent(given, {});
-    return await this.#transport.json({ method: "POST", path: "/v1/uploads", content, repeatable: "refused", options });
+    const call = { method: "POST", path: "/v1/uploads", content, repeatable: "refused", options } as const;
+    const sending = this.#transport.json<Upload>(call);
+    return await explained(sending, () => sizeOf(given), "picture_file_limit_bytes", this.#transport, options);
   }
 
   /** What is known of an upload. */

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   BodyTooLargeError,
-  type ConnectionFailedError,
+  ConnectionFailedError,
+  Imagineo,
   ImagineoError,
   InvalidParameterError,
   NotFoundError,
@@ -198,4 +199,20 @@ test("the query leaves out what is undefined and repeats lists", async () => {
     await transportTo(url).get("/v1/generations", { limit: 3, cursor: undefined, status: ["queued", "running"] });
     assert.equal(seen[0]?.url, "/v1/generations?limit=3&status=queued&status=running");
   });
+});
+
+test("a connection that broke because too much was sent is a BodyTooLargeError", async () => {
+  const limits = says(200, { batch_body_limit_bytes: 100_000 });
+  for (const [bytes, kind] of [
+    [100_001, BodyTooLargeError],
+    [100_000, ConnectionFailedError],
+    [60_000, ConnectionFailedError],
+  ] as const) {
+    const answer: typeof OK = (request, ...rest) => (request.method === "GET" ? limits : hangsUp)(request, ...rest);
+    await serving([answer], async (url) => {
+      const client = new Imagineo({ apiKey: "imag_test", baseUrl: url, maxRetries: 0 });
+      const problem = await client.batches.create({ file: new Uint8Array(bytes) }).catch((found: unknown) => found);
+      assert.equal((problem as Error).constructor, kind);
+    });
+  }
 });
