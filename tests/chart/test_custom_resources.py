@@ -76,7 +76,13 @@ def custom() -> list[Manifest]:
 
 def test_each_fits_its_definition(compiler: Path) -> None:
     found = custom()
-    assert {manifest["kind"] for manifest in found} >= {"ScaledObject", "Certificate", "PodMonitor", "HTTPRoute"}
+    assert {manifest["kind"] for manifest in found} == {
+        "ScaledObject",
+        "Certificate",
+        "PodMonitor",
+        "PrometheusRule",
+        "HTTPRoute",
+    }
     assert problems(compiler, found) == ""
 
 

@@ -74,3 +74,20 @@ def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [helm(), *arguments], capture_output=True, text=True, timeout=_WITHIN_S, check=False, env={"HOME": "/nowhere"}
     )
+
+
+def component(manifest: Manifest) -> str:
+    """Which part of the platform a resource belongs to."""
+    return str(manifest["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+def pod(manifest: Manifest) -> Manifest:
+    """The spec of the pods that a workload makes."""
+    found: Manifest = manifest["spec"]["template"]["spec"]
+    return found
+
+
+def variables(manifest: Manifest) -> dict[str, Any]:
+    """The environment of a workload's one container: values by name, None for those out of Secrets."""
+    (container,) = pod(manifest)["containers"]
+    return {variable["name"]: variable.get("value") for variable in container["env"]}

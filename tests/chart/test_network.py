@@ -1,0 +1,69 @@
+"""Who may speak to whom is what the design says, at both ends of each arrow; and how REST comes in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart.conftest import rendered
+from tests.support.chart import PROFILES, Rendered, component
+from tests.support.network import arrows, entrances
+
+DESIGN = {
+    "gateway": {"auth", "catalog", "status", "webhooks", "nats", "blobs"},
+    "auth": {"status", "postgres", "nats"},
+    "catalog": {"postgres", "blobs"},
+    "status": {"postgres", "nats", "blobs"},
+    "webhooks": {"postgres", "nats", "internet"},
+    "worker": {"catalog", "status", "nats", "blobs"},
+    "job-migrations": {"postgres"},
+    "job-queues": {"nats"},
+    "job-models": {"postgres", "blobs"},
+    "test": {"gateway", "auth"},
+}
+
+
+@pytest.mark.parametrize("profile", [name for name in PROFILES if name != "no-keda"])
+def test_the_policies_are_the_arrows_of_the_design(profile: str) -> None:
+    chart = rendered(profile)
+    found = {name: targets - {"names", "traces"} for name, targets in arrows(chart).items()}
+    wanted = {name: set(targets) for name, targets in DESIGN.items()}
+    if profile == "production":
+        wanted["job-models"] |= {"internet"}  # the hub
+        wanted["auth"] |= {"mail"}
+    if profile == "laptop":
+        for name in wanted:
+            wanted[name] -= {"blobs"}  # a folder
+    assert {name: targets for name, targets in found.items() if name not in ("nats", "postgres")} == wanted
+
+
+@pytest.mark.parametrize("profile", [name for name in PROFILES if name != "no-keda"])
+def test_whoever_may_call_is_let_in_and_nobody_else(profile: str) -> None:
+    chart = rendered(profile)
+    inside = set(entrances(chart)) | {"worker"}
+    callers = {
+        name: {caller for caller, targets in arrows(chart).items() if name in targets} for name in inside - {"gateway"}
+    }
+    found = {name: peers - {"anybody"} for name, peers in entrances(chart).items() if name != "gateway"}
+    assert {name: peers for name, peers in found.items() if peers} == {
+        name: peers for name, peers in callers.items() if peers
+    }
+    assert entrances(chart)["gateway"] - {"test"} in ({"anybody"}, {""})  # clients, or the peers that values name
+
+
+def test_every_pod_is_closed_but_for_its_arrows(chart: Rendered, profile: str) -> None:
+    if profile == "no-keda":
+        assert chart.of("NetworkPolicy") == []
+        return
+    closed = {component(found) for found in chart.of("NetworkPolicy")}
+    workloads = [*chart.of("Deployment"), *chart.of("StatefulSet"), *chart.of("Job"), *chart.of("Pod")]
+    assert {component(found) for found in workloads} <= closed
+    for policy in chart.of("NetworkPolicy"):
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_rest_comes_in_by_an_ingress_or_by_a_route() -> None:
+    ingress = rendered("production").one("Ingress", "gateway")["spec"]
+    assert ingress["tls"] == [{"hosts": ["images.example.org"], "secretName": "images-example-org-tls"}]
+    route = rendered("mtls-secrets").one("HTTPRoute", "gateway")["spec"]
+    assert route["rules"][0]["backendRefs"] == [{"name": "imagineo-gateway", "port": 80}]
+    assert rendered("production").of("HTTPRoute") == rendered("mtls-secrets").of("Ingress") == []

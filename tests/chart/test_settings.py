@@ -1,0 +1,75 @@
+"""Environment variables are settings of the service that gets them, and addresses are names that certificates bear."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+
+from tests.chart.conftest import rendered
+from tests.support.chart import RELEASE, Rendered, component, pod, variables
+
+#: Where each component's process reads its settings.
+SETTINGS = {
+    "gateway": ("services.gateway.settings", "GatewaySettings"),
+    "auth": ("services.auth.settings", "Settings"),
+    "catalog": ("services.catalog.settings", "CatalogSettings"),
+    "status": ("services.status.settings", "Settings"),
+    "webhooks": ("services.webhooks.settings", "Settings"),
+    "worker": ("services.worker.settings", "Settings"),
+}
+CONTROL = ("gateway", "auth", "catalog", "status", "webhooks")
+
+
+def test_every_variable_is_a_setting_of_its_service(chart: Rendered) -> None:
+    for manifest in chart.of("Deployment"):
+        name = component(manifest)
+        module, cls = SETTINGS[name]
+        fields = {field.name.upper() for field in dataclasses.fields(getattr(importlib.import_module(module), cls))}
+        own = {f"IMAGINEO_{name.upper()}_{field}" for field in fields} | {f"IMAGINEO_{field}" for field in fields}
+        given = {variable for variable in variables(manifest) if variable.startswith("IMAGINEO_")}
+        assert given <= own, name
+
+
+def test_every_setting_without_a_default_is_given(chart: Rendered) -> None:
+    for manifest in chart.of("Deployment"):
+        name = component(manifest)
+        module, cls = SETTINGS[name]
+        given = variables(manifest)
+        for field in dataclasses.fields(getattr(importlib.import_module(module), cls)):
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                names = (f"IMAGINEO_{name.upper()}_{field.name.upper()}", f"IMAGINEO_{field.name.upper()}")
+                assert any(each in given for each in names), names
+
+
+def test_no_secret_is_written_into_a_manifest(chart: Rendered) -> None:
+    secret = ("PASSWORD", "SIGNING_KEY", "SECRET", "TOKEN", "ACCESS_KEY", "DSN")
+    for name, spec in chart.pods().items():
+        for container in spec["containers"]:
+            for variable in container.get("env", []):
+                if any(word in variable["name"] for word in secret) and "value" in variable:
+                    assert "$(" in variable["value"], (name, variable["name"])
+
+
+def test_peers_are_called_by_names_that_their_certificates_bear() -> None:
+    chart = rendered("production")
+    names = {component(found): found["spec"]["dnsNames"] for found in chart.of("Certificate")}
+    assert names.keys() == {*CONTROL, "worker", "test"}
+    for manifest in chart.of("Deployment"):
+        for variable, value in variables(manifest).items():
+            if variable.endswith("_ADDRESS"):
+                host, _, port = value.removeprefix("dns:///").partition(":")
+                peer = host.removeprefix(f"{RELEASE}-")
+                assert host in names[peer]
+                service = chart.one("Service", peer)["spec"]
+                # Without an address of its own the name stands for the pods, at the port that they listen on.
+                assert service["clusterIP"] == "None"
+                (own,) = pod(chart.one("Deployment", peer))["containers"]
+                assert {"name": "grpc", "containerPort": int(port)} in own["ports"]
+
+
+def test_certificates_are_mounted_where_the_services_look() -> None:
+    for profile, secret in (("production", "imagineo-auth-tls"), ("mtls-secrets", "tls-auth")):
+        spec = pod(rendered(profile).one("Deployment", "auth"))
+        (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "tls"]
+        assert volume["secret"]["secretName"] == secret
+    assert rendered("mtls-secrets").of("Certificate") == []
