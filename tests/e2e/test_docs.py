@@ -6,9 +6,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from imagineo.permissions import ROLES
+
 from tests.support.pictures import encoded, scene
 from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
+from tests.support.tenants import new_user
 
 LORA = next((REPOSITORY / "libs" / "starter" / "weights" / "loras").glob("*.safetensors"))
 
@@ -44,6 +47,11 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
         "WEBHOOK_ID": webhooks[0],
         "UNWANTED_WEBHOOK_ID": webhooks[1],
         "DELIVERY_ID": delivery["id"],
+        "USER_ID": new_user(platform.ready, account.organization_id, "one@docs.example.org", ROLES["viewer"]),
+        "UNWANTED_USER_ID": new_user(platform.ready, account.organization_id, "two@docs.example.org", ROLES["viewer"]),
+        "INVITATION_ID": account.post(
+            "/v1/organization/invitations", {"email": "three@docs.example.org", "role": "viewer"}
+        ).json()["id"],
     }
     document = account.get("/openapi.json").json()
     for path, operations in document["paths"].items():

@@ -1,0 +1,63 @@
+"""Letters reach a real SMTP server, and one that refuses at first gets them later."""
+
+from __future__ import annotations
+
+import asyncio
+from email import message_from_bytes
+from email.policy import default
+
+import pytest
+from aiosmtpd.controller import Controller
+from imagineo.rpc.channel import connect
+from imagineo.v1 import account_pb2, account_service_pb2_grpc
+from imagineo.v1 import account_service_pb2 as pb
+
+from tests.integration.auth.people import People, until
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.integration
+
+
+class Inbox:
+    """Takes letters; turns the first away, as a busy server does."""
+
+    def __init__(self) -> None:
+        self.letters: list[bytes] = []
+        self.turned_away = 0
+
+    async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        if not self.turned_away:
+            self.turned_away += 1
+            return "451 come again"
+        self.letters.append(envelope.content)
+        return "250 taken"
+
+
+async def test_an_invitation_goes_out_by_smtp_and_is_tried_again(start):
+    inbox = Inbox()
+    port = free_port()
+    server = Controller(inbox, hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        settings = {"mail_url": f"smtp://127.0.0.1:{port}", "public_url": "https://images.example.org"}
+        async with start(**settings) as auth, connect(f"127.0.0.1:{auth.port}") as channel:
+            people = People(account_service_pb2_grpc.AccountServiceStub(channel), auth)
+            ada = await people.sign_up()
+            invitation = pb.CreateInvitationRequest(
+                organization_id=ada.organization_id,
+                email="bo@example.org",
+                role=account_pb2.ROLE_VIEWER,
+                actor=ada.actor,
+            )
+            made = await people(invitation)
+
+            async def arrived():
+                return list(inbox.letters)
+
+            [content] = await until(arrived, holds=bool, within_s=30)
+    finally:
+        await asyncio.to_thread(server.stop)
+    letter = message_from_bytes(content, policy=default)
+    assert inbox.turned_away == 1
+    assert (letter["To"], letter["Subject"]) == ("bo@example.org", "Invitation to Studio")
+    assert f"https://images.example.org/invitation#{made.token}" in letter.get_content()
