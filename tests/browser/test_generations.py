@@ -45,7 +45,6 @@ def test_more_pictures_come_as_the_reader_scrolls(visit: Callable[..., Visitor],
     page.locator(".gallery li").last.scroll_into_view_if_needed()
 
     expect(page.locator(".gallery .shot")).to_have_count(32)
-    visitor.context.set_default_timeout(5_000)
     studio.post(f"/v1/batches/{batch['batch_id']}/cancel")
 
 
@@ -80,7 +79,7 @@ def test_a_variation_out_of_range_says_so_beside_its_field(visit: Callable[..., 
     answer = visitor.post(f"/generations/{run['run_id']}/variations", count="99", strength="0.4")
 
     assert answer.status == 400
-    assert "Must be between 1 and 8." in answer.text() or "Must be a whole number between 1 and 8." in answer.text()
+    assert "1 and 8" in answer.text()
     assert 'aria-invalid="true"' in answer.text()
 
 

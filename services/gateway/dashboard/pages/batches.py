@@ -38,12 +38,17 @@ async def show(visit: Visit) -> Response:
         visit.ask("GET", "/v1/generations", query={"limit": _ITEMS, **names}),
     )
     is_part = visit.request.headers.get("hx-request") == "true"
-    return visit.page(
+    is_over = batch["status"] in ("completed", "failed", "canceled")
+    response = visit.page(
         "batches/part.html" if is_part else "batches/show.html",
         batch=batch,
         runs=items["generations"],
-        is_over=batch["status"] in ("completed", "failed", "canceled"),
+        is_over=is_over,
     )
+    if is_part and is_over:
+        # The buttons around the part are others once it is over.
+        response.headers["HX-Refresh"] = "true"
+    return response
 
 
 async def create(visit: Visit) -> Response:
