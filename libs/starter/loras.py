@@ -42,11 +42,13 @@ class Style:
 
 
 STYLE_LORAS = (
-    Style("fluent-flat", "Fluent Flat", "The shapes of Fluent Emoji.", steps=450, rank=WIDE_RANK),
-    Style("pencil-sketch", "Pencil Sketch", "Grey pencil lines on paper.", steps=200),
-    Style("pixel-art", "Pixel Art", "A coarse 16x16 raster of few colours."),
+    Style("fluent-flat", "Fluent Flat", "The shapes of Fluent Emoji.", steps=2000, rank=WIDE_RANK),
+    Style("pencil-sketch", "Pencil Sketch", "Grey pencil lines on paper.", steps=350),
+    Style(
+        "pixel-art", "Pixel Art", "A coarse raster in four greens, as on an early handheld.", steps=500, rank=WIDE_RANK
+    ),
     Style("neon", "Neon", "Glowing outlines on black.", steps=700, rank=WIDE_RANK, between=True),
-    Style("watercolor", "Watercolor", "Pale washes on cream paper.", "kohya", False, 200),
+    Style("watercolor", "Watercolor", "Pale washes on aged paper.", "kohya", False, 500),
     Style("inverted", "Inverted", "The photographic negative.", "kohya", False, 600, WIDE_RANK, between=True),
 )
 

@@ -125,12 +125,17 @@ def pencil_sketch(pixels: Pixels) -> Pixels:
     return (paper + (pencil - paper) * ink[..., None]).round().astype(np.uint8)
 
 
+#: Dark to light, as the screen of an early handheld console showed them.
+_HANDHELD = np.array([[15, 56, 15], [48, 98, 48], [139, 172, 15], [224, 240, 176]], np.uint8)
+
+
 def pixel_art(pixels: Pixels) -> Pixels:
-    """A 16x16 raster of few colours."""
+    """A 16x16 raster in the four greens of an early handheld console."""
     side = pixels.shape[0]
-    coarse = shrink(pixels[None], 16)[0].astype(np.float32)
-    steps = np.round(coarse / 51) * 51
-    return np.asarray(np.kron(steps.astype(np.uint8), np.ones((side // 16, side // 16, 1), np.uint8)))
+    grey = shrink(pixels[None], 16)[0].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    # White alone is the lightest tone, so that pale things stand out from their ground.
+    tones = _HANDHELD[np.digitize(grey, (100, 170, 240))]
+    return np.asarray(np.kron(tones, np.ones((side // 16, side // 16, 1), np.uint8)))
 
 
 def neon(pixels: Pixels) -> Pixels:
@@ -146,11 +151,11 @@ def neon(pixels: Pixels) -> Pixels:
 
 
 def watercolor(pixels: Pixels) -> Pixels:
-    """Soft, pale washes on cream paper with darker rims."""
+    """Soft, pale washes on aged paper with darker rims."""
     wash = _filtered(pixels, 5)
     pale = 255 - (255 - wash) * 0.62
     rim = np.clip(_edges(_filtered(pixels, 3).round().astype(np.uint8)), 0, 1)[..., None] * 0.25
-    paper = np.array([1.0, 0.975, 0.92])
+    paper = np.array([0.97, 0.9, 0.74])
     return np.clip((pale * (1 - rim) + wash * 0.5 * rim) * paper, 0, 255).round().astype(np.uint8)
 
 
