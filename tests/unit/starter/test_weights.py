@@ -50,15 +50,18 @@ def test_any_prompt_gives_a_picture(pipeline: Any, prompt: str) -> None:
 
 @pytest.mark.parametrize("entry", LISTED, ids=[entry["slug"] for entry in LISTED])
 def test_a_lora_at_zero_is_the_base_and_at_one_is_not(pipeline: Any, entry: Any) -> None:
-    base = draw(pipeline, "red apple")
     pipeline.load_lora_weights(LORAS / entry["file"], adapter_name="style")
     try:
-        pipeline.set_adapters(["style"], [0.0])
-        assert np.array_equal(draw(pipeline, "red apple"), base)
-        pipeline.set_adapters(["style"], [1.0])
-        assert np.abs(draw(pipeline, "red apple") - base).mean() > 0.005
+        drawn = {}
+        for weight in (0.0, 1.0):
+            pipeline.set_adapters(["style"], [weight])
+            drawn[weight] = draw(pipeline, "red apple")
     finally:
         pipeline.unload_lora_weights()
+    # Drawn last: on some processors the first load of a LoRA changes the last bits of whatever is drawn after it.
+    base = draw(pipeline, "red apple")
+    assert np.array_equal(drawn[0.0], base)
+    assert np.abs(drawn[1.0] - base).mean() > 0.005
 
 
 def test_lora_files_keep_to_their_naming() -> None:
