@@ -35,3 +35,10 @@ def nats() -> Iterator[servers.NatsServer]:
 def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The TypeScript client in a folder of its own, with its packages installed."""
     return node.installed(tmp_path_factory.mktemp("sdks"))
+
+
+@pytest.fixture(scope="session")
+def typescript_build(typescript: Path) -> Path:
+    """The same folder, once its sources are compiled into `dist`."""
+    node.ran("npm", "run", "build", cwd=typescript, within_s=200)
+    return typescript

@@ -7,7 +7,6 @@ from typing import Any
 
 from playwright.sync_api import Browser, Route
 
-from tests.support.node import ran
 from tests.support.rest import Account
 
 USE = """
@@ -35,14 +34,13 @@ async ([apiKey, modelId]) => {
 """
 
 
-def test_it_draws_in_a_page(browser: Browser, studio: Account, typescript: Path) -> None:
-    ran("npm", "run", "build", cwd=typescript, within_s=200)
+def test_it_draws_in_a_page(browser: Browser, studio: Account, typescript_build: Path) -> None:
     asked: list[str] = []
 
     def serve(route: Route) -> None:
         name = route.request.url.rpartition("/")[2]
         asked.append(name)
-        route.fulfill(path=typescript / "dist" / name, content_type="text/javascript")
+        route.fulfill(path=typescript_build / "dist" / name, content_type="text/javascript")
 
     page = browser.new_page()
     page.route("**/imagineo-client/*.js", serve)

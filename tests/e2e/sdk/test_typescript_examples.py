@@ -18,11 +18,10 @@ from tests.support.node import PATH, ran
 from tests.support.rest import Account
 
 
-@pytest.fixture(scope="module")
-def examples(typescript: Path) -> Path:
+@pytest.fixture
+def examples(typescript_build: Path) -> Path:
     """The examples beside a built client, whose name they import."""
-    ran("npm", "run", "build", cwd=typescript, within_s=200)
-    return typescript / "examples"
+    return typescript_build / "examples"
 
 
 def environment(account: Account, **more: str) -> dict[str, str]:

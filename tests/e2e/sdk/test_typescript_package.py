@@ -30,14 +30,14 @@ export const verified = verifyWebhook("", new Headers(), "whsec_AAAA");
 
 
 @pytest.fixture(scope="module")
-def package(typescript: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(typescript_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty project with the tarball in it, as `make sdks` builds it."""
-    ran("npm", "run", "build", cwd=typescript, within_s=200)
-    [built] = json.loads(ran("npm", "pack", "--json", "--pack-destination", str(typescript), cwd=typescript))
+    folder = str(typescript_build)
+    [built] = json.loads(ran("npm", "pack", "--json", "--pack-destination", folder, cwd=typescript_build))
     project = tmp_path_factory.mktemp("project")
     (project / "package.json").write_text('{"private": true, "type": "module"}')
     # Offline: it has no dependency.
-    ran("npm", "install", "--offline", "--no-audit", "--no-fund", str(typescript / built["filename"]), cwd=project)
+    ran("npm", "install", "--offline", "--no-audit", "--no-fund", f"{folder}/{built['filename']}", cwd=project)
     return project
 
 
