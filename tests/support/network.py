@@ -10,7 +10,16 @@ from tests.support.chart import Manifest, Rendered
 
 _COMPONENT = "app.kubernetes.io/component"
 #: What a port alone stands for where a policy names no peer.
-_PORTS = {5432: "postgres", 4222: "nats", 443: "blobs", 9000: "blobs", 4317: "traces", 4318: "traces", 53: "names", 587: "mail"}
+_PORTS = {
+    5432: "postgres",
+    4222: "nats",
+    443: "blobs",
+    9000: "blobs",
+    4317: "traces",
+    4318: "traces",
+    53: "names",
+    587: "mail",
+}
 
 
 def arrows(chart: Rendered) -> dict[str, set[str]]:
