@@ -475,6 +475,14 @@ async def test_readiness_names_what_is_away(gateway):
     assert (await gateway.client.get("/healthz")).json() == {"status": "ok"}
 
 
+async def test_while_draining_requests_are_answered_and_their_connections_close(gateway):
+    assert "connection" not in (await gateway.client.get("/healthz")).headers
+    gateway.parts.draining.set()
+    accepted = await gateway.generate()
+    assert (accepted.status_code, accepted.headers["connection"]) == (200, "close")
+    assert (await gateway.client.get("/nowhere")).headers["connection"] == "close"
+
+
 async def test_readiness_says_no_while_draining(gateway):
     gateway.parts.drain()
     assert (await gateway.client.get("/readyz")).status_code == 503

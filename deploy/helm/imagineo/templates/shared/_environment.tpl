@@ -6,9 +6,8 @@
 - {name: HOME, value: /tmp}
 {{- with .root.Values.tracing }}
 {{- if .endpoint }}
-- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
-- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
-- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .ratio | quote }}}
+- {name: IMAGINEO_TRACES_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: IMAGINEO_TRACES_RATIO, value: {{ .ratio | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
