@@ -129,6 +129,7 @@ def program(*arguments: str, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "services.auth", *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": "libs:.", **variables},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -141,8 +142,8 @@ def scraped(port: int) -> str:
         return connection.getresponse().read().decode()
 
 
-async def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = await asyncio.to_thread(process.communicate, timeout=60)
+async def finished(process: subprocess.Popen[str], typed: str = "") -> tuple[int, str, str]:
+    out, err = await asyncio.to_thread(process.communicate, typed, timeout=60)
     return process.returncode, out, err
 
 
@@ -157,6 +158,11 @@ async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, 
     assert (code, "org_local" in out) == (0, True), err
     code, out, err = await finished(program("create-key", "org_local", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
     assert (code, '"secret": "imag_' in out) == (0, True), err
+    user = ("create-user", "org_local", "--email", "ada@example.org", "--name", "Ada", "--administrator")
+    code, out, err = await finished(program(*user, IMAGINEO_POSTGRES_DSN=dsn), "a fine long password\n")
+    assert (code, '"is_administrator": true' in out) == (0, True), err
+    code, _, err = await finished(program(*user, IMAGINEO_POSTGRES_DSN=dsn), "password12\n")
+    assert (code, "easy to guess" in err or "common" in err) == (2, True), err
     code, _, err = await finished(program("create-key", "org_nobody", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))
     assert code == 2
     assert "There is no organization 'org_nobody'." in err
