@@ -18,7 +18,7 @@ import grpc
 import httpx
 from imagineo import tokens
 from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
-from imagineo.v1 import account_service_pb2, account_service_pb2_grpc
+from imagineo.v1 import account_service_pb2, account_service_pb2_grpc, generation_pb2
 
 from services.gateway.dispatch import Row
 from tests.support.pictures import encoded, scene
@@ -39,6 +39,19 @@ _RESTLESS = {
     },
 }
 _PRIVATE = re.compile(r"\$(UNWANTED_|OWN_)?(\w+)")
+
+
+#: Runs that are not over, or whose end auth has not counted or webhooks not written down yet.
+_RUNNING = f"""
+SELECT count(*) AS count FROM status.generations AS g
+WHERE g.organization_id = $1 AND g.deleted_at IS NULL AND (
+    g.finished_at IS NULL OR (g.status = {generation_pb2.STATUS_COMPLETED} AND (
+        NOT EXISTS (SELECT FROM auth.reservations AS r WHERE r.run_id = g.run_id AND r.state = 'settled')
+        OR NOT EXISTS (SELECT FROM webhooks.deliveries AS d WHERE d.subject_id = g.run_id)
+    ))
+)
+"""  # noqa: S608 - the number is the protocol's
+_HELD = "SELECT count(*) AS count FROM auth.reservations WHERE organization_id = $1 AND state = 'held'"
 
 
 @dataclass
@@ -231,9 +244,7 @@ class Rows:
 
     def unfinished(self, organization_id: str) -> bool:
         """Whether runs of the organization may still change its rows."""
-        running = "SELECT count(*) AS count FROM status.generations WHERE organization_id = $1 AND finished_at IS NULL"
-        held = "SELECT count(*) AS count FROM auth.reservations WHERE organization_id = $1 AND state = 'held'"
-        return any(self._ask(sql, organization_id)[0]["count"] for sql in (running, held))
+        return any(self._ask(sql, organization_id)[0]["count"] for sql in (_RUNNING, _HELD))
 
     def _ask(self, sql: str, *arguments: str) -> list[Any]:
         return list(self._runner.run(self._connection.fetch(sql, *arguments)))
