@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,3 +148,20 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 def _is_described(path: str, described: set[str]) -> bool:
     parts = path.split(".")
     return any(".".join(parts[:count]) in described for count in range(1, len(parts) + 1))
+
+
+def test_the_values_that_the_readme_shows_render(tmp_path: Path) -> None:
+    blocks = (CHART / "README.md").read_text().split("```yaml\n")[1:]
+    assert len(blocks) == 2
+    production, pools = tmp_path / "production.yaml", tmp_path / "pools.yaml"
+    for path, block in zip((production, pools), blocks, strict=True):
+        path.write_text(block.partition("```")[0])
+    assert len(production.read_text().splitlines()) <= 12
+    chart = render("production", "--values", str(production), "--values", str(pools))
+    assert {found["metadata"]["name"] for found in chart.of("ScaledObject")} >= {
+        "imagineo-worker-sd15",
+        "imagineo-worker-flux",
+    }
+    alone = yaml.safe_load(production.read_text())
+    required = {"publicUrl", "image", "postgres", "nats", "blobs", "mtls", "workerPools", "models", "ingress"}
+    assert required <= alone.keys()
