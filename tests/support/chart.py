@@ -53,6 +53,14 @@ def render(profile: str, *options: str) -> Rendered:
     return Rendered(done.stdout)
 
 
+def render_values(*files: Path) -> Rendered:
+    """Render with values files alone, later ones over earlier."""
+    options = [part for path in files for part in ("--values", str(path))]
+    done = _helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *options)
+    assert done.returncode == 0, done.stderr
+    return Rendered(done.stdout)
+
+
 def refusal(profile: str, *options: str) -> str:
     """What Helm says where it must refuse."""
     done = _template(profile, *options)
