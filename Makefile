@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: help setup run test unit contract integration architecture chart e2e browser faults lint fmt types layers check protos protos-check permissions sdk-types sdks bench bench-engine bench-serving chart-policy clean \
-	starter-train starter-eval
+	starter-train starter-eval images
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$name && break; done)
@@ -99,6 +99,11 @@ chart-policy: setup ## Check the chart's manifests by checkov, in an environment
 clean: ## Remove the local platform's data and all caches; .venv stays
 	rm -rf .imagineo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+##@ Package it
+
+images: setup ## Build the container images without a container engine (root, Debian's buildah and debootstrap)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PY) -m deploy.docker build $(ARGS)
 
 ##@ The embedded model
 

@@ -1,0 +1,50 @@
+"""The images' command line: `lock`, `build` and `sbom`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from deploy.docker import locks
+from deploy.docker.images import IMAGES, Builder
+from deploy.docker.locks import REPOSITORY
+
+_FOLDER: Final = REPOSITORY / ".imagineo" / "images"
+_Image = Annotated[list[str] | None, typer.Argument(help="control, worker; default: both.")]
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _chosen(images: list[str] | None) -> list[str]:
+    for image in images or IMAGES:
+        if image not in IMAGES:
+            raise typer.BadParameter(f"no such image: {image}; there are {' and '.join(IMAGES)}")
+    return images or list(IMAGES)
+
+
+@cli.command()
+def lock(images: _Image = None, *, upgrade: Annotated[bool, typer.Option(help="Take newer versions.")] = False) -> None:
+    """Resolve the lock files anew; versions that fit stay."""
+    for image in _chosen(images):
+        locks.resolve(image, locks.lock_path(image), upgrade=upgrade)
+
+
+@cli.command()
+def build(
+    images: _Image = None,
+    *,
+    worker_lock: Annotated[Path | None, typer.Option(help="Another lock file for the worker, in this folder.")] = None,
+    folder: Annotated[Path, typer.Option(help="Storage, base and wheels.")] = _FOLDER,
+) -> None:
+    """Build images without a container engine, and write what each holds to FOLDER/<image>.cdx.json."""
+    builder = Builder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in _chosen(images):
+        typer.echo(builder.build(image, worker_lock if image == "worker" else None))
+        builder.sbom(image, folder / f"{image}.cdx.json")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,111 @@
+"""Builds the images without a container engine: buildah in a chroot, over a base that debootstrap makes.
+
+Needs root, and Debian's `buildah` and `debootstrap`. Where an engine is at hand the Dockerfile works with it as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.docker.locks import FOLDER, REPOSITORY, lock_path
+
+LOCAL_BASE: Final = "localhost/imagineo-base:bookworm"
+IMAGES: Final = ("control", "worker")
+
+
+def name_of(image: str) -> str:
+    """An image's name in the local storage."""
+    return f"localhost/imagineo-{image}:local"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds images below one folder: buildah's storage, the base's root file system and the wheels."""
+
+    folder: Path
+
+    def buildah(self, *arguments: str, capture: bool = False) -> str:
+        """Run buildah on this folder's storage; gives what it printed where `capture` asks for it.
+
+        Raises:
+            subprocess.CalledProcessError: if it failed.
+        """
+        done = subprocess.run(
+            [*self.command(), *arguments],
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE if capture else None,
+        )
+        return (done.stdout or "").strip()
+
+    def command(self) -> list[str]:
+        """Buildah with this folder's storage."""
+        places = ["--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run")]
+        return ["buildah", "--storage-driver", "vfs", *places]
+
+    def has(self, name: str) -> bool:
+        """Tell whether the storage holds an image."""
+        return bool(self.buildah("images", "--quiet", "--filter", f"reference={name}", capture=True))
+
+    def base(self) -> None:
+        """Make the base image of Debian's minimal system, once."""
+        if self.has(LOCAL_BASE):
+            return
+        root = self.folder / "base"
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(root)], check=True, stdout=sys.stderr)
+        container = self.buildah("from", "scratch", capture=True)
+        self.buildah("add", "--quiet", container, str(root), "/")
+        self.buildah("commit", "--quiet", "--rm", container, LOCAL_BASE)
+        shutil.rmtree(root)
+
+    def wheels(self, image: str, lock: Path) -> Path:
+        """Fetch what a lock file names, once, with this machine's pip: it knows the way to its index."""
+        place = self.folder / "wheels" / f"{image}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+        if place.exists():
+            return place
+        fetched = place.with_suffix(".part")
+        shutil.rmtree(fetched, ignore_errors=True)
+        forms = ["--only-binary=:all:", "--no-binary=nkeys"]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", *forms, "--require-hashes", "--no-deps"]
+        subprocess.run([*pip, "--dest", str(fetched), "--requirement", str(lock)], check=True, stdout=sys.stderr)
+        fetched.rename(place)
+        return place
+
+    def build(self, image: str, lock: Path | None = None) -> str:
+        """Build one image over the local base; gives its name. `lock`: in place of the worker's own lock file."""
+        self.base()
+        chosen = lock or lock_path(image)
+        revision = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, check=False, capture_output=True, text=True
+        ).stdout.strip()
+        arguments = [f"BASE={LOCAL_BASE}", "PIP_OPTIONS=--no-index", f"REVISION={revision or 'unknown'}"]
+        if lock is not None:
+            arguments.append(f"WORKER_LOCK={chosen.resolve().relative_to(REPOSITORY)}")
+        self.buildah(
+            *("build", "--quiet", "--isolation", "chroot", "--layers=false"),  # a layer kept is a whole copy with vfs
+            *("--target", image, "--tag", name_of(image)),
+            *("--build-context", f"wheels={self.wheels(image, chosen)}"),
+            *(option for argument in arguments for option in ("--build-arg", argument)),
+            *("--ignorefile", str(FOLDER / "dockerignore"), "--file", str(FOLDER / "Dockerfile"), str(REPOSITORY)),
+        )
+        return name_of(image)
+
+    def sbom(self, image: str, target: Path) -> None:
+        """Write what a built image holds of Python packages as CycloneDX JSON.
+
+        Source: https://cyclonedx.org/specification/overview/, version 1.6.
+        """
+        container = self.buildah("from", "--pull-never", name_of(image), capture=True)
+        try:
+            root = Path(self.buildah("mount", container, capture=True))
+            tool = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-format", "JSON"]
+            subprocess.run([*tool, "--output-file", str(target), str(root / "opt/imagineo")], check=True)
+        finally:
+            self.buildah("rm", container, capture=True)

@@ -1,0 +1,173 @@
+"""The container images: their recipe, their locks, and the control image's services started from it for real."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from deploy.docker import locks
+from deploy.docker.images import Builder, name_of
+from tests.support.platform import eventually
+from tests.support.servers import NatsServer, PostgresServer, free_port
+
+DOCKERFILE = locks.FOLDER / "Dockerfile"
+REQUIRED = "IMAGINEO_TEST_IMAGES"
+SERVICES = ("auth", "catalog", "status", "webhooks", "gateway")
+
+
+def locked(image: str) -> dict[str, str]:
+    pairs = re.findall(r"^([a-z0-9][a-z0-9._-]*)==(\S+)", locks.lock_path(image).read_text(), re.MULTILINE)
+    return dict(pairs)
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    done = subprocess.run([_tool("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_base_is_pinned_by_its_digest() -> None:
+    base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
+    assert base is not None
+    assert re.fullmatch(r"docker\.io/library/debian:bookworm-slim@sha256:[0-9a-f]{64}", base[1])
+
+
+@pytest.mark.parametrize("image", sorted(locks.EXTRAS))
+def test_the_lock_file_is_what_the_project_asks_for_now(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    fresh = tmp_path / f"{image}.lock"
+    shutil.copy(locks.lock_path(image), fresh)
+    locks.resolve(image, fresh)
+    assert fresh.read_text() == locks.lock_path(image).read_text(), "run python -m deploy.docker lock"
+
+
+@pytest.mark.parametrize("image", sorted(locks.EXTRAS))
+def test_every_locked_package_has_digests(image: str) -> None:
+    text = locks.lock_path(image).read_text()
+    blocks = re.split(r"\n(?=[a-z0-9])", text.strip())
+    assert len(blocks) == len(locked(image))
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_control_image_holds_no_torch_and_the_worker_no_database() -> None:
+    assert {"torch", "diffusers", "peft", "transformers"}.isdisjoint(locked("control"))
+    assert {"torch", "diffusers", "peft"} <= locked("worker").keys()
+    assert {"asyncpg", "starlette", "sqlalchemy"}.isdisjoint(locked("worker"))
+
+
+def test_the_worker_draws_with_the_build_of_torch_that_the_tests_run() -> None:
+    project = tomllib.loads((locks.REPOSITORY / "pyproject.toml").read_text())
+    assert any(each.startswith("torch") for each in project["project"]["optional-dependencies"]["worker"])
+    assert f"torch ?= torch=={locked('worker')['torch']}" in (locks.REPOSITORY / "Makefile").read_text().lower()
+
+
+class Box:
+    """Runs services from the control image in containers of their own, on this machine's network."""
+
+    def __init__(self, builder: Builder, folder: Path, environ: dict[str, str]) -> None:
+        self.builder = builder
+        self.folder = folder
+        self.environ = environ
+
+    def command(self, container: str, *arguments: str) -> list[str]:
+        variables = [f"--env={name}={value}" for name, value in self.environ.items()]
+        volume = f"--volume={self.folder}:/var/lib/imagineo"
+        flags = ["--isolation=chroot", "--user=65532:65532", volume, *variables]
+        return [*self.builder.command(), "run", *flags, container, "--", "python", "-m", *arguments]
+
+    @contextmanager
+    def container(self) -> Iterator[str]:
+        name = self.builder.buildah("from", "--pull-never", name_of("control"), capture=True)
+        try:
+            yield name
+        finally:
+            self.builder.buildah("rm", name, capture=True)
+
+    def migrate(self, service: str) -> None:
+        with self.container() as container:
+            subprocess.run(self.command(container, f"services.{service}", "migrate"), check=True, timeout=100)
+
+    @contextmanager
+    def serving(self, service: str, ready_url: str) -> Iterator[None]:
+        log = self.folder / f"{service}.log"
+        with self.container() as container, log.open("wb") as lines:
+            command = self.command(container, f"services.{service}")
+            process = subprocess.Popen(command, stdout=lines, stderr=lines, start_new_session=True)
+            try:
+                eventually(
+                    lambda: process.poll() is not None or answers(ready_url),
+                    within_s=60,
+                    what=f"{service} is ready at {ready_url}: {log.read_text()[-2000:]}",
+                )
+                assert process.poll() is None, log.read_text()[-4000:]
+                yield
+            finally:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310  # our own process
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Builder:
+    missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
+    if os.geteuid() != 0:
+        missing.append("root")
+    if missing and REQUIRED not in os.environ:
+        pytest.skip(f"images are built with {', '.join(missing)}, which this machine lacks")
+    if REQUIRED not in os.environ:
+        pytest.skip(f"it takes minutes: set {REQUIRED}=1 to build the control image")
+    assert not missing
+    return Builder(Path(os.environ.get("IMAGINEO_TEST_IMAGES_FOLDER") or tmp_path / "images"))
+
+
+@pytest.mark.timeout(1_200)
+def test_every_control_service_gets_ready_from_the_image(
+    builder: Builder, postgres: PostgresServer, nats: NatsServer, dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    builder.folder.mkdir(parents=True, exist_ok=True)
+    builder.build("control")
+    folder = tmp_path_factory.mktemp("control")
+    folder.chmod(0o777)
+    ports = {name: (free_port(), free_port()) for name in SERVICES}
+    environ = {
+        "IMAGINEO_POSTGRES_DSN": dsn,
+        "IMAGINEO_NATS_URL": nats.url,
+        "IMAGINEO_BLOBS_URL": "file:///var/lib/imagineo/blobs",
+        "IMAGINEO_SIGNING_KEY": "a key for this test only",
+        "IMAGINEO_PUBLIC_URL": "http://127.0.0.1:1",
+        "IMAGINEO_WEBHOOKS_SECRET_KEYS": Fernet.generate_key().decode(),
+    }
+    environ |= {f"IMAGINEO_{name.upper()}_LISTEN": f"127.0.0.1:{ports[name][0]}" for name in SERVICES}
+    environ |= {f"IMAGINEO_{name.upper()}_METRICS_LISTEN": f"127.0.0.1:{ports[name][1]}" for name in SERVICES}
+    environ |= {f"IMAGINEO_{name.upper()}_ADDRESS": f"127.0.0.1:{ports[name][0]}" for name in SERVICES[:4]}
+    box = Box(builder, folder, environ)
+    with ExitStack() as stack:
+        for name in SERVICES:
+            if name != "gateway":
+                box.migrate(name)
+            stack.enter_context(box.serving(name, f"http://127.0.0.1:{ports[name][1]}/readyz"))
+        assert answers(f"http://127.0.0.1:{ports['gateway'][0]}/readyz")
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
