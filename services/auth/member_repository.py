@@ -31,7 +31,7 @@ from services.auth.people import (
     email_key,
 )
 from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, user_of
-from services.auth.repository import organization_of
+from services.auth.rows import organization_of
 
 _AUDIT_SQL: Final = load(Path(__file__).parent / "sql" / "audit.sql")
 

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
 from imagineo.postgres.pool import Database
 from imagineo.postgres.queries import load
 
@@ -16,9 +15,18 @@ from services.auth import audit
 from services.auth.accounts import DailyUsage, Key, Organization, Permission, Principal
 from services.auth.admission import Demand, Standing
 from services.auth.audit import Action, Entry
-from services.auth.people import Actor, Role
-from services.auth.plans import Limits, Plan, limits_in_force
-from services.auth.window import Admission, Window
+from services.auth.people import Actor
+from services.auth.plans import Limits, Plan
+from services.auth.rows import (
+    changes,
+    daily_usage_of,
+    key_of,
+    key_principal,
+    organization_of,
+    session_principal,
+    standing_of,
+)
+from services.auth.window import Window
 
 #: Words that the version before migration 0003 fails on; they stand in a column that it does not read.
 _LATER: Final = frozenset({Permission.MEMBERS_READ, Permission.MEMBERS_WRITE, Permission.AUDIT_READ})
@@ -81,12 +89,12 @@ class Repository:
     async def resolve_keys(self, digests: Sequence[bytes]) -> dict[bytes, Principal]:
         """Find who stands behind each digest; unknown and revoked ones are left out."""
         rows = await self._database.fetch(SQL["resolve_keys"], list(digests))
-        return {bytes(row["digest"]): _principal(row) for row in rows}
+        return {bytes(row["digest"]): key_principal(row) for row in rows}
 
     async def resolve_sessions(self, digests: Sequence[bytes]) -> dict[bytes, Principal]:
         """Find who stands behind each digest of a session's token; unknown and ended ones are left out."""
         rows = await self._database.fetch(SQL["resolve_sessions"], list(digests))
-        return {bytes(row["digest"]): _member(row) for row in rows}
+        return {bytes(row["digest"]): session_principal(row) for row in rows}
 
     async def admit(self, demands: Mapping[str, Demand]) -> dict[str, Standing]:
         """Count the requests and reserve the images of many organizations; exact under any concurrency."""
@@ -101,7 +109,7 @@ class Repository:
             [owner for _, owner, _ in runs],
             [place for _, _, place in runs],
         )
-        return {row["organization_id"]: _standing(row) for row in rows}
+        return {row["organization_id"]: standing_of(row) for row in rows}
 
     async def settle(self, settlements: Sequence[Settlement]) -> int:
         """Close reservations; returns how many changed. Idempotent, in any order."""
@@ -134,7 +142,7 @@ class Repository:
         """A page of usage by day, key and model, newest day first; the sums over all pages; how many rows there are."""
         names = (organization_id, first, last, key_id, model_id)
         rows = await self._database.fetch(SQL["list_usage"], *names, limit, offset)
-        page = [_daily_usage(row) for row in rows]
+        page = [daily_usage_of(row) for row in rows]
         # A page past the end has no row to say the sums in.
         whole = rows or (await self._database.fetch(SQL["list_usage"], *names, 1, 0) if offset else [])
         if not whole:
@@ -184,7 +192,7 @@ class Repository:
             row = await connection.fetchrow(
                 SQL["update_organization"], organization_id, plan and plan.value, *numbers, name, omit_provenance
             )
-            for entry in _changes(organization_of(before), organization_of(row), actor):
+            for entry in changes(organization_of(before), organization_of(row), actor):
                 await audit.write(connection, entry)
         return organization_of(row)
 
@@ -208,11 +216,11 @@ class Repository:
                 details = {"name": key.name, "prefix": key.prefix, "scopes": " ".join(sorted(key.permissions))}
                 entry = Entry(key.organization_id, Action.KEY_CREATED, actor, key.key_id, details)
                 await audit.write(connection, entry)
-        return row and _key(row)
+        return row and key_of(row)
 
     async def list_keys(self, organization_id: str, before: str, limit: int) -> list[Key]:
         """List keys, newest first, older than `before` (a key_id, or the largest text)."""
-        return [_key(row) for row in await self._database.fetch(SQL["list_keys"], organization_id, before, limit)]
+        return [key_of(row) for row in await self._database.fetch(SQL["list_keys"], organization_id, before, limit)]
 
     async def revoke_key(self, organization_id: str, key_id: str, actor: Actor) -> tuple[Key, bytes] | None:
         """End a key; returns it with its digest, or None if the organization has no such key."""
@@ -222,7 +230,7 @@ class Repository:
                 details = {"name": row["name"], "prefix": row["prefix"]}
                 entry = Entry(organization_id, Action.KEY_REVOKED, actor, key_id, details)
                 await audit.write(connection, entry)
-        return row and (_key(row), bytes(row["digest"]))
+        return row and (key_of(row), bytes(row["digest"]))
 
     async def held_since(self, age_s: float, after: tuple[datetime, str], limit: int) -> list[Held]:
         """Page through the reservations held for longer than `age_s`, oldest first."""
@@ -232,103 +240,3 @@ class Repository:
     async def forget_closed(self, age_s: float, limit: int) -> int:
         """Delete reservations that were closed longer than `age_s` ago; returns how many, at most `limit`."""
         return len(await self._database.fetch(SQL["forget_closed"], age_s, limit))
-
-
-def organization_of(row: Any) -> Organization:
-    """Read an organization out of a row that may hold more."""
-    return Organization(
-        organization_id=row["organization_id"],
-        name=row["name"],
-        plan=Plan(row["plan"]),
-        overrides=_overrides(row),
-        created_at=row["created_at"],
-        omit_provenance=row["omit_provenance"],
-    )
-
-
-def _overrides(row: Any) -> Limits:
-    return Limits(row["requests_per_minute"], row["images_per_month"], row["queued_runs"])
-
-
-def _principal(row: Any) -> Principal:
-    plan = Plan(row["plan"])
-    return Principal(
-        organization_id=row["organization_id"],
-        key_id=row["key_id"],
-        plan=plan,
-        limits=limits_in_force(plan, _overrides(row)),
-        permissions=frozenset(row["permissions"]),
-        expires_at=row["expires_at"],
-        allowed_model_ids=tuple(row["allowed_model_ids"]),
-        images_per_month=row["key_images_per_month"],
-        omit_provenance=row["omit_provenance"],
-    )
-
-
-def _member(row: Any) -> Principal:
-    plan, role = Plan(row["plan"]), Role(row["role"])
-    return Principal(
-        organization_id=row["organization_id"],
-        key_id="",
-        plan=plan,
-        limits=limits_in_force(plan, _overrides(row)),
-        permissions=frozenset(SCOPE_WORDS[number] for number in PERMISSIONS_OF[ROLES[role.value]]),
-        expires_at=row["expires_at"],
-        omit_provenance=row["omit_provenance"],
-        user_id=row["user_id"],
-        role=role,
-        session_id=row["session_id"],
-        is_administrator=row["is_administrator"],
-    )
-
-
-def _changes(before: Organization, after: Organization, actor: Actor) -> list[Entry]:
-    """The entries that tell what differs."""
-    plan = {"from": before.plan.value, "to": after.plan.value}
-    told = {
-        "name": (before.name, after.name),
-        "embed_parameters": (not before.omit_provenance, not after.omit_provenance),
-    }
-    told |= {name: (getattr(before.limits, name), getattr(after.limits, name)) for name in Limits.__dataclass_fields__}
-    details = {name: f"{old} -> {new}" for name, (old, new) in told.items() if old != new}
-    organization_id = after.organization_id
-    entries = []
-    if before.plan is not after.plan:
-        entries.append(Entry(organization_id, Action.PLAN_CHANGED, actor, organization_id, plan))
-    elif details:
-        entries.append(Entry(organization_id, Action.ORGANIZATION_CHANGED, actor, organization_id, details))
-    return entries
-
-
-def _daily_usage(row: Any) -> DailyUsage:
-    return DailyUsage(
-        row["day"], row["key_id"], row["model_id"], row["images"], row["megapixel_steps"], row["device_ms"]
-    )
-
-
-def _key(row: Any) -> Key:
-    return Key(
-        key_id=row["key_id"],
-        organization_id=row["organization_id"],
-        name=row["name"],
-        prefix=row["prefix"],
-        permissions=frozenset(row["permissions"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        last_used_at=row["last_used_at"],
-        allowed_model_ids=tuple(row["allowed_model_ids"]),
-        images_per_month=row["images_per_month"],
-        images_used=row.get("images_used") or 0,
-    )
-
-
-def _standing(row: Any) -> Standing:
-    admission = Admission(
-        admitted=row["admitted"],
-        used_before=row["used_before"],
-        now_us=row["now_us"],
-        oldest_us=row["oldest_us"],
-        free_us=row["free_us"],
-    )
-    return Standing(admission, frozenset(row["held_run_ids"]))
