@@ -37,7 +37,7 @@ class Queues:
         """What waits and runs for one base model."""
         return self._queues.get(base_model_slug, Queue())
 
-    def lengths(self) -> list[tuple[str, Lane, int]]:
+    def lengths(self) -> list[tuple[str, job_pb2.Lane.ValueType, int]]:
         """Base model, lane and how many runs wait there, of all that have any."""
         return sorted(
             (slug, lane, count)

@@ -11,8 +11,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = ("libs/imagineo", "libs/sdks", "libs/starter", "services", "deploy")
-# A process's own entry, and the one module of a client that looks for its key.
-ENTRIES = {"__main__.py", "environment.py"}
+# A process's own entry, the one module of a client that looks for its key, and the program of the chart's test.
+ENTRIES = {"__main__.py", "environment.py", "draw.py"}
 # Only a process's own entry may look at the environment; the rest is told.
 ENVIRONMENT_READERS = re.compile(r"\bos\.(environ|getenv)\b")
 # What a finished product does not hold: loose ends, and the places and tools of whoever wrote it.

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.credentials import check_site
+from services.gateway.credentials import SESSION_COOKIE, check_site
 from services.gateway.dashboard import forms, session
 from services.gateway.dashboard.mishaps import mishap_page
 from services.gateway.dashboard.views import Views
@@ -84,7 +84,7 @@ class _Path:
         raise errors.MethodNotAllowed(f"This address takes {allow} only.", metadata={"allow": allow})
 
     async def _let_in(self, visit: Visit, page: Page) -> None:
-        binding = session.token_of(visit.request, session.COOKIE) or session.token_of(
+        binding = session.token_of(visit.request, SESSION_COOKIE) or session.token_of(
             visit.request, session.GUEST_COOKIE
         )
         if page.permission is not None:
@@ -121,7 +121,7 @@ def _to_log_in(visit: Visit) -> Response:
     back = visit.request.url.path
     query = f"&next={quote(back)}" if back != "/playground" else ""
     response = visit.go(f"/login?notice=log-in-first{query}")
-    session.forget(response, session.COOKIE, is_secure=visit.is_secure)
+    session.forget(response, SESSION_COOKIE, is_secure=visit.is_secure)
     return response
 
 

@@ -10,7 +10,7 @@ from imagineo.v1 import account_pb2, account_service_pb2, auth_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.credentials import SESSION_COOKIE as COOKIE
+from services.gateway.credentials import SESSION_COOKIE
 from services.gateway.dashboard.visit import Person
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
@@ -34,7 +34,7 @@ async def person_of(parts: Parts, request: Request, permission: account_pb2.Perm
         PermissionDenied: if the role lacks the permission.
         Unavailable: if auth did not answer.
     """
-    token = token_of(request, COOKIE)
+    token = token_of(request, SESSION_COOKIE)
     if not token:
         raise errors.InvalidSession
     sha256 = tokens.digest(token)

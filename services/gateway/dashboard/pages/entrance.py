@@ -8,6 +8,7 @@ from imagineo import errors, tokens
 from imagineo.v1 import account_service_pb2 as pb
 from starlette.responses import Response
 
+from services.gateway.credentials import SESSION_COOKIE
 from services.gateway.dashboard import session
 from services.gateway.dashboard.visit import Visit
 
@@ -18,7 +19,7 @@ HASHING_S: Final = 10.0
 
 async def home(visit: Visit) -> Response:
     """To work, or to the log-in."""
-    return visit.go(_HOME if session.token_of(visit.request, session.COOKIE) else "/login")
+    return visit.go(_HOME if session.token_of(visit.request, SESSION_COOKIE) else "/login")
 
 
 async def log_in_form(visit: Visit) -> Response:
@@ -54,12 +55,12 @@ async def sign_up(visit: Visit) -> Response:
 
 async def log_out(visit: Visit) -> Response:
     """End the session, whether or not it was still good."""
-    token = session.token_of(visit.request, session.COOKIE)
+    token = session.token_of(visit.request, SESSION_COOKIE)
     if token:
         asked = pb.LogOutRequest(session_sha256=tokens.digest(token), client=visit.client())
         await visit.parts.peers.ask(visit.parts.peers.accounts.LogOut, asked)
     response = visit.go("/login", "logged-out")
-    session.forget(response, session.COOKIE, is_secure=visit.is_secure)
+    session.forget(response, SESSION_COOKIE, is_secure=visit.is_secure)
     return response
 
 
@@ -109,7 +110,7 @@ def token_sha256(visit: Visit) -> bytes:
 def entered(visit: Visit, token: str, path: str) -> Response:
     """On to a page with a new session; a session that the browser had is left to expire."""
     response = visit.go(path)
-    session.keep(response, session.COOKIE, token, is_secure=visit.is_secure)
+    session.keep(response, SESSION_COOKIE, token, is_secure=visit.is_secure)
     return response
 
 
