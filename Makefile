@@ -84,7 +84,7 @@ sdk-types: setup ## Write libs/sdks/openapi.json from the gateway's routes, and 
 
 sdks: setup ## Build the clients into dist/sdks: a wheel, and an npm tarball
 	rm -rf dist/sdks && mkdir -p dist/sdks
-	$(PY) -m build --quiet --wheel --outdir dist/sdks libs/sdks/python
+	$(PY) -m build --quiet --wheel --no-isolation --outdir dist/sdks libs/sdks/python
 	cd libs/sdks/typescript && $(NPM) ci $(QUIETLY) && $(NPM) run --silent build && $(NPM) pack --silent --pack-destination $(CURDIR)/dist/sdks
 
 protos-check: setup ## Check the protos' style, their compatibility, and that the generated code is theirs

@@ -26,10 +26,10 @@ class Call(Generic[T]):
     query: Query = field(default_factory=dict)
     body: Any = None
     form: Form | None = None
-    content: bytes | None = None
-    content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats = Repeats.FREELY
+    limit: str = ""
+    """Of a large body: the field of `Limits` that bounds it."""
 
     @property
     def where(self) -> str:
@@ -76,19 +76,23 @@ def submit(
     *,
     idempotency_key: str | None,
     cancel_after_s: int | None,
-    content: bytes | None = None,
-    content_type: str = "application/json",
+    limit: str = "",
 ) -> Call[T]:
     """A request that draws: it has one idempotency key for all its sendings."""
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     if cancel_after_s is not None:
         headers["Cancel-After"] = str(cancel_after_s)
-    return Call("POST", path, shape, body=body, headers=headers, content=content, content_type=content_type)
+    return Call("POST", path, shape, body=body, headers=headers, limit=limit)
 
 
-def once(path: str, shape: type[T], body: Any = None, form: Form | None = None) -> Call[T]:
+def once(path: str, shape: type[T], body: Any = None) -> Call[T]:
     """A POST that would make a second thing if it went twice."""
-    return Call("POST", path, shape, body=body, form=form, repeats=Repeats.UNSENT)
+    return Call("POST", path, shape, body=body, repeats=Repeats.UNSENT)
+
+
+def file_of(path: str, shape: type[T], form: Form, limit: str) -> Call[T]:
+    """A POST with a file, of which there would be two if it went twice."""
+    return Call("POST", path, shape, form=form, repeats=Repeats.UNSENT, limit=limit)
 
 
 def spelled(query: Query) -> dict[str, str | list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 from imagineo_client.errors import MissingApiKeyError
@@ -43,3 +44,8 @@ def model_id(given: str | None) -> str | None:
 def variable(name: str) -> str | None:
     """Another variable, None where it is empty."""
     return os.environ.get(name) or None
+
+
+def variables() -> Mapping[str, str]:
+    """All of them, such as those that describe the terminal."""
+    return os.environ

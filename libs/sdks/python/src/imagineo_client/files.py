@@ -67,6 +67,11 @@ class Form:
         return TellingFile(file, total_bytes, self.on_progress or _silent)
 
     @property
+    def size_bytes(self) -> int:
+        """How large the file is."""
+        return len(self.file) if isinstance(self.file, bytes) else Path(self.file).stat().st_size
+
+    @property
     def name(self) -> str:
         """What the file is called."""
         return "file" if isinstance(self.file, bytes) else Path(self.file).name

@@ -137,6 +137,7 @@ class BatchesOfAccount:
             body.content,
             idempotency_key=idempotency_key,
             cancel_after_s=cancel_after_s,
+            limit="batch_body_limit_bytes",
         )
         return AsyncBatchRun(self._drawing, (await self._transport.answer(call)).batch_id)
 

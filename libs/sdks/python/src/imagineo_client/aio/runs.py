@@ -56,16 +56,23 @@ class AsyncRun:
         """Erase it for good, its picture included."""
         await self._transport.done(Call("DELETE", self._path, type(None)))
 
-    async def events(self, *, previews: bool = False, last_event_id: str | None = None) -> AsyncEvents:
+    async def events(
+        self, *, previews: bool = False, last_event_id: str | None = None, timeout_s: float | None = None
+    ) -> AsyncEvents:
         """Follow it until it is over; a connection that is cut is taken up again where it was.
 
         Args:
             previews: also small pictures of what it is about to become.
             last_event_id: only what came after this event.
+            timeout_s: follow it no longer, over or not.
         """
-        async with aclosing(self._events(Resumption(last_event_id, self._max_retries), previews=previews)) as found:
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+        resumption = Resumption(last_event_id, self._max_retries)
+        async with aclosing(self._events(resumption, previews=previews, deadline=deadline)) as found:
             async for event in found:
                 yield event
+                if time.monotonic() > deadline:
+                    return
 
     async def wait(self, *, timeout_s: float | None = None, cancel_on_timeout: bool = True) -> Generation:
         """Wait until it is completed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagineo_client.aio.transport import Transport
-from imagineo_client.calls import Call, once
+from imagineo_client.calls import Call, file_of
 from imagineo_client.files import File, Form, Progress
 from imagineo_client.types.answers import Upload
 
@@ -16,7 +16,9 @@ class Uploads:
 
     async def create(self, file: File, *, on_progress: Progress | None = None) -> Upload:
         """Send a PNG, JPEG or WebP, by its path or as bytes."""
-        return await self._transport.answer(once("/v1/uploads", Upload, form=Form(file, on_progress=on_progress)))
+        return await self._transport.answer(
+            file_of("/v1/uploads", Upload, Form(file, on_progress=on_progress), "picture_file_limit_bytes")
+        )
 
     async def get(self, upload_id: str) -> Upload:
         """Read one."""

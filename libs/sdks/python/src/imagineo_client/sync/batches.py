@@ -135,6 +135,7 @@ class BatchesOfAccount:
             body.content,
             idempotency_key=idempotency_key,
             cancel_after_s=cancel_after_s,
+            limit="batch_body_limit_bytes",
         )
         return BatchRun(self._drawing, (self._transport.answer(call)).batch_id)
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from typing_extensions import Unpack
 
-from imagineo_client.calls import Call, Listing, Page, once
+from imagineo_client.calls import Call, Listing, Page, file_of
 from imagineo_client.files import File, Form, Progress
 from imagineo_client.sync.drawing import Drawing
 from imagineo_client.types.answers import BaseModel, BaseModels, Model, Models
@@ -68,7 +68,7 @@ class ModelsOfAccount:
         """
         fields = {"name": name, "base_model_id": base_model_id or self._drawing.usual_base_model()}
         form = Form(file, fields={**fields, **cast("dict[str, str]", options)}, on_progress=on_progress)
-        return self._transport.answer(once("/v1/models", Model, form=form))
+        return self._transport.answer(file_of("/v1/models", Model, form, "model_file_limit_bytes"))
 
     def update(self, model_id: str, **changes: Unpack[ModelChange]) -> Model:
         """Change one of yours; what is not named stays."""

@@ -56,16 +56,23 @@ class Run:
         """Erase it for good, its picture included."""
         self._transport.done(Call("DELETE", self._path, type(None)))
 
-    def events(self, *, previews: bool = False, last_event_id: str | None = None) -> Events:
+    def events(
+        self, *, previews: bool = False, last_event_id: str | None = None, timeout_s: float | None = None
+    ) -> Events:
         """Follow it until it is over; a connection that is cut is taken up again where it was.
 
         Args:
             previews: also small pictures of what it is about to become.
             last_event_id: only what came after this event.
+            timeout_s: follow it no longer, over or not.
         """
-        with closing(self._events(Resumption(last_event_id, self._max_retries), previews=previews)) as found:
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+        resumption = Resumption(last_event_id, self._max_retries)
+        with closing(self._events(resumption, previews=previews, deadline=deadline)) as found:
             for event in found:
                 yield event
+                if time.monotonic() > deadline:
+                    return
 
     def wait(self, *, timeout_s: float | None = None, cancel_on_timeout: bool = True) -> Generation:
         """Wait until it is completed.

@@ -14,6 +14,7 @@ from imagineo_client.answering import decoded, error_of
 from imagineo_client.calls import Call, Listing, Page, spelled
 from imagineo_client.pictures import Picture
 from imagineo_client.retries import RetryPolicy
+from imagineo_client.types.answers import Limits
 from imagineo_client.version import USER_AGENT
 from imagineo_client.waiting import sleep
 
@@ -128,7 +129,21 @@ class Transport:
                     return response
                 problem = error_of(response)
             attempt += 1
+            if call.limit and isinstance(problem, (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
+                self._check_size(call)
             self._pause(attempt, problem, call)
+
+    def _check_size(self, call: Call[Any]) -> None:
+        """Say why the connection broke, if it was too large: a refusal amid the body may get lost with the connection.
+
+        Raises:
+            BodyTooLargeError: if it is over the platform's limit.
+        """
+        size_bytes = call.form.size_bytes if call.form else len(msgspec.json.encode(call.body))
+        limit_bytes = getattr(self.answer(Call("GET", "/v1/limits", Limits)), call.limit)
+        if size_bytes > limit_bytes:
+            message = f"The body has {size_bytes} bytes. At most {limit_bytes} are allowed."
+            raise errors.BodyTooLargeError(message, status=413)
 
     def _pause(self, attempt: int, problem: Exception, call: Call[Any]) -> None:
         pause_s = self.policy.pause_s(attempt, problem, call.repeats)
@@ -141,10 +156,9 @@ class Transport:
         if call.query:
             options["params"] = spelled(call.query)
         if call.form is None:
-            content = call.content if call.body is None else msgspec.json.encode(call.body)
-            if content is not None:
-                headers["Content-Type"] = call.content_type
-                options["content"] = content
+            if call.body is not None:
+                headers["Content-Type"] = "application/json"
+                options["content"] = msgspec.json.encode(call.body)
             return self._http.request(
                 call.method, self.base_url + call.path, headers=headers, timeout=self.timeout_s, **options
             )
