@@ -21,6 +21,7 @@ BENCHMARKS = {
     "estimates": "estimates.run",
     "pages": "pages.run",
     "sdk": "sdk.run",
+    "sdk_python": "sdk_python.run",
 }
 OF_THE_ENGINE = {
     "engine": "engine.run",
