@@ -67,9 +67,7 @@ def test_only_entries_read_the_environment() -> None:
     readers = [
         relative(path)
         for path in modules()
-        if path.name not in ENTRIES
-        and not {"starter", "examples"} & set(path.parts)
-        and _reads_environment(path)
+        if path.name not in ENTRIES and not {"starter", "examples"} & set(path.parts) and _reads_environment(path)
     ]
 
     assert not readers
