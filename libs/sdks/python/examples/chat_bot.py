@@ -40,7 +40,8 @@ class Bot:
 
     async def _answer(self, user: str, prompt: str) -> str:
         try:
-            run = await self._client.generate(prompt, **{**self._shape, "metadata": {"user": user}})
+            options: GenerateOptions = {**self._shape, "metadata": {"user": user}}
+            run = await self._client.generate(prompt, **options)
             await run.wait(timeout_s=120)
             return str(await run.save(self._folder / f"{run.id}.png"))
         except TooManyRequestsError as problem:
