@@ -2,8 +2,8 @@
 import { text } from "node:stream/consumers";
 import { Imagineo } from "../../libs/sdks/typescript/src/index.ts";
 
-const ROUNDS = 21;
-const CALLS = 100;
+const ROUNDS = 11;
+const CALLS = 60;
 const { url, api_key: apiKey, model_id } = JSON.parse(await text(process.stdin));
 const client = new Imagineo({ baseUrl: url, apiKey });
 const request = { positive_prompt: "a mug", model_id, width: 64, height: 64, steps: 2 };

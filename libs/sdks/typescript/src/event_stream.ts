@@ -3,6 +3,7 @@
 import { Deadline, pause } from "./deadline.ts";
 import { ConnectionFailedError, RequestTimeoutError } from "./errors.ts";
 import { texts } from "./lines.ts";
+import { TooManyStreamsError } from "./refusals.ts";
 import type { RetryPolicy } from "./retry.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./sse.ts";
 import type { CallOptions, Transport } from "./transport.ts";
@@ -14,6 +15,8 @@ export interface FollowOptions extends CallOptions {
   readonly previews?: boolean;
   /** Only what is newer than this event. */
   readonly lastEventId?: string;
+  /** Whether too many open streams are an error at once. False: a place is waited for, as after any 429. */
+  readonly failsWhenFull?: boolean;
 }
 
 /** A change of a run: as it stands (`snapshot`, the first), a new status, or more progress. */
@@ -146,6 +149,7 @@ function opened(transport: Transport, runId: string, place: Place, options: Foll
       query: { previews: options.previews ? "true" : undefined },
       headers: { Accept: "text/event-stream", ...(place.id !== "" && { "Last-Event-ID": place.id }) },
       repeatable: "always",
+      isFinal: (problem) => options.failsWhenFull === true && problem instanceof TooManyStreamsError,
       options,
       isStream: true,
     },

@@ -134,7 +134,7 @@ export class Run {
   async #over(signal: AbortSignal, onProgress?: (generation: Generation) => void): Promise<Generation> {
     if (this.#generation !== undefined && isTerminal(this.#generation)) return this.#generation;
     try {
-      for await (const event of this.events({ signal })) {
+      for await (const event of this.events({ signal, failsWhenFull: true })) {
         if (event.type !== "preview") onProgress?.(event.generation);
       }
     } catch (problem) {

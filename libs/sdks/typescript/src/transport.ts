@@ -38,6 +38,8 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly content?: () => Content;
   readonly repeatable: Repeatable;
+  /** Which failures are for the caller at once, whatever the policy says. */
+  readonly isFinal?: (problem: unknown) => boolean;
   readonly options?: CallOptions | undefined;
   /** Whether the answer's body is read after the call is over: its time limit then ends with the headers. */
   readonly isStream?: boolean;
@@ -65,7 +67,7 @@ export class Transport {
         // What is gone at a second attempt was erased by the first, whose answer was lost.
         const isGone = call.method === "DELETE" && attempt > 1 && problem instanceof NotFoundError;
         if (isGone) return await read(new Response());
-        const failure = failureOf(problem);
+        const failure = call.isFinal?.(problem) ? undefined : failureOf(problem);
         if (failure === undefined) throw problem;
         const ms = pauseBefore(failure, call.repeatable, attempt, this.#settings.retry, Math.random());
         if (ms === undefined) throw problem;

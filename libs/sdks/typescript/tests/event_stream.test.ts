@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { backAfterMs, type FollowOptions, follow } from "../src/event_stream.ts";
-import { ConnectionFailedError, NotFoundError, type RunEvent } from "../src/index.ts";
+import { ConnectionFailedError, NotFoundError, type RunEvent, TooManyStreamsError } from "../src/index.ts";
 import { type Answer, collected, refuses, type Seen, serving, settingsFor, transportTo } from "./server.ts";
 
 function event(version: number, status: string, type = "progress"): string {
@@ -88,6 +88,13 @@ test("a refusal is no cut", async () => {
     await assert.rejects(collected(follow(transportTo(url), "gen_1", settingsFor(url).retry)), NotFoundError);
     assert.equal(seen.length, 1);
   });
+});
+
+test("too many streams are waited for, or an error at once where that is asked", async () => {
+  const full = refuses(429, "too_many_streams", { "Retry-After": "0" });
+  const [events] = await followed([full, streams(event(1, "completed"))]);
+  assert.equal(events.length, 1);
+  await assert.rejects(followed([full, streams(event(1, "completed"))], { failsWhenFull: true }), TooManyStreamsError);
 });
 
 test("the caller's signal ends it with its reason, and so the connection", async () => {
