@@ -67,9 +67,7 @@ export class Transport {
         // What is gone at a second attempt was erased by the first, whose answer was lost.
         const isGone = call.method === "DELETE" && attempt > 1 && problem instanceof NotFoundError;
         if (isGone) return await read(new Response());
-        const failure = call.isFinal?.(problem) ? undefined : failureOf(problem);
-        if (failure === undefined) throw problem;
-        const ms = pauseBefore(failure, call.repeatable, attempt, this.#settings.retry, Math.random());
+        const ms = this.#pauseMs(call, problem, attempt);
         if (ms === undefined) throw problem;
         await pause(ms, call.options?.signal);
       }
@@ -97,6 +95,11 @@ export class Transport {
   /** Erase. */
   async delete(path: string, options?: CallOptions): Promise<void> {
     await this.bytes({ method: "DELETE", path, repeatable: "always", options });
+  }
+
+  #pauseMs(call: Call, problem: unknown, attempt: number): number | undefined {
+    const failure = call.isFinal?.(problem) ? undefined : failureOf(problem);
+    return failure && pauseBefore(failure, call.repeatable, attempt, this.#settings.retry, Math.random());
   }
 
   async #attempt<Answer>(call: Call, read: (answer: Response) => Promise<Answer>): Promise<Answer> {
