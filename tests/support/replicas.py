@@ -24,7 +24,7 @@ from deploy.local import nats
 from deploy.local.parts import WORKER_ENVIRONMENT
 from tests.support.platform import REPOSITORY, Platform, eventually
 
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 240.0
 
 
 def environment(platform: Platform, service: str) -> dict[str, str]:
@@ -93,7 +93,12 @@ class Pod:
 
     def until_ready(self) -> Pod:
         """Wait for the readiness probe."""
-        eventually(self.is_ready, within_s=READY_WITHIN_S, what=f"{self.name} is ready")
+        eventually(
+            lambda: self.is_ready() or self.process.poll() is not None,
+            within_s=READY_WITHIN_S,
+            what=f"{self.name} is up",
+        )
+        assert self.process.poll() is None, f"{self.name} ended:\n{self.log[-2000:]}"
         return self
 
     def terminate(self) -> None:
