@@ -1,7 +1,7 @@
 """LoRA files on the local disk, by digest: fetched once however many wait, verified, the least recently used dropped.
 
-A file in use stays: `hold` counts references. The folder may be emptied by hand while no worker runs; what is found
-in it at the start is verified again when it is first used.
+A file in use stays: `hold` counts references. A fetch that nobody waits for any more is given up. What somebody else
+took away from the folder is fetched again; what is found in it at the start is verified when it is first used.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from imagineo.errors import NotFound
 from imagineo.v1 import model_pb2
 
 from services.worker.engine.base import AdapterIncompatible, AdapterMissing
+from services.worker.engine.shared_loads import SharedLoads
 from services.worker.fetched_file import DigestMismatch, fetch
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +38,7 @@ class AdapterCache:
         self._sizes: collections.OrderedDict[str, int] = collections.OrderedDict()
         self._unverified: set[str] = set()
         self._holders: collections.Counter[str] = collections.Counter()
-        self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._fetches: SharedLoads[None] = SharedLoads()
         self.hits = 0
         self.misses = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,37 +74,17 @@ class AdapterCache:
             self._holders += collections.Counter()  # forgets those that nobody holds
             self._evict()
 
-    def prefetch(self, files: Iterable[model_pb2.StoredFile]) -> None:
-        """Start to fetch files that will be held soon; a failure is met then."""
-        for file in files:
-            if _DIGEST.fullmatch(file.sha256) and file.sha256 not in self._sizes:
-                self._fetch_once(file)
-
     async def _have(self, file: model_pb2.StoredFile) -> None:
         if not _DIGEST.fullmatch(file.sha256):
             raise AdapterMissing("The LoRA's file has no digest.")
         if file.sha256 in self._unverified:
             await self._verify(file.sha256)
-        if file.sha256 in self._sizes:
+        if self._is_there(file.sha256):
             self.hits += 1
             self._sizes.move_to_end(file.sha256)
             return
         self.misses += 1
-        # Shielded: one run that is cancelled does not take the file away from the others that wait for it.
-        await asyncio.shield(self._fetch_once(file))
-
-    def _fetch_once(self, file: model_pb2.StoredFile) -> asyncio.Task[None]:
-        task = self._fetches.get(file.sha256)
-        if task is None:
-            task = asyncio.create_task(self._fetch(file), name=f"fetch {file.sha256[:12]}")
-            self._fetches[file.sha256] = task
-            task.add_done_callback(lambda done: self._forget(file.sha256, done))
-        return task
-
-    def _forget(self, sha256: str, task: asyncio.Task[None]) -> None:
-        self._fetches.pop(sha256, None)
-        if not task.cancelled():
-            task.exception()  # a prefetch that failed is met again by whoever holds the file
+        await self._fetches.get(file.sha256, lambda: self._fetch(file))
 
     async def _fetch(self, file: model_pb2.StoredFile) -> None:
         for attempt in range(_TRIES):
@@ -118,6 +99,12 @@ class AdapterCache:
                 self._sizes[file.sha256] = size_bytes
                 self._evict()
                 return
+
+    def _is_there(self, sha256: str) -> bool:
+        """Whether a file is on disk; one that somebody else took away is fetched again."""
+        if sha256 in self._sizes and not self._path(sha256).exists():
+            self._drop(sha256)
+        return sha256 in self._sizes
 
     async def _verify(self, sha256: str) -> None:
         self._unverified.discard(sha256)

@@ -8,6 +8,7 @@ import importlib.metadata
 import logging
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -34,7 +35,7 @@ from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
 from services.worker.drawing import Drawing
-from services.worker.engine.base import BaseModelBroken, Engine
+from services.worker.engine.base import BaseModelBroken, DeviceBroken, Engine
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
 from services.worker.intake import Intake
@@ -50,8 +51,9 @@ log = logging.getLogger(__name__)
 #: How long between two looks at the catalog: while nothing can be drawn, and after that.
 _EMPTY_LOOK_S: Final = 1.0
 _LOOK_S: Final = 30.0
-#: The exit status of a worker whose device hung.
+#: The exit status of a worker whose device hung, and of one whose device broke.
 _HUNG: Final = 70
+_BROKEN: Final = 71
 
 
 class Worker:
@@ -125,6 +127,12 @@ class Worker:
         metrics.CACHE_HITS.set(self.adapters.hits)
         metrics.CACHE_MISSES.set(self.adapters.misses)
         metrics.SPEED.set(self.lifecycle.speed.total)
+        adapters = self._engine.adapter_figures
+        metrics.ADAPTER_DEVICE_BYTES.set(adapters.device_bytes)
+        metrics.ADAPTER_DEVICE_LIMIT_BYTES.set(adapters.device_limit_bytes)
+        metrics.ADAPTER_HOST_BYTES.set(adapters.host_bytes)
+        for place, count in adapters.found.items():
+            metrics.ADAPTERS_FOUND.labels(place).set(count)
         memory = read_device_memory()
         for kind, number in (
             ("allocated", memory.allocated_bytes),
@@ -148,6 +156,11 @@ class Worker:
         """Raise while there is no base model to draw with."""
         if not self.intake.base_model_slugs:
             raise Unavailable("no base model is loaded yet")
+
+    async def check_device(self) -> None:
+        """Raise once the device can draw no more."""
+        if self._engine.is_broken:
+            raise Unavailable("the device is broken")
 
     async def _open_base_models(self) -> None:
         """Fetch and open what the catalog knows, now and whenever there is more, until cancelled."""
@@ -175,7 +188,12 @@ class Worker:
             self.intake.grow(self._engine.slots)
             await self.intake.add(base.slug)
             log.info("drawing with %s", base.slug)
+        except DeviceBroken:
+            log.error("base model %s was not loaded: the device is broken", listed.slug)  # noqa: TRY400 - it was told
         except BaseModelBroken as problem:
+            if await self.bases.remove_if_damaged(listed.slug):
+                log.warning("base model %s was damaged on disk; it is fetched anew", listed.slug)
+                return
             self._refused.add(listed.slug)
             log.error("%s", problem)  # noqa: TRY400 - the sentence says it all
         except ImagineoError as problem:
@@ -184,8 +202,16 @@ class Worker:
             log.error("base model %s cannot be kept on disk: %s", listed.slug, problem)  # noqa: TRY400 - the same
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the worker until `stop`, then drain it; a SIGTERM after that hurries."""
+def engine_of(settings: Settings) -> Engine:
+    """The engine that draws here."""
+    return BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, make_engine: Callable[[Settings], Engine] = engine_of) -> None:
+    """Run the worker until `stop`, or until its device breaks, then drain it; a SIGTERM after that hurries.
+
+    With a broken device it ends the process, by an exit status of its own.
+    """
     probes = Probes()
     metrics_port = telemetry.serve(settings.metrics_listen, probes)
     tls = settings.tls_identity()
@@ -194,7 +220,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         settings.nats_url, name=f"worker {settings.worker_id}", access=settings.nats_access, makes_streams=False
     )
     blobs = ObstoreBlobs.from_url(settings.blobs_url)
-    engine = BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)
+    engine = make_engine(settings)
     worker = Worker(
         settings,
         broker=broker,
@@ -212,6 +238,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             "catalog": lambda: check_health(catalog),
             "blobs": blobs.ping,
             "base models": worker.check_base_models,
+            "device": worker.check_device,
         }
     )
     server = RpcServer(settings.listen, tls=tls)
@@ -222,7 +249,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         async with process.background(
             lambda: telemetry.watch_loop_lag("worker", probes),
             lambda: watch_readiness(server, readiness, probes),
-            lambda: watch(engine, settings.hang_s, _end_at_once),
+            lambda: watch(engine, settings.hang_s, on_hang=lambda: _end_at_once(_HUNG), on_broken=stop.set),
         ):
             hurrying = asyncio.create_task(_hurry(stop, hurry, probes))
             await worker.work(stop, hurry)
@@ -233,16 +260,21 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await blobs.close()
         for channel in (status, catalog):
             await channel.close(None)
+    if engine.is_broken:
+        _end_at_once(_BROKEN)
 
 
 def _device_problem(engine: Engine, hang_s: float) -> str:
+    if engine.is_broken:
+        return "the device is broken"
     busy_s = engine.busy_s
     return f"the device has been at one piece of work for {busy_s:.0f} s" if busy_s > hang_s else ""
 
 
-def _end_at_once() -> None:
-    """Nothing in this process can be waited for any more; its leases lapse."""
-    os._exit(_HUNG)
+def _end_at_once(status: int) -> None:
+    """Nothing on the device can be waited for any more; leases that are left lapse."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @functools.cache

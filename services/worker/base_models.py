@@ -6,6 +6,7 @@ the next start removes: the folder belongs to one worker.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -37,6 +38,7 @@ class BaseModels:
         self._folder = folder
         self._slugs = slugs
         self._digests: dict[str, str] = {}
+        self._fetched: dict[str, tuple[Path, model_pb2.BaseModel]] = {}
         for draft in folder.glob(".*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -76,6 +78,7 @@ class BaseModels:
                     raise Internal(f"The file '{file.path}' of '{base.slug}' is damaged in the store.") from problem
             draft.replace(directory)
         self._digests[base.slug] = digest
+        self._fetched[base.slug] = (directory, base)
         return BaseModelFiles(
             slug=base.slug,
             directory=directory,
@@ -85,6 +88,16 @@ class BaseModels:
             upscaler=base.upscaler,
         )
 
+    async def remove_if_damaged(self, slug: str) -> bool:
+        """Look whether a fetched directory still is what the catalog says; one that is not goes, to be fetched anew."""
+        if slug not in self._fetched:
+            return False
+        directory, base = self._fetched[slug]
+        if await asyncio.to_thread(_is_sound, directory, base):
+            return False
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        return True
+
     def digest_of(self, slug: str) -> str:
         """The digest over the files of a base model that was fetched; empty for another."""
         return self._digests.get(slug, "")
@@ -93,6 +106,17 @@ class BaseModels:
 def _digest(base: model_pb2.BaseModel) -> str:
     lines = sorted(f"{file.path} {file.sha256}\n" for file in base.files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _is_sound(directory: Path, base: model_pb2.BaseModel) -> bool:
+    try:
+        for file in base.files:
+            with (directory / _inside(file.path)).open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                    return False
+    except OSError:
+        return False
+    return True
 
 
 def _inside(path: str) -> PurePosixPath:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from imagineo.blobs.port import Blobs
@@ -27,7 +29,10 @@ from services.worker.engine.base import (
     StopSignal,
     UpscaleRequest,
 )
+from services.worker.engine.stopping import unless_stopped
 from services.worker.stages import timed
+
+log = logging.getLogger(__name__)
 
 #: The file types that the gateway stores.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
@@ -41,9 +46,18 @@ class Drawing:
         self._adapters = adapters
         self._engine = engine
 
-    def prefetch(self, job: job_pb2.Job) -> None:
-        """Start to fetch what the job will need."""
-        self._adapters.prefetch(one.file for one in _used(job))
+    @contextlib.asynccontextmanager
+    async def prefetching(self, job: job_pb2.Job) -> AsyncIterator[None]:
+        """Have the job's LoRAs on their way into memory until `draw` takes them over, or the block ends.
+
+        What fails is met again, and told, by `draw`.
+        """
+        task = asyncio.create_task(self._prefetch(job), name=f"prefetch {job.run_id}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def draw(
         self, job: job_pb2.Job, *, stop: StopSignal, on_progress: Callable[[Progress], None], resume: bytes | None
@@ -57,25 +71,33 @@ class Drawing:
         """
         source = job.parameters.source if job.parameters.HasField("source") else None
         if source is not None and source.kind == generation_pb2.SOURCE_KIND_UPSCALE:
-            image = await self._picture(source)
+            image = await unless_stopped(stop, self._picture(source))
             request = UpscaleRequest(
                 job.run_id, job.base_model_slug, image.width, image.height, image.tobytes(), source.scale
             )
             return await self._engine.upscale(request, stop=stop, on_progress=on_progress)
-        begins_from = None if source is None else _source(await self._picture(source), source.strength)
+        begins_from = (
+            None if source is None else _source(await unless_stopped(stop, self._picture(source)), source.strength)
+        )
         used = _used(job)
         async with contextlib.AsyncExitStack() as stack:
             with timed("fetch"):
-                paths = await stack.enter_async_context(self._adapters.hold(one.file for one in used))
-            adapters = tuple(
-                AdapterUse(one.model_id, one.file.sha256, path, one.weight)
-                for one, path in zip(used, paths, strict=True)
-            )
-            asked = _request(job, adapters, begins_from, resume)
+                holding = stack.enter_async_context(self._adapters.hold(one.file for one in used))
+                paths = await unless_stopped(stop, holding)
+            asked = _request(job, _uses(used, paths), begins_from, resume)
             drawn = await self._engine.draw(asked, stop=stop, on_progress=on_progress)
         for stage, seconds in drawn.stage_s.items():
             metrics.STAGE_SECONDS.labels(stage).observe(seconds)
         return drawn
+
+    async def _prefetch(self, job: job_pb2.Job) -> None:
+        used = _used(job)
+        try:
+            async with self._adapters.hold(one.file for one in used) as paths:
+                uses = _uses(used, paths)
+                await asyncio.gather(*(self._engine.read_ahead(job.base_model_slug, use) for use in uses))
+        except Exception as problem:  # noqa: BLE001 - the run itself will say
+            log.debug("a LoRA was not read ahead: %s", problem)
 
     async def _picture(self, source: generation_pb2.Source) -> Image.Image:
         try:
@@ -88,6 +110,12 @@ class Drawing:
 def _used(job: job_pb2.Job) -> list[job_pb2.Adapter]:
     """A weight of 0 is the base model's picture: its file need not even be there."""
     return [one for one in job.adapters if one.weight != 0]
+
+
+def _uses(used: Sequence[job_pb2.Adapter], paths: Sequence[Path]) -> tuple[AdapterUse, ...]:
+    return tuple(
+        AdapterUse(one.model_id, one.file.sha256, path, one.weight) for one, path in zip(used, paths, strict=True)
+    )
 
 
 def _request(

@@ -129,8 +129,8 @@ class Lifecycle:
         with contextlib.suppress(Unavailable):
             if await self._affinity.passed_on(job, delivery):
                 return await self._settle(delivery, outcome.PASSED_ON)
-        self._drawing.prefetch(job)
-        ending = await self._claimed(job, delivery, on_drawn)
+        async with self._drawing.prefetching(job):
+            ending = await self._claimed(job, delivery, on_drawn)
         tracing.note({"imagineo.ending": ending.name})
         if ending.error_code:
             tracing.fail(ending.error_code)

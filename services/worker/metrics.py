@@ -26,4 +26,12 @@ DEVICE_MEMORY_BYTES = Gauge(
     "Memory of the device: allocated to tensors, reserved by this process, total. On the CPU: resident memory.",
     ["kind"],
 )
+ADAPTER_DEVICE_BYTES = Gauge("imagineo_worker_adapter_device_bytes", "Device memory of all LoRA slots, used and free.")
+ADAPTER_DEVICE_LIMIT_BYTES = Gauge("imagineo_worker_adapter_device_limit_bytes", "What they may take at most.")
+ADAPTER_HOST_BYTES = Gauge("imagineo_worker_adapter_host_bytes", "Host memory of LoRAs that were read ahead or kept.")
+ADAPTERS_FOUND = Gauge(
+    "imagineo_worker_adapters_found_count",
+    "LoRAs of runs since the start by where they were: device, host, reading (on their way there), disk.",
+    ["place"],
+)
 WARM_MODELS = Gauge("imagineo_worker_warm_models", "Models whose LoRA is in the device's memory.")

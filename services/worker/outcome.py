@@ -6,6 +6,9 @@ canceled by its owner             canceled          ack
 cannot be drawn (`DrawFailed`)    failed, its code  ack
 a bug (any other exception)       failed, internal  ack
 a dependency is away              queued            nak with delay: no attempt is lost
+the device broke, others at work  queued            nak with delay: no attempt is lost
+the device broke while at work    nothing           nak with delay: it costs an attempt, so that no run breaks device
+                                                    after device for ever
 the worker drains                 queued            nak at once
 the lease was lost                nothing           ack is the new owner's: leave it
 this worker has it in hand        nothing           nak with delay: it comes again when it is over
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from imagineo.errors import ImagineoError, Unavailable
 from imagineo.v1 import generation_pb2
 
-from services.worker.engine.base import DrawFailed, DrawStopped, StopReason
+from services.worker.engine.base import DeviceBroken, DrawFailed, DrawStopped, StopReason
 
 #: How long a job rests before it comes again because something was away.
 AWAY_DELAY_S = 3.0
@@ -55,6 +58,7 @@ COMPLETED = Ending("completed", Settle.ACK, generation_pb2.STATUS_COMPLETED)
 CANCELED = Ending("canceled", Settle.ACK, generation_pb2.STATUS_CANCELED)
 DRAINED = Ending("handed_back", Settle.NAK, generation_pb2.STATUS_QUEUED)
 AWAY = Ending("handed_back", Settle.NAK, generation_pb2.STATUS_QUEUED, AWAY_DELAY_S)
+BROKEN = Ending("device_broken", Settle.NAK, None, AWAY_DELAY_S)
 LOST = Ending("lost", Settle.LEAVE)
 CLAIM_OVER = Ending("over", Settle.ACK)
 CLAIM_UNANSWERED = Ending("unclaimed", Settle.NAK, None, AWAY_DELAY_S)
@@ -74,6 +78,8 @@ def of_problem(problem: Exception, stop: StopReason | None) -> Ending:
     """The ending of a run whose work raised `problem` while its stop signal said `stop`."""
     if isinstance(problem, DrawStopped):
         return OF_STOP[stop or StopReason.LOST]
+    if isinstance(problem, DeviceBroken):
+        return BROKEN if problem.is_suspect else AWAY
     if isinstance(problem, Unavailable):
         return AWAY
     if isinstance(problem, DrawFailed):

@@ -226,7 +226,8 @@ class AdapterMemory:
         run_bytes = missing_bytes + sum(self._placed.size_of(key) for key in keys)
         if run_bytes > self._limit_bytes:
             raise OutOfMemory(
-                f"The run's LoRAs take {run_bytes:,} bytes of the device; all LoRAs get {self._limit_bytes:,} together."
+                f"The run's LoRAs take {run_bytes:,} bytes of the device; LoRAs get {self._limit_bytes:,} together.",
+                is_even_alone=True,
             )
         if not self._placed.make_room(missing_bytes):
             raise _Blocked(lingers=False)

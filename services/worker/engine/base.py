@@ -6,8 +6,9 @@ lets the rest wait. So an engine that draws one by one and one that batches step
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,11 @@ class OutOfMemory(DrawFailed):
     """The device's memory does not hold this picture; ask for a smaller one."""
 
     run_code = "out_of_memory"
+
+    def __init__(self, message: str | None = None, *, is_even_alone: bool = False) -> None:
+        super().__init__(message)
+        self.is_even_alone = is_even_alone
+        """Whether nothing would change if there were no other run on the device."""
 
 
 class NotFinite(DrawFailed):
@@ -70,6 +76,15 @@ class BaseModelBroken(DrawFailed):
     run_code = "base_model_broken"
 
 
+class DeviceBroken(Exception):
+    """The device does not compute any more; its process ends, and another worker draws the run."""
+
+    def __init__(self, *, is_suspect: bool = False) -> None:
+        super().__init__()
+        self.is_suspect = is_suspect
+        """Whether the run was at work when it broke, and so may be what breaks devices."""
+
+
 class StopReason(enum.Enum):
     """Why a run that is being drawn should stop at its next step."""
 
@@ -86,11 +101,25 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
+        self._listeners: list[Callable[[], object]] = []
 
     def set(self, reason: StopReason) -> None:
         """Ask to stop; a later reason changes nothing."""
         if self.reason is None:
             self.reason = reason
+            for listener in tuple(self._listeners):
+                listener()
+
+    @contextlib.contextmanager
+    def calling(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Have `listener` called, on whatever thread, when it is asked to stop while the block runs, or was before."""
+        self._listeners.append(listener)
+        try:
+            if self.reason is not None:
+                listener()
+            yield
+        finally:
+            self._listeners.remove(listener)
 
 
 class DrawStopped(Exception):
@@ -260,6 +289,14 @@ class Engine(Protocol):
         """For how long the device has been at its current piece of work; 0 while it waits. From any thread."""
 
     @property
+    def is_broken(self) -> bool:
+        """Whether it can draw no more, ever. From any thread."""
+
+    @property
+    def adapter_figures(self) -> AdapterFigures:
+        """The memory of LoRAs as it stands."""
+
+    @property
     def warm_sha256s(self) -> frozenset[str]:
         """Digests of the LoRA files that it holds in memory."""
 
@@ -268,6 +305,15 @@ class Engine(Protocol):
 
         Raises:
             BaseModelBroken: if the directory does not load.
+            OutOfMemory: if the device does not hold it beside the others.
+            DeviceBroken: if the device is.
+        """
+
+    async def read_ahead(self, base_model_slug: str, adapter: AdapterUse) -> None:
+        """Have a LoRA in memory that a run will hold soon; the last cancelled call for it ends the reading.
+
+        Raises:
+            DrawFailed: if it cannot be read.
         """
 
     async def draw(
@@ -279,7 +325,8 @@ class Engine(Protocol):
 
         Raises:
             DrawStopped: if `stop` was set before the last step.
-            DrawFailed: if it cannot be drawn; the engine is as good as before.
+            DrawFailed: if it cannot be drawn, be it alone on the device; the engine is as good as before.
+            DeviceBroken: if the device is; the run is not at an end.
         """
 
     async def upscale(
@@ -292,6 +339,7 @@ class Engine(Protocol):
         Raises:
             DrawStopped: if `stop` was set before the last tile.
             DrawFailed: if it cannot be enlarged; the engine is as good as before.
+            DeviceBroken: if the device is; the run is not at an end.
         """
 
     async def close(self) -> None:

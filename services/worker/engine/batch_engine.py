@@ -7,9 +7,11 @@ its latents on the second, its picture is decoded and enlarged on the third. Fil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import torch
@@ -21,6 +23,8 @@ from services.worker.engine.adapter import Adapter
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import reports
 from services.worker.engine.base import (
+    AdapterFigures,
+    AdapterUse,
     BaseModelFiles,
     DrawRequest,
     DrawResult,
@@ -32,6 +36,8 @@ from services.worker.engine.base import (
     StopSignal,
     UpscaleRequest,
 )
+from services.worker.engine.company import Company
+from services.worker.engine.device_health import DeviceHealth
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.engine.enlarging import enlarge
 from services.worker.engine.model import Model, dtype_of
@@ -40,6 +46,9 @@ from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size
 from services.worker.engine.sketches import Sketcher
 from services.worker.engine.step_loop import StepLoop
+from services.worker.engine.stopping import unless_stopped
+
+log = logging.getLogger(__name__)
 
 #: Runs beyond those that a step carries, whose text is encoded or picture decoded meanwhile.
 _AHEAD_COUNT: Final = 2
@@ -53,8 +62,10 @@ class BatchEngine:
         self._adapter_memory = AdapterMemory(self._device, adapter_bytes)
         self._models: dict[str, Model] = {}
         self._opening = False
+        self._health = DeviceHealth()
+        self._company = Company()
         self._texts = DeviceThread(lambda: _prepare(threads))
-        self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter)
+        self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter, self._health)
         self._pictures = PictureDesk(lambda: _prepare(threads))
         self._sketcher = Sketcher(self._pictures.thread)
 
@@ -81,6 +92,17 @@ class BatchEngine:
         return max(texts_s, self._steps.busy_s, self._pictures.thread.busy_s)
 
     @property
+    def is_broken(self) -> bool:
+        """Whether it can draw no more, ever."""
+        parts = (self._texts, self._steps, self._pictures.thread)
+        return bool(self._health.fault) or not all(part.is_alive for part in parts)
+
+    @property
+    def adapter_figures(self) -> AdapterFigures:
+        """The memory of LoRAs as it stands."""
+        return self._adapter_memory.figures
+
+    @property
     def warm_sha256s(self) -> frozenset[str]:
         """Digests of the LoRA files in memory."""
         return frozenset().union(*(model.adapters.sha256s for model in self._models.values()))
@@ -89,37 +111,34 @@ class BatchEngine:
         """Load a base model and measure how many rows a step should carry."""
         if base.slug in self._models:
             return
-        self._opening = True
-        try:
-            model = await self._texts.run(lambda: Model(base, self._adapter_memory))
-        finally:
-            self._opening = False
-        await self._steps.call(model.measure)
+        with self._health.guarding():
+            self._opening = True
+            try:
+                model = await self._texts.run(lambda: Model(base, self._adapter_memory))
+            finally:
+                self._opening = False
+            await self._steps.call(model.measure)
         self._models[base.slug] = model
+
+    async def read_ahead(self, base_model_slug: str, adapter: AdapterUse) -> None:
+        """Have a LoRA in memory that a run will hold soon."""
+        await self._models[base_model_slug].adapters.read_ahead(adapter)
 
     async def draw(
         self, request: DrawRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
     ) -> DrawResult:
         """Draw one picture."""
-        try:
-            return await self._draw(self._models[request.base_model_slug], request, stop, on_progress)
-        except asyncio.CancelledError:
-            # Whoever waited is gone; the run leaves at its next step.
-            stop.set(StopReason.LOST)
-            raise
+        model = self._models[request.base_model_slug]
+        return await self._on_device(stop, lambda: self._draw(model, request, stop, on_progress))
 
     async def upscale(
         self, request: UpscaleRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
     ) -> DrawResult:
         """Enlarge one picture."""
         model = self._models[request.base_model_slug]
-        try:
-            return await enlarge(
-                self._pictures.thread, request, model.upscaler, self._device, stop=stop, on_progress=on_progress
-            )
-        except asyncio.CancelledError:
-            stop.set(StopReason.LOST)
-            raise
+        work = functools.partial(enlarge, self._pictures.thread, request, model.upscaler, self._device)
+        give_back = self._adapter_memory.give_back
+        return await self._on_device(stop, lambda: work(give_back=give_back, stop=stop, on_progress=on_progress))
 
     async def close(self) -> None:
         """End the threads and drop the models."""
@@ -127,6 +146,30 @@ class BatchEngine:
         await self._steps.close()
         await self._pictures.close()
         self._models.clear()
+
+    async def _on_device(self, stop: StopSignal, work: Callable[[], Awaitable[DrawResult]]) -> DrawResult:
+        try:
+            with self._health.guarding():
+                return await self._among_others(stop, work)
+        except asyncio.CancelledError:
+            # Whoever waited is gone; the run leaves at its next step.
+            stop.set(StopReason.LOST)
+            raise
+
+    async def _among_others(self, stop: StopSignal, work: Callable[[], Awaitable[DrawResult]]) -> DrawResult:
+        """Do the work beside others; where memory did not hold them together, once more with nobody else there."""
+        async with contextlib.AsyncExitStack() as stack:
+            stay = await unless_stopped(stop, stack.enter_async_context(self._company.together()))
+            try:
+                return await work()
+            except OutOfMemory as problem:
+                if problem.is_even_alone or not stay.had_company:
+                    raise
+        log.warning("a run did not fit beside others; it is tried alone")
+        async with contextlib.AsyncExitStack() as stack:
+            await unless_stopped(stop, stack.enter_async_context(self._company.alone()))
+            await asyncio.to_thread(self._adapter_memory.give_back)
+            return await work()
 
     async def _draw(
         self, model: Model, request: DrawRequest, stop: StopSignal, on_progress: Callable[[Progress], None]
@@ -140,7 +183,9 @@ class BatchEngine:
             raise SourceUnsupported(f"The base model '{model.base.slug}' draws from a picture, but knows no mask.")
         source = await self._pictures.encode(model, request)
         started_s = time.perf_counter()
-        async with model.adapters.hold(request.adapters) as adapters:
+        async with contextlib.AsyncExitStack() as stack:
+            holding = stack.enter_async_context(model.adapters.hold(request.adapters))
+            adapters = await unless_stopped(stop, holding)
             load_s = time.perf_counter() - started_s
             run, text_s = await self._texts.run(lambda: _prepared(model, request, adapters, stop, on_progress, source))
             run.sketch = functools.partial(self._sketcher.make, model)
@@ -179,7 +224,7 @@ def _prepared(
         except Exception as problem:
             if not memory.is_out_of_memory(problem):
                 raise
-        memory.free(model.device)
+        model.adapters.memory.give_back()
     raise OutOfMemory
 
 

@@ -32,6 +32,11 @@ class DeviceThread:
         began_s = self._began_s
         return 0.0 if began_s is None else time.perf_counter() - began_s
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is somebody to do the work. From any thread."""
+        return self._thread.is_alive()
+
     async def run(self, function: Callable[[], Result]) -> Result:
         """Await `function()` on the thread. A cancelled call drops work not begun; begun work runs to its end."""
         return await asyncio.wrap_future(self.submit(function))

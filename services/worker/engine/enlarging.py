@@ -31,10 +31,13 @@ async def enlarge(
     upscaler: Upscaler | None,
     device: torch.device,
     *,
+    give_back: Callable[[], object],
     stop: StopSignal,
     on_progress: Callable[[Progress], None],
 ) -> DrawResult:
     """The picture of a request, enlarged; between two tiles others have their turn on the thread.
+
+    Where memory runs out `give_back` is called, and the tile tried once more.
 
     Raises:
         DrawStopped: if `stop` was set before the last tile.
@@ -48,14 +51,14 @@ async def enlarge(
     while enlargement.step < enlargement.steps:
         if stop.reason is not None:
             raise DrawStopped
-        device_s += await thread.run(lambda: _advanced(enlargement, device))
+        device_s += await thread.run(lambda: _advanced(enlargement, give_back))
         rest_s = device_s / enlargement.step * (enlargement.steps - enlargement.step)
         on_progress(Progress(enlargement.step, enlargement.steps, rest_s))
     return await asyncio.to_thread(_result, enlargement.image(), device_s)
 
 
 @torch.inference_mode()
-def _advanced(enlargement: Enlargement, device: torch.device) -> float:
+def _advanced(enlargement: Enlargement, give_back: Callable[[], object]) -> float:
     """Seconds that a tile took; where memory runs out, tried once more."""
     started_s = time.perf_counter()
     for _ in range(2):
@@ -65,7 +68,7 @@ def _advanced(enlargement: Enlargement, device: torch.device) -> float:
         except Exception as problem:
             if not memory.is_out_of_memory(problem):
                 raise
-        memory.free(device)
+        give_back()
     raise OutOfMemory
 
 

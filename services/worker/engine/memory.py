@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
+from typing import Final
 
 import torch
+
+_WORDS: Final = ("allocate memory", "Storage size calculation", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether an operation failed for lack of memory."""
     if isinstance(problem, MemoryError | torch.OutOfMemoryError):
         return True
-    # The CPU's allocator has no exception class of its own.
-    text = str(problem)
-    return isinstance(problem, RuntimeError) and ("allocate memory" in text or "Storage size calculation" in text)
+    # The CPU's allocator and the libraries of GPUs have no exception class of their own.
+    return isinstance(problem, RuntimeError) and any(words in str(problem) for words in _WORDS)
 
 
 def free(device: torch.device) -> None:

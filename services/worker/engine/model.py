@@ -7,6 +7,7 @@ thread of pictures; no module is shared between two.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import warnings
@@ -17,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from services.worker.engine import hand_back, noise, schedulers, sources
+from services.worker.engine import hand_back, memory, noise, schedulers, sources
 from services.worker.engine.adapter import Adapter
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore, activate
@@ -27,10 +28,12 @@ from services.worker.engine.base import (
     BaseModelBroken,
     BaseModelFiles,
     DrawRequest,
+    OutOfMemory,
     Progress,
     SourceImage,
     StopSignal,
 )
+from services.worker.engine.device_health import is_device_fault
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions, Family
 from services.worker.engine.fusing import FusedWeights, Fusing
@@ -184,9 +187,7 @@ class Model:
         )[0]
         self.unbind()
         self._step_s(1, shape, row)
-        self.native_row_cap = knee(
-            profile(lambda rows: min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES)))
-        )
+        self.native_row_cap = knee(profile(lambda rows: self._best_step_s(rows, shape, row)))
 
     def row_cap(self, height: int, width: int) -> RowCap:
         """The most rows worth stepping at once at a latent size: the native size's measure by area, then its own."""
@@ -194,6 +195,16 @@ class Model:
             side = self.base.native_px // int(self.pipeline.vae_scale_factor)
             self._row_caps[height, width] = RowCap(self.native_row_cap * side**2 // (height * width))
         return self._row_caps[height, width]
+
+    def _best_step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
+        """Seconds of a step with so many rows; infinite where they do not fit."""
+        try:
+            return min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES))
+        except Exception as problem:
+            if not memory.is_out_of_memory(problem):
+                raise
+        self.adapters.memory.give_back()
+        return math.inf
 
     def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
         latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
@@ -240,6 +251,10 @@ def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -
         with warnings.catch_warnings(action="ignore"):
             return _prepared(_pipeline_of(base, family, device), family, device)
     except Exception as problem:
+        if memory.is_out_of_memory(problem):
+            raise OutOfMemory(f"The device's memory does not hold the base model '{base.slug}'.") from problem
+        if is_device_fault(problem):
+            raise
         raise BaseModelBroken(f"The base model '{base.slug}' does not load: {problem}.") from problem
 
 

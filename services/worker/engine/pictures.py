@@ -148,7 +148,7 @@ class PictureDesk:
             except Exception as problem:
                 if not memory.is_out_of_memory(problem):
                     raise
-            memory.free(one.model.device)
+            one.model.adapters.memory.give_back()
         vae.enable_tiling()
         try:
             return self._decoded([one])[0]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from services.worker.engine.base import DrawStopped
+from services.worker.engine.base import DeviceBroken, DrawStopped
+from services.worker.engine.device_health import DeviceHealth
 from services.worker.engine.fairness import FairShare
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run
@@ -29,8 +30,9 @@ WaveKey = tuple[str, int, int]
 class StepLoop:
     """Takes runs from the event loop and answers there."""
 
-    def __init__(self, prepare: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, prepare: Callable[[], None], clock: Callable[[], float], health: DeviceHealth) -> None:
         self._prepare = prepare
+        self._health = health
         self._clock = clock
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waves: dict[WaveKey, Wave] = {}
@@ -45,7 +47,9 @@ class StepLoop:
         Raises:
             DrawStopped: if its stop signal was set before the last step.
             DrawFailed: if it cannot be drawn.
+            DeviceBroken: if the device is.
         """
+        self._health.check()
         run.outcome.set_running_or_notify_cancel()
         self._inbox.put(lambda: self._join(model, run))
         return await asyncio.wrap_future(run.outcome)
@@ -62,19 +66,29 @@ class StepLoop:
         began_s = self._began_s
         return 0.0 if began_s is None else self._clock() - began_s
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is somebody to make the steps. From any thread."""
+        return self._thread.is_alive()
+
     async def close(self) -> None:
         """End the thread after the step at hand; runs that are left stop."""
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join, 5.0)
 
     def _loop(self) -> None:
-        self._prepare()
-        with torch.inference_mode():
+        try:
+            self._prepare()
+            with torch.inference_mode():
+                while self._take():
+                    if self._waves:
+                        self._step()
+        except BaseException as problem:  # noqa: BLE001 - without this thread there is no device
+            self._break(problem, ())
             while self._take():
-                if self._waves:
-                    self._step()
+                pass
         for wave in self._waves.values():
-            wave.stop(DrawStopped)
+            wave.stop(lambda _: DrawStopped())
 
     def _take(self) -> bool:
         """Do what is in the inbox; waits for something only while there is nothing to step."""
@@ -90,11 +104,18 @@ class StepLoop:
             del work
 
     def _join(self, model: Model, run: Run) -> None:
+        try:
+            self._health.check()
+            self._wave(model, run).join(run)
+        except Exception as problem:  # noqa: BLE001 - it is this run's outcome
+            run.outcome.set_exception(problem)
+
+    def _wave(self, model: Model, run: Run) -> Wave:
         height, width = run.latents.shape[2:]
         key = (model.base.slug, height, width)
         if key not in self._waves:
             self._waves[key] = Wave(model, model.row_cap(height, width), self._clock)
-        self._waves[key].join(run)
+        return self._waves[key]
 
     def _step(self) -> None:
         """Let runs leave and join in every wave, then step the one whose turn it is."""
@@ -106,10 +127,15 @@ class StepLoop:
             return
         key = self._fairness.pick({key: wave.runs for key, wave in self._waves.items()})
         wave, runs = self._waves[key], self._waves[key].runs
-        self._consider_fusing(wave.model)
         started_s = self._began_s = self._clock()
-        wave.step()
-        self._began_s = None
+        try:
+            self._consider_fusing(wave.model)
+            wave.step()
+        except Exception as problem:  # noqa: BLE001 - what it cannot lay to one run's charge is the device's
+            self._break(problem, runs)
+            return
+        finally:
+            self._began_s = None
         self._fairness.charge(key, self._clock() - started_s, runs)
         if wave.is_empty:
             self._drop(key)
@@ -122,6 +148,13 @@ class StepLoop:
             for (_, height, width), wave in waves.items()
         }
         model.fusing.consider([run.lora for wave in waves.values() for run in wave.everyone], ahead)
+
+    def _break(self, problem: BaseException, suspects: Collection[Run]) -> None:
+        """The device does nothing more: every run is answered, those that come later too."""
+        self._health.note(problem)
+        for wave in self._waves.values():
+            wave.stop(lambda run: DeviceBroken(is_suspect=run in suspects))
+        self._waves.clear()
 
     def _drop(self, key: WaveKey) -> None:
         self._waves.pop(key).model.unbind()

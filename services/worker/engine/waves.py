@@ -1,7 +1,8 @@
 """Runs of one latent size on one base model: who waits, who is stepped, and what a step that fails leaves of them.
 
-Joins and leaves happen between steps. A step that runs out of memory is tried again in halves, and the wave stays that
-small; one that fails otherwise is tried again run by run, so that only the run at fault ends.
+Joins and leaves happen between steps. A step that runs out of memory is tried again once what no run uses was given
+back, then in halves, and the wave stays that small; one that fails otherwise is tried again run by run, so that only
+the run at fault ends. Where the device itself fails, nothing is tried again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 import torch
 
-from services.worker.engine import hand_back, memory
+from services.worker.engine import device_health, hand_back, memory
 from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress, StopReason
 from services.worker.engine.batch import Batch
 from services.worker.engine.fairness import next_to_join
@@ -24,7 +25,7 @@ from services.worker.engine.sketches import Glance
 
 log = logging.getLogger(__name__)
 
-#: How often a run alone may run out of memory: once, then what nobody holds was freed.
+#: How often a step may run out of memory before it is divided.
 _TRIES: Final = 2
 
 
@@ -85,10 +86,10 @@ class Wave:
                 self._step_batch(batch)
         self._settle()
 
-    def stop(self, make_problem: Callable[[], Exception]) -> None:
+    def stop(self, make_problem: Callable[[Run], Exception]) -> None:
         """End every run."""
         for run in [*self._waiting, *self._runs]:
-            self._end(run, make_problem())
+            self._end(run, make_problem(run))
 
     def _leave(self) -> None:
         stopped = [run for run in (*self._waiting, *self._runs) if run.stop.reason is not None]
@@ -119,19 +120,26 @@ class Wave:
         try:
             batch = Batch(self.model, runs)
         except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
-            self._divide(runs, problem, tries)
+            fault = _without_tensors(problem)
         else:
             self._batches.append(batch)
             self._step_batch(batch, tries)
+            return
+        self._divide(runs, fault, tries)
 
     def _step_batch(self, batch: Batch, tries: int = 1) -> None:
         started_s, started_cost_s = self._clock(), self.model.clock()
+        fault = None
         try:
             batch.step()
         except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
+            fault = _without_tensors(problem)
+        if fault is not None:
             batch.scatter()
             self._batches.remove(batch)
-            self._divide(batch.runs, problem, tries)
+            runs = batch.runs
+            del batch
+            self._divide(runs, fault, tries)
             return
         now_s = self._clock()
         cost_s = self.model.clock() - started_cost_s
@@ -144,27 +152,32 @@ class Wave:
 
     def _divide(self, runs: Sequence[Run], problem: Exception, tries: int) -> None:
         self._is_stale = True
-        is_out_of_memory = memory.is_out_of_memory(problem)
-        if is_out_of_memory:
-            problem = OutOfMemory()
-            self.model.unbind()
-            self.model.fusing.drop()
-            memory.free(self.model.device)
-        if len(runs) == 1:
-            if is_out_of_memory and tries < _TRIES:
-                self._make_step(runs, tries + 1)
-            else:
-                self._end(runs[0], problem)
-        elif is_out_of_memory:
+        if device_health.is_device_fault(problem):
+            raise problem
+        if isinstance(problem, OutOfMemory):
+            self._make_room(runs, tries)
+        elif len(runs) == 1:
+            self._end(runs[0], problem)
+        else:
+            log.warning("a step failed; trying its %d runs one by one", len(runs), exc_info=problem)
+            for run in runs:
+                self._make_step([run])
+
+    def _make_room(self, runs: Sequence[Run], tries: int) -> None:
+        """Go on with a step that did not fit: with what no run uses given back, then in halves."""
+        self.model.unbind()
+        self.model.fusing.drop()
+        self.model.adapters.memory.give_back()
+        if tries < _TRIES:
+            self._make_step(runs, tries + 1)
+        elif len(runs) == 1:
+            self._end(runs[0], OutOfMemory())
+        else:
             half = len(runs) // 2
             self.row_cap.lower(sum(run.rows for run in runs[half:]))
             log.warning("out of memory; stepping at most %d rows of this size from now on", self.row_cap.rows)
             self._make_step(runs[:half])
             self._make_step(runs[half:])
-        else:
-            log.warning("a step failed; trying its %d runs one by one", len(runs), exc_info=problem)
-            for run in runs:
-                self._make_step([run])
 
     def _settle(self) -> None:
         done = [run for run in self._runs if run.is_done]
@@ -187,6 +200,11 @@ class Wave:
             run.outcome.set_result(run.latents.clone())
         else:
             run.outcome.set_exception(problem)
+
+
+def _without_tensors(problem: Exception) -> Exception:
+    """What a failed step leaves: of one that did not fit nothing, since its frames hold what it had computed."""
+    return OutOfMemory() if memory.is_out_of_memory(problem) else problem
 
 
 def _tell(run: Run, now_s: float, glance: Callable[[], Glance]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import statistics
+import time
 
 import psutil
 import torch
@@ -25,6 +26,7 @@ def measure(report: Report, place: Place) -> None:
     """Activation and memory."""
     with one_core():
         _activation(report, place)
+        _read_ahead(report, place)
         _memory(report, place)
 
 
@@ -54,6 +56,26 @@ def _activation(report: Report, place: Place) -> None:
             pairs.append(load_s / activate_s)
     model.unbind()
     report.figure("load_over_activate_16_loaded", statistics.median(pairs[1:]), "ratio", at_least=50, aim=300)
+
+
+def _read_ahead(report: Report, place: Place) -> None:
+    """What a run waits for its LoRA: from the disk, and where it was read while the run was still to be claimed."""
+    adapters = place.model.adapters
+
+    async def held_s(use: AdapterUse) -> float:
+        started_s = time.perf_counter()
+        async with adapters.hold([use]):
+            return time.perf_counter() - started_s
+
+    async def pair(use: AdapterUse) -> float:
+        adapters.memory.give_back()
+        cold_s = await held_s(use)
+        adapters.memory.give_back()
+        await adapters.read_ahead(use)
+        return cold_s / await held_s(use)
+
+    ratio = statistics.median(asyncio.run(pair(use)) for use in place.files[: PAIRS + 1])
+    report.figure("hold_from_disk_over_read_ahead", ratio, "ratio")
 
 
 def _memory(report: Report, place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from imagineo.broker.jetstream import JetStreamBroker
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
 from imagineo.v1 import catalog_service_pb2_grpc, event_pb2, generation_pb2, generation_service_pb2_grpc
+from PIL import Image
 
 from tests.support.servers import nats_server
 from tests.support.tiny_models import tiny_base
@@ -31,19 +33,19 @@ LONG = 900
 class Stage:
     """The worker's surroundings, and the worker's process."""
 
-    def __init__(self, broker, environment, ports_file):
+    def __init__(self, broker, blobs, environment, ports_file):
         self.broker = broker
+        self.blobs = blobs
         self.environment = environment
         self.ports_file = ports_file
         self.outcomes = asyncio.Queue()
         self.progress = asyncio.Queue()
         self.process = None
 
-    async def start(self):
+    async def start(self, worker_id="worker", program=("services.worker",), **settings):
         self.ports_file.unlink(missing_ok=True)
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.worker", env=self.environment
-        )
+        environment = self.environment | {"IMAGINEO_WORKER_WORKER_ID": worker_id} | settings
+        self.process = await asyncio.create_subprocess_exec(sys.executable, "-m", *program, env=environment)
 
     async def submit(self, job):
         subject = subjects.job(job.base_model_slug, job.lane)
@@ -56,6 +58,10 @@ class Stage:
         async with asyncio.timeout(WAIT_S):
             while (await self.progress.get()).run_id != run_id:
                 pass
+
+    async def pixels(self, outcome):
+        with Image.open(io.BytesIO(await self.blobs.get(outcome.image.store_key))) as image:
+            return image.convert("RGB").tobytes()
 
     async def ended(self):
         return await asyncio.wait_for(self.process.wait(), WAIT_S)
@@ -101,7 +107,7 @@ async def staged(nats, tmp_path):
             "IMAGINEO_WORKER_PORTS_FILE": str(tmp_path / "ports.json"),
             "IMAGINEO_WORKER_DRAIN_S": "0",
         }
-        stage = Stage(broker, environment, tmp_path / "ports.json")
+        stage = Stage(broker, blobs, environment, tmp_path / "ports.json")
         await broker.subscribe(subjects.EVERY_PROGRESS, stage.on_progress)
         consuming = asyncio.create_task(broker.consume("OUTCOMES", "status", stage.on_outcomes))
         try:
@@ -143,3 +149,24 @@ async def test_a_killed_workers_run_is_drawn_by_its_next_life_and_sigterm_hands_
         assert (handed_back.run_id, handed_back.status) == ("gen_3", generation_pb2.STATUS_QUEUED)
         assert await stage.ended() == 0
         assert stage.outcomes.empty()
+
+
+async def test_a_worker_whose_device_breaks_or_hangs_ends_and_another_draws_its_run_the_same(nats, tmp_path):
+    async with staged(nats, tmp_path) as stage:
+        for fault, status, number in (("breaks", 71, 1), ("hangs", 70, 2)):
+            await stage.start(
+                "faulty", ("tests.support.faulty_worker", fault), IMAGINEO_WORKER_HANG_S="10", PYTHONPATH="libs:."
+            )
+            await stage.submit(job_of(f"gen_{number}", steps=20))
+            assert await stage.ended() == status
+            assert stage.outcomes.empty()  # nothing is said of the run: it is neither failed nor lost
+            await stage.start("sound")
+            again = await stage.outcome()
+            assert (again.run_id, again.attempt, again.worker_id) == (f"gen_{number}", 2, "sound")
+            assert again.status == generation_pb2.STATUS_COMPLETED
+            if number == 1:
+                await stage.submit(job_of("gen_0", steps=20))
+                undisturbed = await stage.pixels(await stage.outcome())
+            assert await stage.pixels(again) == undisturbed
+            stage.process.kill()
+            await stage.ended()

@@ -249,6 +249,74 @@ async def test_a_store_that_is_away_hands_the_run_back(platform, tmp_path):
     assert (again.attempt, again.status) == (2, generation_pb2.STATUS_COMPLETED)
 
 
+async def test_a_lora_is_read_into_memory_while_its_run_is_still_to_be_claimed(platform, tmp_path):
+    await platform.submit(job_of("gen_0"))
+    await platform.outcome()
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    memory = platform.worker._engine._adapter_memory
+    read, claim = asyncio.Event(), platform.worker.leases.claim
+    inner = memory.read_ahead
+
+    async def read_ahead(*arguments):
+        await inner(*arguments)
+        read.set()
+
+    async def claim_once_it_is_read(run_id):
+        await asyncio.wait_for(read.wait(), WAIT_S)
+        return await claim(run_id)
+
+    memory.read_ahead, platform.worker.leases.claim = read_ahead, claim_once_it_is_read
+    await platform.submit(job_of("gen_1", adapter))
+    assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
+    assert memory.figures.found == {"device": 0, "host": 1, "reading": 0, "disk": 0}
+    assert memory.figures.host_bytes == 0
+
+
+async def test_a_run_that_is_cancelled_while_its_lora_is_fetched_ends_at_once_and_so_does_the_fetch(platform, tmp_path):
+    await platform.submit(job_of("gen_0"))
+    await platform.outcome()
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    fetching, given_up = asyncio.Event(), asyncio.Event()
+
+    async def fetch_file(key, path):
+        fetching.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    platform.blobs.fetch_file = fetch_file
+    await platform.submit(job_of("gen_1", adapter))
+    await asyncio.wait_for(fetching.wait(), WAIT_S)
+    platform.worker.leases._interval_s = 0.05
+    platform.status.lease_verdicts["gen_1"] = generations.LEASE_VERDICT_CANCEL
+    assert (await platform.outcome()).status == generation_pb2.STATUS_CANCELED
+    await asyncio.wait_for(given_up.wait(), WAIT_S)
+    assert platform.worker._engine.warm_sha256s == frozenset()
+    assert platform.worker.adapters.size_bytes == 0
+
+
+async def test_a_hundred_runs_cancelled_together_are_each_told_and_leave_nothing(platform, tmp_path):
+    adapter = await stored_adapter(platform.blobs, lora_file(tmp_path / "l.safetensors"))
+    await platform.submit(job_of("gen_1", adapter, steps=200, lane=job_pb2.LANE_PREMIUM))
+    await platform.started()
+    for number in range(100):
+        await platform.submit(job_of(f"bad_{number}", adapter, steps=LONG))
+    for number in range(100):
+        name = f"bad_{number}"
+        await platform.broker.emit(subjects.cancel(name), event_pb2.CancelRun(run_id=name).SerializeToString())
+        platform.status.lease_verdicts[name] = generations.LEASE_VERDICT_CANCEL
+    platform.worker.leases._interval_s = 0.05
+    endings = {}
+    while len(endings) < 101:
+        outcome = await platform.outcome()
+        endings[outcome.run_id] = outcome.status
+    assert endings.pop("gen_1") == generation_pb2.STATUS_COMPLETED
+    assert set(endings.values()) == {generation_pb2.STATUS_CANCELED}
+    assert await drained(platform)
+    assert platform.worker._engine._adapter_memory.held_keys == frozenset()
+
+
 @pytest.mark.parametrize(("content", "code"), [(b"not a LoRA", "lora_incompatible"), (None, "adapter_missing")])
 async def test_a_bad_or_missing_lora_fails_the_run_and_spares_the_next(platform, tmp_path, content, code):
     path = lora_file(tmp_path / "l.safetensors")
@@ -308,6 +376,17 @@ async def test_what_a_crash_left_of_a_base_model_is_removed_at_the_start(directo
         await platform.submit(job_of("gen_1"))
         assert (await platform.outcome()).status == generation_pb2.STATUS_COMPLETED
     assert [path.name.startswith("tiny-") for path in (tmp_path / "bases").iterdir()] == [True]
+
+
+async def test_a_base_model_that_was_damaged_on_disk_is_fetched_anew(directory, tmp_path):
+    async with running(directory, tmp_path) as first:
+        await first.submit(job_of("gen_1"))
+        whole = await first.image(await first.outcome())
+    for weights in tmp_path.glob("bases/tiny-*/unet/*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-100])
+    async with running(directory, tmp_path) as second:
+        await second.submit(job_of("gen_1"))
+        assert farthest(await second.image(await second.outcome()), whole) == 0
 
 
 async def test_a_job_that_comes_again_while_its_run_is_in_hand_is_neither_claimed_nor_drawn_twice(platform):

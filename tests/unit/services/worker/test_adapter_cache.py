@@ -16,12 +16,17 @@ class CountingBlobs(MemoryBlobs):
     def __init__(self):
         super().__init__()
         self.fetches = 0
-        self.gate = asyncio.Event()
+        self.gate, self.fetching, self.given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.gate.set()
 
     async def fetch_file(self, key, path):
         self.fetches += 1
-        await self.gate.wait()
+        self.fetching.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
         await super().fetch_file(key, path)
 
 
@@ -55,7 +60,6 @@ async def test_many_waiters_share_one_fetch_and_one_that_leaves_takes_nothing_aw
             return path.read_bytes()
 
     first, *others = [asyncio.create_task(use()) for _ in range(5)]
-    cache.prefetch([file])
     await asyncio.sleep(0)
     first.cancel()
     blobs.gate.set()
@@ -113,12 +117,35 @@ async def test_a_store_that_is_away_is_told_and_asked_again_later(blobs, tmp_pat
         assert path.read_bytes() == b"a"
 
 
-async def test_a_prefetch_that_fails_is_met_by_the_holder(blobs, tmp_path):
+async def test_a_fetch_that_nobody_waits_for_any_more_is_given_up_and_leaves_nothing(blobs, tmp_path):
     cache = AdapterCache(blobs, tmp_path, 1000)
-    cache.prefetch([model_pb2.StoredFile(store_key="loras/gone", sha256="0" * 64)])
-    with pytest.raises(AdapterMissing):
-        async with cache.hold([model_pb2.StoredFile(store_key="loras/gone", sha256="0" * 64)]):
-            pass
+    file = await put(blobs, b"a")
+    blobs.gate.clear()
+
+    async def use():
+        async with cache.hold([file]) as (path,):
+            return path.read_bytes()
+
+    waiting = [asyncio.create_task(use()) for _ in range(3)]
+    await asyncio.wait_for(blobs.fetching.wait(), 20)
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+    await asyncio.wait_for(blobs.given_up.wait(), 20)
+    blobs.gate.set()
+    assert list(tmp_path.iterdir()) == []
+    assert await use() == b"a"
+    assert blobs.fetches == 2
+
+
+async def test_a_file_that_somebody_took_away_is_fetched_again(blobs, tmp_path):
+    cache = AdapterCache(blobs, tmp_path, 1000)
+    file = await put(blobs, b"a")
+    for _ in range(2):
+        async with cache.hold([file]) as (path,):
+            assert path.read_bytes() == b"a"
+        path.unlink()
+    assert (blobs.fetches, cache.size_bytes) == (2, 1)
 
 
 async def test_a_new_worker_keeps_what_is_sound_on_disk_and_sweeps_drafts(blobs, tmp_path):

@@ -26,6 +26,13 @@ def test_the_engines_failures_have_codes_of_their_own():
     assert len({kind.run_code for kind in kinds}) == len(kinds)
 
 
+def test_a_device_that_breaks_fails_no_run_and_costs_an_attempt_only_those_that_were_at_work():
+    suspect, other = (outcome.of_problem(base.DeviceBroken(is_suspect=one), None) for one in (True, False))
+    assert (suspect.status, suspect.settle) == (None, Settle.NAK)
+    assert (other.status, other.settle) == (generation_pb2.STATUS_QUEUED, Settle.NAK)
+    assert suspect.delay_s > 0 < other.delay_s
+
+
 @pytest.mark.parametrize("reason", list(base.StopReason))
 def test_every_reason_to_stop_has_an_ending(reason):
     assert outcome.of_problem(base.DrawStopped(), reason) is outcome.OF_STOP[reason]
