@@ -22,7 +22,8 @@ def test_its_own_check_passes(typescript: Path) -> None:
 
 
 def test_files_are_small_enough_to_be_read() -> None:
-    own = [path for path in TYPESCRIPT.glob("*/*.ts") if path.name != "openapi.ts"]
+    folders = (TYPESCRIPT / name for name in ("src", "tests", "examples"))
+    own = [path for folder in folders for path in folder.glob("*.ts") if path.name != "openapi.ts"]
     large = {path.name: count for path in own if (count := len(path.read_text().splitlines())) > 300}
 
     assert len(own) > 30
