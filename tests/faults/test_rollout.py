@@ -111,6 +111,7 @@ class Rollout:
         local.eventually(lambda: self.endpoints.has(pod), within_s=10, what=f"{pod.name} gets requests")
 
 
+@pytest.mark.timeout(900)  # eight programs start beside the platform, four of them with torch
 def test_replacing_gateways_and_workers_one_by_one_fails_no_request_and_loses_no_run(platform: Platform) -> None:
     with pods() as started, platform.account() as account:
         rollout = Rollout(platform, started)

@@ -25,6 +25,8 @@ from deploy.local.parts import WORKER_ENVIRONMENT
 from tests.support.platform import REPOSITORY, Platform, eventually
 
 READY_WITHIN_S = 240.0
+# One client for all probes, on fresh connections as a kubelet's; one for each would read certificates each time.
+_PROBES = httpx.Client(timeout=2, trust_env=False, verify=False, headers={"Connection": "close"})  # noqa: S501 - plain http
 
 
 def environment(platform: Platform, service: str) -> dict[str, str]:
@@ -87,7 +89,7 @@ class Pod:
             return False
         try:
             url = f"http://127.0.0.1:{self.ports['metrics']}/readyz"
-            return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+            return _PROBES.get(url).status_code == 200
         except httpx.TransportError:
             return False
 
