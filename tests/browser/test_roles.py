@@ -122,6 +122,8 @@ def test_those_who_run_the_platform_see_it_and_change_a_plan(visit: Callable[...
     page = visitor.open("/admin?q=Demo+(free)")
 
     expect(page.get_by_role("table", name="Workers")).to_be_visible()
+    row = page.get_by_role("row", name="Demo (free)").locator("td").all_inner_texts()
+    assert row[2:4] == ["0", "1"]  # members and keys
     page.get_by_label("Plan of Demo (free)").select_option("basic")
     visitor.click("Change")
     expect(page.get_by_role("status").first).to_contain_text("The plan is changed")
