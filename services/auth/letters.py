@@ -1,13 +1,15 @@
 """The letters that people get, and their way out: in the background, tried again a few times.
 
 A link's token is kept in memory alone until its letter is gone. It stands in the link's fragment, which browsers do not
-send, so that it is in no server's log.
+send, so that it is in no server's log. Headers hold constant words and checked addresses: what people name things
+stands in the text alone, where nothing decodes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Final
 
@@ -15,7 +17,7 @@ from imagineo import errors
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from services.auth.mail import Post
-from services.auth.people import INVITATION_AGE, RESET_AGE, Invitation, User
+from services.auth.people import INVITATION_AGE, RESET_AGE, Invitation, User, one_line
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +43,15 @@ class Letters:
         if self._post is None:
             raise errors.FailedPrecondition("This platform sends no mail. Ask those who run it for a new password.")
 
-    def invitation(self, invitation: Invitation, token: str) -> None:
-        """Send an invitation's link."""
+    def invitation(self, invitation: Invitation, token: str) -> EmailMessage:
+        """Write the letter with an invitation's link; `send` takes it once the invitation is stored."""
         link = f"{self._public_url}/invitation#{token}"
         text = (
-            f"{invitation.invited_by or 'The platform'} invites you to {invitation.organization_name} "
+            f"{one_line(invitation.invited_by) or 'The platform'} invites you to "
+            f"{one_line(invitation.organization_name)} "
             f"as {invitation.role}.\n\nThe link works once, for {INVITATION_AGE.days} days:\n{link}\n"
         )
-        self._put(invitation.email, f"Invitation to {invitation.organization_name}", text)
+        return self._letter(invitation.email, "You are invited to an organization", text)
 
     def reset(self, user: User, token: str) -> None:
         """Send the link that sets a new password."""
@@ -57,7 +60,16 @@ class Letters:
             f"Somebody, hopefully you, asked for a new password.\n\nThe link works once, for "
             f"{int(RESET_AGE.total_seconds() // 60)} minutes:\n{link}\n\nIf it was not you, nothing has changed.\n"
         )
-        self._put(user.email, "Set a new password", text)
+        self.send(self._letter(user.email, "Set a new password", text))
+
+    def send(self, message: EmailMessage) -> None:
+        """Let a letter go out in the background; without a post it goes nowhere."""
+        if self._post is None:
+            return
+        try:
+            self._waiting.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("too many letters wait; one was dropped")
 
     async def run(self) -> None:
         """Send for ever; what cannot be sent after some tries is logged and dropped."""
@@ -67,6 +79,9 @@ class Letters:
                 await self._deliver(message)
             except errors.Unavailable as problem:
                 log.warning("a letter was dropped: %s", problem)
+            except Exception:
+                # One letter that no server can take must not hold up all others.
+                log.exception("a letter was dropped")
             finally:
                 self._waiting.task_done()
 
@@ -82,14 +97,9 @@ class Letters:
                 if self._post is not None:
                     await self._post.send(message)
 
-    def _put(self, to: str, subject: str, text: str) -> None:
-        if self._post is None:
-            return
+    def _letter(self, to: str, subject: str, text: str) -> EmailMessage:
         message = EmailMessage()
-        message["From"], message["To"] = self._sender, to
+        message["From"], message["To"] = self._sender, Address(addr_spec=to)
         message["Subject"] = subject
         message.set_content(text)
-        try:
-            self._waiting.put_nowait(message)
-        except asyncio.QueueFull:
-            log.warning("too many letters wait; one was dropped")
+        return message

@@ -6,8 +6,9 @@ What changes members runs under the lock of their organization, and is one trans
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from imagineo import errors
 from imagineo.ids import new_id
@@ -32,6 +33,8 @@ from services.auth.people import (
 )
 from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, user_of
 from services.auth.rows import organization_of
+
+Letter = TypeVar("Letter")
 
 _AUDIT_SQL: Final = load(Path(__file__).parent / "sql" / "audit.sql")
 
@@ -106,8 +109,18 @@ class MemberRepository:
             details = {"email": member.email, "from": member.role.value, "to": role.value}
             await audit.write(connection, Entry(organization_id, Action.ROLE_CHANGED, actor, user_id, details))
 
-    async def invite(self, organization_id: str, email: str, role: Role, digest: bytes, actor: Actor) -> Invitation:
+    async def invite(
+        self,
+        organization_id: str,
+        email: str,
+        role: Role,
+        digest: bytes,
+        actor: Actor,
+        write: Callable[[Invitation], Letter],
+    ) -> tuple[Invitation, Letter]:
         """Store an invitation; an open one for the same address is revoked.
+
+        Gives it with its letter, which is written first: an invitation that no letter can tell of is not stored.
 
         Raises:
             NotFound: if there is no such organization.
@@ -134,9 +147,10 @@ class MemberRepository:
                 INVITATION_AGE,
             )
             made = Invitation(**{**row, "organization_name": name, "role": Role(row["role"])})
+            letter = write(made)
             details = {"email": email, "role": role.value}
             await audit.write(connection, Entry(organization_id, Action.INVITED, actor, made.invitation_id, details))
-            return made
+            return made, letter
 
     async def invitations(self, organization_id: str, before: str, limit: int) -> list[Invitation]:
         """List invitations, newest first, older than one."""

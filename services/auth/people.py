@@ -7,6 +7,8 @@ import enum
 import re
 import unicodedata
 from datetime import datetime, timedelta
+from email.errors import MessageError
+from email.headerregistry import Address
 from typing import Final
 
 from imagineo import errors
@@ -43,7 +45,7 @@ class Client:
     @classmethod
     def of(cls, address: str, user_agent: str) -> Client:
         """Keep what can be stored, in bounds."""
-        return cls(_printable(address)[:64], _printable(user_agent)[:_MAX_AGENT_LENGTH])
+        return cls(one_line(address)[:64], one_line(user_agent)[:_MAX_AGENT_LENGTH])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def check_email(email: str) -> str:
         InvalidParameter: if it cannot be one.
     """
     email = email.strip()
-    if len(email) > _MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email) or _printable(email) != email:
+    if len(email) > _MAX_EMAIL_LENGTH or one_line(email) != email or not _is_mailable(email):
         raise errors.InvalidParameter.of("email", f"a mail address of at most {_MAX_EMAIL_LENGTH} characters")
     return email
 
@@ -138,11 +140,13 @@ def check_name(field: str, name: str) -> str:
     """Give the name without the blanks around it.
 
     Raises:
-        InvalidParameter: if it is empty, too long, or holds control characters.
+        InvalidParameter: if it is empty, too long, or holds line ends or other control characters.
     """
     name = name.strip()
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or _printable(name) != name:
-        raise errors.InvalidParameter.of(field, f"1 to {MAX_NAME_LENGTH} characters")
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or one_line(name) != name:
+        raise errors.InvalidParameter.of(
+            field, f"1 to {MAX_NAME_LENGTH} characters, without line ends and other control characters"
+        )
     return name
 
 
@@ -172,8 +176,18 @@ def check_owner_stays(before: Role, after: Role | None, owners_count: int) -> No
         raise errors.FailedPrecondition("The last owner stays. Make somebody else an owner first.")
 
 
-def _printable(text: str) -> str:
-    """The text without what has no place in a line: control characters, and halves of characters."""
+def _is_mailable(email: str) -> bool:
+    """Tell whether a letter's header can name the address; `=?` begins a word that mail programs decode."""
+    try:
+        return _EMAIL.fullmatch(email) is not None and "=?" not in email and bool(Address(addr_spec=email).domain)
+    except (MessageError, ValueError, IndexError):  # what the parser raises, and what it runs into
+        return False
+
+
+def one_line(text: str) -> str:
+    """The text without what has no place in a line: line ends, control characters, and halves of characters."""
     return "".join(
-        character for character in text if unicodedata.category(character)[0] != "C" or character == "\u200d"
+        character
+        for character in text
+        if character == "\u200d" or not unicodedata.category(character).startswith(("C", "Zl", "Zp"))
     )

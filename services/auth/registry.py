@@ -11,14 +11,13 @@ from imagineo import errors, keys
 from imagineo.ids import is_id, new_id
 
 from services.auth.accounts import Key, Organization, Permission
-from services.auth.people import OPERATOR, Actor
+from services.auth.people import OPERATOR, Actor, check_name
 from services.auth.plans import MAX_LIMIT, Limits, Plan
 from services.auth.repository import Repository
 
 Noun = TypeVar("Noun")
 
 _ORGANIZATION_ID: Final = re.compile(r"org_[0-9a-z_]{1,60}")
-_MAX_NAME_LENGTH: Final = 100
 _MAX_MODELS: Final = 100
 
 
@@ -34,7 +33,7 @@ class Registry:
         Raises:
             InvalidParameter: for a bad name or id, or no plan.
         """
-        _check_name(name)
+        name = check_name("name", name)
         if plan is None:
             raise errors.InvalidParameter.of("plan", "free, basic or premium")
         if organization_id and not _ORGANIZATION_ID.fullmatch(organization_id):
@@ -74,7 +73,7 @@ class Registry:
             if not 0 <= getattr(overrides, field) <= MAX_LIMIT:
                 raise errors.InvalidParameter.of(f"limits.{field}", f"between 0 and {MAX_LIMIT}")
         if name is not None:
-            _check_name(name)
+            name = check_name("name", name)
         found = await self._repository.update_organization(
             organization_id, plan, overrides, name, omit_provenance, actor=actor
         )
@@ -97,7 +96,7 @@ class Registry:
             NotFound: if there is no such organization.
         """
         check_organization_id(organization_id)
-        _check_name(name)
+        name = check_name("name", name)
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise errors.InvalidParameter.of("expires_at", "in the future")
         if len(allowed_model_ids) > _MAX_MODELS or not all(_is_model(model_id) for model_id in allowed_model_ids):
@@ -139,11 +138,6 @@ def is_organization_id(text: str) -> bool:
 
 def _is_model(text: str) -> bool:
     return is_id(text, "model") or is_id(text, "base")
-
-
-def _check_name(name: str) -> None:
-    if not 1 <= len(name) <= _MAX_NAME_LENGTH or "\x00" in name:
-        raise errors.InvalidParameter.of("name", f"1 to {_MAX_NAME_LENGTH} characters")
 
 
 def present(found: Noun | None, field: str, value: str) -> Noun:

@@ -177,8 +177,15 @@ class SignIn:
         email = check_email(email)
         await self._throttle.admit(throttle.of_mail(email_key(email), actor.client.address))
         token = tokens.new_token()
-        made = await self._members.invite(organization_id, email, role, tokens.digest(token), actor)
-        self._letters.invitation(made, token)
+        made, letter = await self._members.invite(
+            organization_id,
+            email,
+            role,
+            tokens.digest(token),
+            actor,
+            lambda invitation: self._letters.invitation(invitation, token),
+        )
+        self._letters.send(letter)
         return made, token
 
     async def invitation(self, digest: bytes) -> tuple[Invitation, bool]:

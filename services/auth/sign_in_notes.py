@@ -40,13 +40,16 @@ class SignInNotes:
         self._put(lambda: self._open_reset(email))
 
     async def run(self) -> None:
-        """Work for ever; what fails because a part is away is logged and dropped."""
+        """Work for ever; what fails is logged and dropped."""
         while True:
             work = await self._works.get()
             try:
                 await work()
             except errors.ImagineoError as problem:
                 log.warning("what a log-in left to do was dropped: %s", problem)
+            except Exception:
+                # One that cannot be done must not hold up all others.
+                log.exception("what a log-in left to do was dropped")
             finally:
                 self._works.task_done()
 

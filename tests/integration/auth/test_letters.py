@@ -9,7 +9,7 @@ from email.policy import default
 import pytest
 from aiosmtpd.controller import Controller
 from imagineo.rpc.channel import connect
-from imagineo.v1 import account_pb2, account_service_pb2_grpc
+from imagineo.v1 import account_pb2, account_service_pb2_grpc, auth_service_pb2
 from imagineo.v1 import account_service_pb2 as pb
 
 from tests.integration.auth.people import People, until
@@ -43,6 +43,8 @@ async def test_an_invitation_goes_out_by_smtp_and_is_tried_again(start):
         async with start(**settings) as auth, connect(f"127.0.0.1:{auth.port}") as channel:
             people = People(account_service_pb2_grpc.AccountServiceStub(channel), auth)
             ada = await people.sign_up()
+            name = "=?utf-8?q?Hi=0AReply-To:_eve=40example.org?="
+            await auth(auth_service_pb2.UpdateOrganizationRequest(organization_id=ada.organization_id, name=name))
             invitation = pb.CreateInvitationRequest(
                 organization_id=ada.organization_id,
                 email="bo@example.org",
@@ -59,5 +61,7 @@ async def test_an_invitation_goes_out_by_smtp_and_is_tried_again(start):
         await asyncio.to_thread(server.stop)
     letter = message_from_bytes(content, policy=default)
     assert inbox.turned_away == 1
-    assert (letter["To"], letter["Subject"]) == ("bo@example.org", "Invitation to Studio")
+    assert (letter["To"], letter["Subject"]) == ("bo@example.org", "You are invited to an organization")
+    assert (letter.defects, letter["Reply-To"]) == ([], None)
+    assert f"invites you to {name} as viewer." in letter.get_content()
     assert f"https://images.example.org/invitation#{made.token}" in letter.get_content()

@@ -104,6 +104,16 @@ async def test_an_invitation_that_is_over_makes_nobody_a_member(people, database
     assert list(await members(people, ada.organization_id)) == [ada.user_id]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b", "a\tb", "a\u202eb"])
+async def test_an_organizations_name_stays_one_line(people, name):
+    ada = await people.sign_up()
+    with pytest.raises(errors.InvalidParameter, match=r"'name'.*without line ends") as refusal:
+        await people.auth(
+            auth_service_pb2.UpdateOrganizationRequest(organization_id=ada.organization_id, name=name, actor=ada.actor)
+        )
+    assert refusal.value.metadata["param"] == "name"
+
+
 async def test_roles_decide_who_changes_whom(people):
     ada = await people.sign_up()
     team = {role: await people.joined(ada, role) for role in (ADMIN, DEVELOPER, VIEWER)}

@@ -13,7 +13,12 @@ def test_addresses_that_differ_in_case_or_spelling_are_one():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ada", "ada@", "@b.c", "a b@c.d", "a@b@c", "a,b@c.d", "<a@b.c>", "a@b\n.c", "a" * 250 + "@b.cd"]
+    "text",
+    [
+        *("", "ada", "ada@", "@b.c", "a b@c.d", "a@b@c", "a,b@c.d", "<a@b.c>", "a@b\n.c", "a" * 250 + "@b.cd"),
+        *("=?utf-8?q?a=0AX?=@b.c", "a@=?utf-8?q?b?=", "a\x7fb@c.d", "a\u2028b@c.d", "a..b@c.d", "a@b..c"),
+        "caf\u00e9@b.c",
+    ],
 )
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(errors.InvalidParameter) as refusal:
@@ -26,7 +31,7 @@ def test_names_and_addresses_lose_the_blanks_around_them():
     assert check_name("name", " <script>Ada</script> ") == "<script>Ada</script>"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\x00b", "a\u202eb", "a\nb"])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\x00b", "a\u202eb", "a\nb", "a\u2028b", "a\u2029b", "a\x85b"])
 def test_names_that_could_mislead_are_refused(name):
     with pytest.raises(errors.InvalidParameter):
         check_name("name", name)
