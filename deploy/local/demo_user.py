@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from imagineo import errors
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import call
 from imagineo.v1 import account_pb2, account_service_pb2, account_service_pb2_grpc
@@ -42,7 +44,8 @@ async def ensure(auth_address: str, organization_id: str, file: Path) -> DemoUse
     )
     async with connect(auth_address) as channel:
         accounts = account_service_pb2_grpc.AccountServiceStub(channel)
-        await call(accounts.CreateUser, request, timeout_s=_CALL_TIMEOUT_S)
+        with contextlib.suppress(errors.AlreadyExists):  # made at an earlier start
+            await call(accounts.CreateUser, request, timeout_s=_CALL_TIMEOUT_S)
     return user
 
 

@@ -89,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--name", required=True)
     user.add_argument("--role", type=Role, choices=list(Role), default=Role.OWNER)
     user.add_argument("--administrator", action="store_true", help="may see all organizations and set their plans")
+    user.add_argument(
+        "--existing",
+        action="store_true",
+        help="take a user who has the address already: sets their password and ends their sessions",
+    )
     return parser
 
 
@@ -133,15 +138,17 @@ async def _update(registry: Registry, organization_id: str, plan: Plan | None, g
 async def _create_user(database: Database, options: argparse.Namespace) -> dict[str, Any]:
     password = sys.stdin.readline().rstrip("\n")
     with app.reception(database, Letters(None, sender="", public_url=""), passwords_at_once=1) as people:
-        user = await people.sign_in.create_user(
+        user, was_created = await people.sign_in.create_user(
             options.email,
             password,
             options.name,
             options.organization_id,
             options.role,
             is_administrator=options.administrator,
+            may_exist=options.existing,
         )
-    return {"user_id": user.user_id, "email": user.email, "is_administrator": user.is_administrator}
+    shown = {"user_id": user.user_id, "email": user.email, "is_administrator": user.is_administrator}
+    return shown | {"was_created": was_created}
 
 
 if __name__ == "__main__":

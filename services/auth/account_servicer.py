@@ -120,7 +120,7 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
     async def CreateUser(self, request: pb.CreateUserRequest, _context: object) -> pb.CreateUserResponse:  # noqa: N802
         """Make a user as an operator does."""
         check_organization_id(request.organization_id)
-        user = await self._sign_in.create_user(
+        user, _ = await self._sign_in.create_user(
             request.email,
             request.password,
             request.name,

@@ -31,7 +31,7 @@ from services.auth.people import (
     check_owner_stays,
     email_key,
 )
-from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, user_of
+from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, store_password, user_of
 from services.auth.rows import organization_of
 
 Letter = TypeVar("Letter")
@@ -212,24 +212,44 @@ class MemberRepository:
             await audit.write(connection, entry)
             return user, await open_session(connection, user, found.organization_id, session_digest, client)
 
-    async def provide(self, new: NewUser, organization_id: str, role: Role, *, is_administrator: bool) -> User:
-        """Make a user as an operator does; one who exists keeps name and password.
+    async def provide(
+        self, new: NewUser, organization_id: str, role: Role, *, is_administrator: bool, may_exist: bool
+    ) -> tuple[User, bool]:
+        """Make a user as an operator does; gives also whether they are new.
+
+        One who exists, if that `may_exist`, keeps the name, gets the password, and their sessions end: whoever signed
+        up with the address before may be somebody else.
 
         Raises:
             NotFound: if there is no such organization.
+            AlreadyExists: if the address is a user's, and may not be.
         """
         async with self._database.transaction() as connection:
             await _lock(connection, organization_id)
-            user = await insert_user(connection, new)
-            if user is None:
-                user = user_of(await connection.fetchrow(SQL["read_user_by_email"], email_key(new.email)))
+            made = await insert_user(connection, new)
+            user = made or user_of(await connection.fetchrow(SQL["read_user_by_email"], email_key(new.email)))
+            if made is None and not may_exist:
+                raise errors.AlreadyExists(
+                    f"There is a user {user.email} already. With `--existing`, create-user gives them the password "
+                    "and ends their sessions.",
+                    metadata={"param": "email"},
+                )
             if is_administrator:
                 user = user_of(await connection.fetchrow(SQL["make_administrator"], user.user_id))
             if await connection.fetchrow(SQL["insert_member"], organization_id, user.user_id, role.value):
                 details = {"email": user.email, "role": role.value}
                 entry = Entry(organization_id, Action.MEMBER_ADDED, Actor(), user.user_id, details)
                 await audit.write(connection, entry)
-            return user
+            if made is None:
+                await store_password(
+                    connection,
+                    user.user_id,
+                    new.password_hash,
+                    keep=b"",
+                    action=Action.PASSWORD_CHANGED,
+                    actor=Actor(),
+                )
+            return user, made is not None
 
     async def entries(self, organization_id: str, before: str, action: str, limit: int) -> list[WrittenEntry]:
         """List the audit log, newest first, older than one entry; no action named: all."""

@@ -148,7 +148,8 @@ class PeopleRepository:
     ) -> list[bytes]:
         """Store a password and end all sessions but that of `keep`; gives the digests of those that ended."""
         async with self._database.transaction() as connection:
-            return await _set_password(connection, user_id, password_hash, keep=keep, action=action, client=client)
+            actor = Actor(user_id, client=client)
+            return await store_password(connection, user_id, password_hash, keep=keep, action=action, actor=actor)
 
     async def open_reset(self, user_id: str, digest: bytes) -> None:
         """Let a token reset the user's password."""
@@ -165,8 +166,9 @@ class PeopleRepository:
             user_id = await connection.fetchval(SQL["use_reset"], digest)
             if user_id is None:
                 return None
-            return await _set_password(
-                connection, user_id, password_hash, keep=b"", action=Action.PASSWORD_RESET, client=client
+            actor = Actor(user_id, client=client)
+            return await store_password(
+                connection, user_id, password_hash, keep=b"", action=Action.PASSWORD_RESET, actor=actor
             )
 
     async def user(self, user_id: str) -> User | None:
@@ -223,14 +225,15 @@ async def open_session(connection: Any, user: User, organization_id: str, digest
     return session
 
 
-async def _set_password(
-    connection: Any, user_id: str, password_hash: str, *, keep: bytes, action: Action, client: Client
+async def store_password(
+    connection: Any, user_id: str, password_hash: str, *, keep: bytes, action: Action, actor: Actor
 ) -> list[bytes]:
+    """Store a password in the transaction that the connection is in; all sessions end but that of `keep`."""
     await connection.execute(SQL["set_password"], user_id, password_hash)
     await connection.execute(SQL["forget_resets_of"], user_id)
     ended = await connection.fetch(SQL["end_other_sessions"], user_id, keep)
     for row in await connection.fetch(SQL["read_memberships"], user_id):
-        await audit.write(connection, Entry(row["organization_id"], action, Actor(user_id, client=client), user_id))
+        await audit.write(connection, Entry(row["organization_id"], action, actor, user_id))
     return [bytes(row["digest"]) for row in ended]
 
 

@@ -156,17 +156,28 @@ class SignIn:
         self._end(ended)
 
     async def create_user(
-        self, email: str, password: str, name: str, organization_id: str, role: Role, *, is_administrator: bool
-    ) -> User:
-        """Make a user as an operator does; one who exists keeps name and password.
+        self,
+        email: str,
+        password: str,
+        name: str,
+        organization_id: str,
+        role: Role,
+        *,
+        is_administrator: bool,
+        may_exist: bool = False,
+    ) -> tuple[User, bool]:
+        """Make a user as an operator does; gives also whether they are new.
 
         Raises:
             InvalidParameter: naming the field.
             NotFound: if there is no such organization.
+            AlreadyExists: if the address is a user's; if they `may_exist`, they get the password, and sessions end.
         """
         email = check_email(email)
         new = await self._new_user(email, password, check_name("name", name), [])
-        return await self._members.provide(new, organization_id, role, is_administrator=is_administrator)
+        return await self._members.provide(
+            new, organization_id, role, is_administrator=is_administrator, may_exist=may_exist
+        )
 
     async def invite(self, organization_id: str, email: str, role: Role, actor: Actor) -> tuple[Invitation, str]:
         """Make an invitation and mail its link, where the platform sends mail; gives its token.

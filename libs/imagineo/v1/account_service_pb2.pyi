@@ -622,7 +622,7 @@ class CreateUserRequest(_message.Message):
     email: _builtins.str
     """email is the user's mail address."""
     password: _builtins.str
-    """password is 10 to 128 characters; that of a user who exists is not changed."""
+    """password is 10 to 128 characters."""
     name: _builtins.str
     """name is the user's, 1 to 100 characters."""
     organization_id: _builtins.str
@@ -658,7 +658,7 @@ class CreateUserResponse(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> _member_pb2.User:
-        """user was made, or existed."""
+        """user was made."""
 
     def __init__(
         self,

@@ -243,9 +243,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """CreateUser makes a user as an operator does, member of an organization that exists; an address that is known is
-        answered as it stands, with membership and flag brought up. INVALID_PARAMETER as SignUp; NOT_FOUND if the
-        organization is absent. Idempotent.
+        """CreateUser makes a user as an operator does, member of an organization that exists. INVALID_PARAMETER as SignUp;
+        NOT_FOUND if the organization is absent; ALREADY_EXISTS if the address is a user's, who stays as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,9 +73,8 @@ class AccountServiceStub:
     GetUser: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.GetUserRequest, _account_service_pb2.GetUserResponse]
     """GetUser reads a user and where they are a member. NOT_FOUND if absent."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateUserRequest, _account_service_pb2.CreateUserResponse]
-    """CreateUser makes a user as an operator does, member of an organization that exists; an address that is known is
-    answered as it stands, with membership and flag brought up. INVALID_PARAMETER as SignUp; NOT_FOUND if the
-    organization is absent. Idempotent.
+    """CreateUser makes a user as an operator does, member of an organization that exists. INVALID_PARAMETER as SignUp;
+    NOT_FOUND if the organization is absent; ALREADY_EXISTS if the address is a user's, who stays as they are.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListMembersRequest, _account_service_pb2.ListMembersResponse]
     """ListMembers lists an organization's members the earliest sign-up first."""
@@ -153,9 +152,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     GetUser: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetUserRequest, _account_service_pb2.GetUserResponse]  # type: ignore[assignment]
     """GetUser reads a user and where they are a member. NOT_FOUND if absent."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateUserRequest, _account_service_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """CreateUser makes a user as an operator does, member of an organization that exists; an address that is known is
-    answered as it stands, with membership and flag brought up. INVALID_PARAMETER as SignUp; NOT_FOUND if the
-    organization is absent. Idempotent.
+    """CreateUser makes a user as an operator does, member of an organization that exists. INVALID_PARAMETER as SignUp;
+    NOT_FOUND if the organization is absent; ALREADY_EXISTS if the address is a user's, who stays as they are.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListMembersRequest, _account_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers lists an organization's members the earliest sign-up first."""
@@ -302,9 +300,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.CreateUserResponse, _abc.Awaitable[_account_service_pb2.CreateUserResponse]]:
-        """CreateUser makes a user as an operator does, member of an organization that exists; an address that is known is
-        answered as it stands, with membership and flag brought up. INVALID_PARAMETER as SignUp; NOT_FOUND if the
-        organization is absent. Idempotent.
+        """CreateUser makes a user as an operator does, member of an organization that exists. INVALID_PARAMETER as SignUp;
+        NOT_FOUND if the organization is absent; ALREADY_EXISTS if the address is a user's, who stays as they are.
         """
 
     @_abc_1.abstractmethod

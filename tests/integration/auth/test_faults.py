@@ -160,7 +160,11 @@ async def test_the_program_migrates_makes_a_key_serves_and_ends_on_sigterm(dsn, 
     assert (code, '"secret": "imag_' in out) == (0, True), err
     user = ("create-user", "org_local", "--email", "ada@example.org", "--name", "Ada", "--administrator")
     code, out, err = await finished(program(*user, IMAGINEO_POSTGRES_DSN=dsn), "a fine long password\n")
-    assert (code, '"is_administrator": true' in out) == (0, True), err
+    assert (code, '"is_administrator": true, "was_created": true' in out) == (0, True), err
+    code, out, err = await finished(program(*user, IMAGINEO_POSTGRES_DSN=dsn), "a fine long password\n")
+    assert (code, out, "ada@example.org already" in err) == (2, "", True), err
+    code, out, err = await finished(program(*user, "--existing", IMAGINEO_POSTGRES_DSN=dsn), "another long one\n")
+    assert (code, '"was_created": false' in out) == (0, True), err
     code, _, err = await finished(program(*user, IMAGINEO_POSTGRES_DSN=dsn), "password12\n")
     assert (code, "easy to guess" in err or "common" in err) == (2, True), err
     code, _, err = await finished(program("create-key", "org_nobody", "--name", "k", IMAGINEO_POSTGRES_DSN=dsn))

@@ -10,6 +10,10 @@ from imagineo.v1 import account_pb2, auth_service_pb2
 from imagineo.v1 import account_service_pb2 as pb
 from imagineo.v1 import error_reason_pb2 as reasons
 
+from deploy.local import demo_user
+from services.auth import app
+from services.auth.letters import Letters
+from services.auth.people import Role
 from tests.integration.auth.people import PASSWORD, fresh_client
 
 pytestmark = pytest.mark.integration
@@ -225,19 +229,24 @@ async def test_the_log_tells_what_happened_and_no_secrets(people):
 
 
 async def test_those_who_run_the_platform_see_all_organizations_and_set_plans(people):
-    ada, root = await people.sign_up(), await people.sign_up()
-    made = await people(
-        pb.CreateUserRequest(
-            email=root.email,
-            password=PASSWORD,
-            name="Root",
-            organization_id=root.organization_id,
-            role=VIEWER,
-            is_administrator=True,
-        )
+    ada, operators = await people.sign_up(), await people.sign_up()
+    request = pb.CreateUserRequest(
+        email="root@example.org",
+        password=PASSWORD,
+        name="Root",
+        organization_id=operators.organization_id,
+        role=VIEWER,
+        is_administrator=True,
     )
-    assert made.user.user_id == root.user_id
+    made = await people(request)
     assert made.user.is_administrator
+    root = await people.log_in("root@example.org")
+    request.email = ada.email.upper()
+    with pytest.raises(errors.AlreadyExists):
+        await people(request)
+    found = await people(pb.GetUserRequest(user_id=ada.user_id))
+    assert not found.user.is_administrator
+    assert [each.organization_id for each in found.memberships] == [ada.organization_id]
     plan = auth_service_pb2.UpdateOrganizationRequest(
         organization_id=ada.organization_id, plan=account_pb2.PLAN_PREMIUM, actor=ada.actor
     )
@@ -258,3 +267,36 @@ async def test_those_who_run_the_platform_see_all_organizations_and_set_plans(pe
     assert [each.organization_id for each in rest.organizations] == [ada.organization_id]
     named = await people(pb.ListOrganizationsRequest(text=ada.organization_id, actor=root.actor))
     assert len(named.organizations) == 1
+
+
+async def test_an_operator_who_takes_over_an_address_shuts_out_who_had_it(people, database):
+    squatter = await people.sign_up("boss@example.org")
+    operators = await people.sign_up()
+    letters = Letters(None, sender="", public_url="")
+    with app.reception(database, letters, passwords_at_once=1) as reception:
+        user, was_created = await reception.sign_in.create_user(
+            "Boss@example.org",
+            "another long one",
+            "Boss",
+            operators.organization_id,
+            Role.VIEWER,
+            is_administrator=True,
+            may_exist=True,
+        )
+    assert (user.user_id, user.is_administrator, was_created) == (squatter.user_id, True, False)
+    with pytest.raises(errors.InvalidSession):
+        await people(pb.GetSessionRequest(session_sha256=squatter.digest))
+    with pytest.raises(errors.InvalidCredentials):
+        await people.log_in(squatter.email)
+    await people.log_in(squatter.email, "another long one")
+    assert "user.password_changed" in await people.actions(squatter.organization_id)
+    assert user.user_id in await members(people, operators.organization_id)
+
+
+async def test_the_demos_user_is_made_at_the_first_start_and_left_at_the_second(auth, people, tmp_path):
+    organization_id = (await people.sign_up()).organization_id
+    file = tmp_path / "demo.json"
+    first = await demo_user.ensure(f"127.0.0.1:{auth.port}", organization_id, file)
+    person = await people.log_in(first.email, first.password)
+    assert await demo_user.ensure(f"127.0.0.1:{auth.port}", organization_id, file) == first
+    assert not (await people.verdict(person.check())).HasField("error")
