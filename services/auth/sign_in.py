@@ -135,7 +135,8 @@ class SignIn:
         """
         self._letters.check_can_send()
         email = check_email(email)
-        await self._throttle.admit(throttle.of_mail(email_key(email), client.address))
+        await self._throttle.admit(throttle.of_address("mail", client.address))
+        await self._throttle.admit(throttle.of_mail(email_key(email)))
         self._notes.reset_wanted(email)
 
     async def reset_password(self, digest: bytes, password: str, client: Client) -> None:
@@ -186,7 +187,8 @@ class SignIn:
             InvalidParameter, NotFound, AlreadyExists, PermissionDenied, RateLimited: as `account_service.proto` says.
         """
         email = check_email(email)
-        await self._throttle.admit(throttle.of_mail(email_key(email), actor.client.address))
+        await self._throttle.admit(throttle.of_address("mail", actor.client.address))
+        await self._throttle.admit(throttle.of_mail(email_key(email)))
         token = tokens.new_token()
         made, letter = await self._members.invite(
             organization_id,
@@ -232,6 +234,7 @@ class SignIn:
 
     async def _verified(self, email: str, password: str, client: Client) -> User:
         """The user behind an address and a password, counted as a try."""
+        await self._throttle.admit(throttle.of_address("log-in", client.address))
         key = email_key(email.strip())[:254].replace("\0", "")
         known = await self._people.credentials(key, client.address)
         is_known = known is not None and known.is_known

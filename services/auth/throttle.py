@@ -1,6 +1,8 @@
 """Bounds guesses: so many tries a minute for each mail address and each client address, over all replicas.
 
-They are counted by `auth.admit` in the same windows as requests, under names that no organization has.
+They are counted by `auth.admit` in the same windows as requests, under names that no organization has. The client's
+address is counted first and by itself: what it names is counted only while it may go on, so that one address makes a
+bounded number of rows.
 """
 
 from __future__ import annotations
@@ -37,18 +39,18 @@ class Bound:
 
 
 def of_log_in(email_key: str, address: str, *, is_known: bool) -> list[Bound]:
-    """The bounds of a log-in.
+    """The bounds of a log-in by an address that `of_address` let through.
 
     Whoever guesses at one account from many addresses is bounded by the account; its user, whose address has a session
     of theirs (`is_known`), is not locked out by them.
     """
-    bounds = [Bound("log-in.pair", f"{email_key} {address}", 10), *of_address("log-in", address)]
-    return bounds if is_known else [Bound("log-in.account", email_key, 20), *bounds]
+    pair = Bound("log-in.pair", f"{email_key} {address}", 10)
+    return [pair] if is_known else [Bound("log-in.account", email_key, 20), pair]
 
 
-def of_mail(email_key: str, address: str) -> list[Bound]:
-    """The bounds of what sends a mail to somebody."""
-    return [Bound("mail", email_key, 3), *of_address("mail", address)]
+def of_mail(email_key: str) -> list[Bound]:
+    """The bound of what sends a mail to somebody."""
+    return [Bound("mail", email_key, 3)]
 
 
 def of_address(kind: str, address: str) -> list[Bound]:

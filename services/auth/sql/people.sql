@@ -210,10 +210,10 @@ DELETE FROM auth.sessions WHERE session_id IN (
 DELETE FROM auth.password_resets WHERE expires_at < now()
 
 -- name: forget_tries
--- Windows of tries whose last minute is over.
+-- Windows of tries whose last minute is over; a row for each, at most $1.
 DELETE FROM auth.windows WHERE organization_id IN (
     SELECT organization_id FROM auth.windows
     WHERE organization_id >= 'try:' AND organization_id < 'try;'
       AND moments_us[cardinality(moments_us)] < (extract(epoch FROM clock_timestamp()) - 60) * 1000000
     LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+) RETURNING true

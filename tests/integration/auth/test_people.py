@@ -16,7 +16,9 @@ from imagineo.v1 import account_pb2, account_service_pb2_grpc
 from imagineo.v1 import account_service_pb2 as pb
 from imagineo.v1 import error_reason_pb2 as reasons
 
-from services.auth.people_repository import SQL
+from services.auth import throttle
+from services.auth.people_repository import SQL, PeopleRepository
+from services.auth.repository import Repository
 from tests.integration.auth.people import PASSWORD, People, fresh_client, until
 
 pytestmark = pytest.mark.integration
@@ -224,6 +226,26 @@ async def test_guesses_are_bounded_by_account_and_address_and_the_user_still_get
             await people.log_in(f"{number}@example.org", "a guess that fails", client=attacker)
         outcomes.append(type(refusal.value))
     assert outcomes == [errors.InvalidCredentials] * 30 + [errors.RateLimited]
+
+
+async def test_an_address_that_is_used_up_makes_no_more_rows_and_all_that_are_over_go(people, database):
+    attacker = fresh_client()
+    bound = throttle.of_address("log-in", attacker.address)
+    counted = throttle.Throttle(Repository(database))
+    for _ in range(30):
+        await counted.admit(bound)
+    await counted.admit(throttle.of_address("mail", attacker.address))
+    before = await database.fetchval("SELECT count(*) FROM auth.windows")
+    assert before == 2
+    for number in range(5):
+        with pytest.raises(errors.RateLimited):
+            await people.log_in(f"{number}@example.org", "a guess that fails", client=attacker)
+    assert await database.fetchval("SELECT count(*) FROM auth.windows") == before
+    for number in range(5):
+        await counted.admit(throttle.of_mail(f"{number}@example.org"))
+    await database.execute("UPDATE auth.windows SET moments_us = '{1}'")
+    await PeopleRepository(database).forget_over(2)
+    assert await database.fetchval("SELECT count(*) FROM auth.windows") == 0
 
 
 async def test_a_hash_of_other_parameters_is_made_anew_at_the_next_log_in(people, database):

@@ -20,5 +20,6 @@ def test_an_address_that_is_unknown_or_odd_is_no_error(address):
 def test_a_known_address_is_free_of_the_accounts_bound_and_no_address_is_stored_in_clear():
     bounds = of_log_in("ada@example.org", "10.0.0.1", is_known=False)
     known = of_log_in("ada@example.org", "10.0.0.1", is_known=True)
+    assert {bound.kind for bound in known} == {"log-in.pair"}
     assert {bound.kind for bound in bounds} - {bound.kind for bound in known} == {"log-in.account"}
     assert all(bound.subject.startswith(PREFIX) and "@" not in bound.subject for bound in bounds)
