@@ -8,6 +8,8 @@ from imagineo import errors
 from services.auth import passwords
 from services.auth.passwords import Passwords
 
+LONG = "the 7 grey herons of Lake Vyrnwy leave at 5:40, each with a letter for its aunt in Quito; none comes back dry!?"
+
 
 @pytest.fixture
 def hasher():
@@ -34,7 +36,7 @@ async def test_other_parameters_are_noticed(hasher):
     other.close()
 
 
-@pytest.mark.parametrize("password", ["correct horse battery", "\u00e9" * 4 + "zq8!" * 4, "x9$kQ2" * 21])
+@pytest.mark.parametrize("password", ["correct horse battery", "\u00e9" * 4 + "zq8!" * 4, "x9$kQ2" * 21, LONG])
 async def test_a_password_that_nobody_guesses_is_taken(hasher, password):
     await hasher.check_new(password, email="ada@example.org", name="Ada")
 
@@ -46,6 +48,14 @@ async def test_a_password_that_anybody_guesses_is_refused(hasher, password):
     with pytest.raises(errors.InvalidParameter) as refusal:
         await hasher.check_new(password, email="ada@example.org", name="Ada", param="new_password")
     assert refusal.value.metadata["param"] == "new_password"
+
+
+async def test_a_long_password_costs_no_more_to_score_than_a_short_one(hasher, monkeypatch):
+    scored = []
+    real = passwords.zxcvbn
+    monkeypatch.setattr(passwords, "zxcvbn", lambda text, **more: scored.append(text) or real(text, **more))
+    await hasher.check_new("4@8({[6931!|7$5+2%" * 7, email="ada@example.org")
+    assert [len(text) for text in scored] == [20]
 
 
 async def test_too_many_at_once_are_refused_and_room_comes_back(hasher, monkeypatch):
