@@ -1,7 +1,8 @@
 """The mail port: a message goes to a folder, to the console, or to an SMTP server, as one setting says.
 
 `file:///path` and `console:` are for one machine: whoever reads them can use the links. `smtp://user:password@host:587`
-takes STARTTLS where the server offers it, `smtps://host:465` speaks TLS from the start.
+takes STARTTLS where the server offers it, and insists on it where a user is named: no password goes out in clear.
+`smtps://host:465` speaks TLS from the start.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class SmtpPost:
                 hostname=self._host,
                 port=self._port,
                 use_tls=self._tls,
+                start_tls=True if self._user and not self._tls else None,
                 username=self._user,
                 password=self._password,
                 timeout=_TIMEOUT_S,

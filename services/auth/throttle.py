@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +23,7 @@ from services.auth.window import SECOND_US
 
 #: What a name in the windows begins with; organizations' begin with `org_`.
 PREFIX: Final = "try:"
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::\d*)?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,12 +59,22 @@ def of_address(kind: str, address: str) -> list[Bound]:
     """The bound of a client address; an IPv6 customer has a whole /64. An address that is not known is not bounded."""
     if not address:
         return []
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    parsed = _parsed(address)
+    if parsed is None:
         return [Bound(f"{kind}.address", address, 30)]
     network = ipaddress.ip_network((parsed, 64 if parsed.version == 6 else 32), strict=False)
     return [Bound(f"{kind}.address", str(network), 30)]
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address without a port; one of IPv4 is the same in whatever dress it comes. None: it is none."""
+    bracketed = _BRACKETED.fullmatch(address)
+    bare = bracketed[1] if bracketed else address.partition(":")[0] if address.count(":") == 1 else address
+    try:
+        parsed = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 class Throttle:

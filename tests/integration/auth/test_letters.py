@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from email import message_from_bytes
+from email.message import EmailMessage
 from email.policy import default
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from imagineo import errors
 from imagineo.rpc.channel import connect
 from imagineo.v1 import account_pb2, account_service_pb2_grpc, auth_service_pb2
 from imagineo.v1 import account_service_pb2 as pb
 
+from services.auth.mail import post_of
 from tests.integration.auth.people import People, until
 from tests.support.servers import free_port
 
@@ -31,6 +35,35 @@ class Inbox:
             return "451 come again"
         self.letters.append(envelope.content)
         return "250 taken"
+
+
+class Accepting:
+    """Lets everybody in who says a password, also without TLS."""
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def __call__(self, _server, _session, _envelope, _mechanism, said) -> AuthResult:
+        self.said.append(said)
+        return AuthResult(success=True)
+
+
+async def test_no_password_is_said_to_a_server_without_tls():
+    inbox, guard, port = Inbox(), Accepting(), free_port()
+    inbox.turned_away = 1
+    server = Controller(inbox, hostname="127.0.0.1", port=port, authenticator=guard, auth_require_tls=False)
+    server.start()
+    message = EmailMessage()
+    message["From"], message["To"] = "imagineo@example.org", "bo@example.org"
+    message.set_content("hello")
+    try:
+        with pytest.raises(errors.Unavailable, match="STARTTLS"):
+            await post_of(f"smtp://user:secret@127.0.0.1:{port}").send(message)
+        assert (guard.said, inbox.letters) == ([], [])
+        await post_of(f"smtp://127.0.0.1:{port}").send(message)
+        assert len(inbox.letters) == 1
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def test_an_invitation_goes_out_by_smtp_and_is_tried_again(start):

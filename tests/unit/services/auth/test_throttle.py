@@ -12,6 +12,21 @@ def test_an_ipv6_customer_is_bounded_as_one_and_strangers_apart():
     assert one.subject == neighbour.subject != other.subject
 
 
+@pytest.mark.parametrize(
+    ("address", "dressed"),
+    [
+        ("10.0.0.1", "::ffff:10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1:5000"),
+        ("10.0.0.1", "[::ffff:10.0.0.1]:5000"),
+        ("2001:db8::1", "[2001:db8::1]:443"),
+        ("2001:db8::1", "[2001:db8::1]"),
+    ],
+)
+def test_an_address_is_one_in_whatever_dress_it_comes(address, dressed):
+    assert of_address("log-in", dressed) == of_address("log-in", address)
+    assert of_address("log-in", dressed) != of_address("log-in", "::ffff:10.0.0.2")
+
+
 @pytest.mark.parametrize("address", ["", "unix", "10.0.0.1"])
 def test_an_address_that_is_unknown_or_odd_is_no_error(address):
     assert len(of_address("log-in", address)) == (1 if address else 0)
