@@ -18,6 +18,7 @@ from imagineo.postgres.queries import load
 from services.auth import audit
 from services.auth.accounts import Organization
 from services.auth.audit import Action, Entry, WrittenEntry
+from services.auth.member_changes import invitation_of, lessens, lock, revoke_invitations_by, role_of
 from services.auth.people import (
     INVITATION_AGE,
     Actor,
@@ -80,14 +81,14 @@ class MemberRepository:
             PermissionDenied, FailedPrecondition: as the rules in `people` say.
         """
         async with self._database.transaction() as connection:
-            await _lock(connection, organization_id)
+            await lock(connection, organization_id)
             row = await connection.fetchrow(SQL["read_member"], organization_id, user_id)
             if row is None:
                 raise errors.NotFound("There is no such member.", metadata={"user_id": user_id})
             member = member_of(row)
             leaves = role is None and actor.user_id == user_id
             if not leaves:
-                acting = await _role_of(connection, organization_id, actor)
+                acting = await role_of(connection, organization_id, actor)
                 check_may_assign(acting, before=member.role, after=role)
             owners = await connection.fetchval(SQL["count_owners"], organization_id)
             check_owner_stays(member.role, role, owners)
@@ -100,6 +101,8 @@ class MemberRepository:
 
     async def _store_role(self, connection: Any, member: Member, role: Role | None, actor: Actor) -> None:
         organization_id, user_id = member.organization_id, member.user_id
+        if lessens(member.role, role):
+            await revoke_invitations_by(connection, member, actor)
         if role is None:
             details = {"email": member.email, "role": member.role.value}
             await audit.write(connection, Entry(organization_id, Action.MEMBER_REMOVED, actor, user_id, details))
@@ -129,8 +132,8 @@ class MemberRepository:
         """
         key = email_key(email)
         async with self._database.transaction() as connection:
-            name = await _lock(connection, organization_id)
-            check_may_assign(await _role_of(connection, organization_id, actor), before=None, after=role)
+            name = await lock(connection, organization_id)
+            check_may_assign(await role_of(connection, organization_id, actor), before=None, after=role)
             if await connection.fetchval(SQL["is_member_by_email"], organization_id, key):
                 raise errors.AlreadyExists(f"{email} is a member already.", metadata={"param": "email"})
             await connection.execute(SQL["revoke_open_invitation"], organization_id, key)
@@ -145,6 +148,7 @@ class MemberRepository:
                 digest,
                 inviting["email"] if inviting else actor.key_id,
                 INVITATION_AGE,
+                inviting and actor.user_id,
             )
             made = Invitation(**{**row, "organization_name": name, "role": Role(row["role"])})
             letter = write(made)
@@ -155,12 +159,12 @@ class MemberRepository:
     async def invitations(self, organization_id: str, before: str, limit: int) -> list[Invitation]:
         """List invitations, newest first, older than one."""
         rows = await self._database.fetch(SQL["list_invitations"], organization_id, before, limit)
-        return [_invitation_of(row) for row in rows]
+        return [invitation_of(row) for row in rows]
 
     async def invitation(self, digest: bytes) -> Invitation | None:
         """Read the invitation of a token, whatever became of it."""
         row = await self._database.fetchrow(SQL["read_invitation"], digest)
-        return row and _invitation_of(row)
+        return row and invitation_of(row)
 
     async def revoke_invitation(self, organization_id: str, invitation_id: str, actor: Actor) -> Invitation:
         """End an invitation.
@@ -174,8 +178,8 @@ class MemberRepository:
             row = await connection.fetchrow(SQL["read_invitation_by_id"], organization_id, invitation_id)
             if row is None:
                 raise errors.NotFound("There is no such invitation.", metadata={"invitation_id": invitation_id})
-            found = _invitation_of(row)
-            acting = await _role_of(connection, organization_id, actor)
+            found = invitation_of(row)
+            acting = await role_of(connection, organization_id, actor)
             check_may_assign(acting, before=found.role, after=None)
             if found.accepted_at is not None:
                 raise errors.FailedPrecondition("The invitation was accepted; remove the member instead.")
@@ -198,7 +202,7 @@ class MemberRepository:
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(SQL["read_invitation"], digest)
-            found = check(row and _invitation_of(row))
+            found = check(row and invitation_of(row))
             user = who if isinstance(who, User) else await insert_user(connection, who)
             if user is None:
                 raise errors.AlreadyExists("There is an account with this mail address. Use its password.")
@@ -225,7 +229,7 @@ class MemberRepository:
             AlreadyExists: if the address is a user's, and may not be.
         """
         async with self._database.transaction() as connection:
-            await _lock(connection, organization_id)
+            await lock(connection, organization_id)
             made = await insert_user(connection, new)
             user = made or user_of(await connection.fetchrow(SQL["read_user_by_email"], email_key(new.email)))
             if made is None and not may_exist:
@@ -266,33 +270,3 @@ class MemberRepository:
     async def forget_entries(self, age_s: float, limit: int) -> None:
         """Delete some of the audit entries that are older than `age_s`."""
         await self._database.execute(_AUDIT_SQL["forget_audit_entries"], age_s, limit)
-
-
-async def _lock(connection: Any, organization_id: str) -> str:
-    """Wait for the organization's turn; gives its name."""
-    name: str | None = await connection.fetchval(SQL["lock_organization"], organization_id)
-    if name is None:
-        raise errors.NotFound("There is no such organization.", metadata={"organization_id": organization_id})
-    return name
-
-
-async def _role_of(connection: Any, organization_id: str, actor: Actor) -> Role | None:
-    """What the actor is in the organization; None: an operator. A key is as good as an admin.
-
-    Raises:
-        PermissionDenied: if the actor has no part in the organization any more.
-    """
-    if actor.is_operator:
-        return None
-    if actor.user_id:
-        row = await connection.fetchrow(SQL["read_member"], organization_id, actor.user_id)
-        if row is not None:
-            return Role(row["role"])
-    elif await connection.fetchrow(SQL["read_key_prefix"], organization_id, actor.key_id):
-        return Role.ADMIN
-    raise errors.PermissionDenied
-
-
-def _invitation_of(row: Any) -> Invitation:
-    fields = {name: value for name, value in dict(row).items() if name != "email_key"}
-    return Invitation(**{**fields, "role": Role(row["role"])})

@@ -148,13 +148,19 @@ DELETE FROM auth.password_resets WHERE user_id = $1
 
 -- name: insert_invitation
 INSERT INTO auth.invitations
-    (invitation_id, organization_id, email, email_key, role, digest, invited_by, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval)
+    (invitation_id, organization_id, email, email_key, role, digest, invited_by, expires_at, invited_by_user_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::interval, $9)
 RETURNING invitation_id, organization_id, email, role, invited_by, created_at, expires_at, accepted_at, revoked_at
 
 -- name: revoke_open_invitation
 UPDATE auth.invitations SET revoked_at = now()
 WHERE organization_id = $1 AND email_key = $2 AND accepted_at IS NULL AND revoked_at IS NULL
+
+-- name: revoke_invitations_by
+-- The open ones that a member made. Index: invitations_open_by_member.
+UPDATE auth.invitations SET revoked_at = now()
+WHERE organization_id = $1 AND invited_by_user_id = $2 AND accepted_at IS NULL AND revoked_at IS NULL
+RETURNING invitation_id, email
 
 -- name: read_invitation
 -- By the token; index: invitations_digest_key.

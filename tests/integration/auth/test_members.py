@@ -180,6 +180,30 @@ async def test_a_removed_members_session_and_way_back_end(people):
         await people.log_in(bo.email)
 
 
+@pytest.mark.parametrize("role", [None, DEVELOPER])
+async def test_the_invitations_of_who_leaves_or_may_do_less_end(people, role):
+    ada = await people.sign_up()
+    bo = await people.joined(ada, ADMIN)
+    theirs = await people(invite(bo, "friend@example.org", ADMIN))
+    hers = await people(invite(ada, "other@example.org"))
+    names = {"organization_id": ada.organization_id, "user_id": bo.user_id, "actor": ada.actor}
+    await people(pb.ChangeRoleRequest(**names, role=role) if role else pb.RemoveMemberRequest(**names))
+    with pytest.raises(errors.NotFound):
+        await people(accept(theirs.token))
+    assert (await people.actions(ada.organization_id)).count("invitation.revoked") == 1
+    await people(accept(hers.token))
+
+
+async def test_the_invitations_of_who_may_do_more_stay(people):
+    ada = await people.sign_up()
+    bo = await people.joined(ada, ADMIN)
+    made = await people(invite(bo, "friend@example.org"))
+    await people(
+        pb.ChangeRoleRequest(organization_id=ada.organization_id, user_id=bo.user_id, role=OWNER, actor=ada.actor)
+    )
+    await people(accept(made.token))
+
+
 async def test_the_log_tells_what_happened_and_no_secrets(people):
     ada = await people.sign_up()
     bo = await people.joined(ada, VIEWER)
