@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -116,11 +117,16 @@ class _Path:
 
 def _to_log_in(visit: Visit) -> Response:
     """Where somebody looked for a page: the log-in, which leads back to it."""
-    if visit.request.method not in ("GET", "HEAD"):
-        return mishap_page(visit, errors.InvalidSession())
     back = visit.request.url.path
     query = f"&next={quote(back)}" if back != "/playground" else ""
-    response = visit.go(f"/login?notice=log-in-first{query}")
+    if visit.request.headers.get("hx-request") == "true":
+        # A part of a page: htmx follows a redirect by itself and would put the log-in's page where the part was.
+        headers = {"HX-Redirect": "/login?notice=log-in-first", "Cache-Control": "no-store"}
+        response = Response(status_code=HTTPStatus.UNAUTHORIZED, headers=headers)
+    elif visit.request.method not in ("GET", "HEAD"):
+        return mishap_page(visit, errors.InvalidSession())
+    else:
+        response = visit.go(f"/login?notice=log-in-first{query}")
     session.forget(response, SESSION_COOKIE, is_secure=visit.is_secure)
     return response
 
