@@ -139,6 +139,8 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
     ) as program:
         running = lambda: account.get("/v1/generations", params={"status": "running"}).json()["generations"]  # noqa: E731
         [generation] = eventually(running, within_s=60, what="the run begins")
+        follows = rf"/v1/generations/{generation['run_id']}/events"
+        eventually(lambda: proxy.requests("GET", follows), within_s=60, what="the program knows of its run")
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=30)
 
