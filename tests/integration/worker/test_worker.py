@@ -36,7 +36,7 @@ from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 LONG = 900
-WAIT_S = 20
+WAIT_S = 60
 
 
 class NotingBlobs(MemoryBlobs):
