@@ -32,7 +32,17 @@ from services.auth.people import (
     check_owner_stays,
     email_key,
 )
-from services.auth.people_repository import SQL, NewUser, insert_user, member_of, open_session, store_password, user_of
+from services.auth.people_repository import (
+    SQL,
+    Credentials,
+    NewUser,
+    hold_password,
+    insert_user,
+    member_of,
+    open_session,
+    store_password,
+    user_of,
+)
 from services.auth.rows import organization_of
 
 Letter = TypeVar("Letter")
@@ -193,17 +203,22 @@ class MemberRepository:
             return dataclasses.replace(found, revoked_at=revoked_at)
 
     async def accept(
-        self, digest: bytes, who: User | NewUser, session_digest: bytes, client: Client, check: Any
+        self, digest: bytes, who: Credentials | NewUser, session_digest: bytes, client: Client, check: Any
     ) -> tuple[User, Session]:
         """Make the invited a member and open a session there; `check` refuses an invitation that is over.
 
         Raises:
             AlreadyExists: if a user with the address came to be meanwhile.
+            InvalidCredentials: if the user's password was changed meanwhile.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(SQL["read_invitation"], digest)
             found = check(row and invitation_of(row))
-            user = who if isinstance(who, User) else await insert_user(connection, who)
+            if isinstance(who, Credentials):
+                await hold_password(connection, who)
+                user: User | None = who.user
+            else:
+                user = await insert_user(connection, who)
             if user is None:
                 raise errors.AlreadyExists("There is an account with this mail address. Use its password.")
             actor = Actor(user.user_id, client=client)

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from imagineo import errors
 from imagineo.ids import new_id
 from imagineo.postgres.pool import Database
 from imagineo.postgres.queries import load
@@ -86,13 +87,20 @@ class PeopleRepository:
         row = await self._database.fetchrow(SQL["read_credentials"], email_key(email), address)
         return row and Credentials(user_of(row), row["password_hash"], row["is_known"])
 
-    async def renew_hash(self, user_id: str, old: str, new: str) -> None:
-        """Replace a hash by one of the same password with other parameters."""
-        await self._database.execute(SQL["renew_hash"], user_id, old, new)
+    async def renew_hash(self, verified: Credentials, renewed: str) -> bool:
+        """Replace a hash by one of the same password with other parameters, unless another is stored meanwhile."""
+        tag = await self._database.execute(SQL["renew_hash"], verified.user.user_id, verified.password_hash, renewed)
+        return tag == "UPDATE 1"
 
-    async def log_in(self, user: User, digest: bytes, client: Client) -> Session | None:
-        """Open a session where the user was last; None if they are a member nowhere."""
+    async def log_in(self, verified: Credentials, digest: bytes, client: Client) -> Session | None:
+        """Open a session where the user was last; None if they are a member nowhere.
+
+        Raises:
+            InvalidCredentials: if the password was changed since it was verified.
+        """
+        user = verified.user
         async with self._database.transaction() as connection:
+            await hold_password(connection, verified)
             rows = await connection.fetch(SQL["read_memberships"], user.user_id)
             if not rows:
                 return None
@@ -206,6 +214,16 @@ async def insert_user(connection: Any, new: NewUser) -> User | None:
         SQL["insert_user"], new_id("user"), new.email, email_key(new.email), new.name, new.password_hash
     )
     return row and user_of(row)
+
+
+async def hold_password(connection: Any, verified: Credentials) -> None:
+    """Keep the password as it was verified until the transaction ends.
+
+    Raises:
+        InvalidCredentials: if it was changed since.
+    """
+    if not await connection.fetchval(SQL["hold_password"], verified.user.user_id, verified.password_hash):
+        raise errors.InvalidCredentials
 
 
 async def open_session(connection: Any, user: User, organization_id: str, digest: bytes, client: Client) -> Session:

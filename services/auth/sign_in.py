@@ -28,7 +28,7 @@ from services.auth.people import (
     check_name,
     email_key,
 )
-from services.auth.people_repository import NewUser, PeopleRepository
+from services.auth.people_repository import Credentials, NewUser, PeopleRepository
 from services.auth.sign_in_notes import SignInNotes
 from services.auth.throttle import Throttle
 
@@ -96,12 +96,12 @@ class SignIn:
             FailedPrecondition: if the user is a member nowhere any more.
             RateLimited: after many tries.
         """
-        user = await self._verified(email, password, client)
+        verified = await self._verified(email, password, client)
         token = tokens.new_token()
-        session = await self._people.log_in(user, tokens.digest(token), client)
+        session = await self._people.log_in(verified, tokens.digest(token), client)
         if session is None:
             raise errors.FailedPrecondition("You belong to no organization any more. Ask for an invitation.")
-        return Opened(token, session, user)
+        return Opened(token, session, verified.user)
 
     async def change_password(self, digest: bytes, old: str, new: str, client: Client) -> None:
         """Replace the password of a session's user; their other sessions end.
@@ -217,7 +217,7 @@ class SignIn:
             NotFound, FailedPrecondition, InvalidCredentials, InvalidParameter: as `account_service.proto` says.
         """
         found, is_known = await self.invitation(digest)
-        who: User | NewUser
+        who: Credentials | NewUser
         if is_known:
             who = await self._verified(found.email, password, client)
         else:
@@ -232,7 +232,7 @@ class SignIn:
         await self._passwords.check_new(password, email=email, name=name)
         return NewUser(email, name, await self._passwords.hash(password))
 
-    async def _verified(self, email: str, password: str, client: Client) -> User:
+    async def _verified(self, email: str, password: str, client: Client) -> Credentials:
         """The user behind an address and a password, counted as a try."""
         await self._throttle.admit(throttle.of_address("log-in", client.address))
         key = email_key(email.strip())[:254].replace("\0", "")
@@ -244,9 +244,18 @@ class SignIn:
                 self._notes.failed(known.user.user_id, client)
             raise errors.InvalidCredentials
         if self._passwords.is_outdated(known.password_hash):
-            renewed = await self._passwords.hash(password)
-            await self._people.renew_hash(known.user.user_id, known.password_hash, renewed)
-        return known.user
+            return await self._renewed(known, password)
+        return known
+
+    async def _renewed(self, known: Credentials, password: str) -> Credentials:
+        renewed = await self._passwords.hash(password)
+        if await self._people.renew_hash(known, renewed):
+            return dataclasses.replace(known, password_hash=renewed)
+        # Another log-in was faster, or the password was changed: what is stored now decides.
+        stored = await self._people.credentials(known.user.email, "")
+        if stored is None or not await self._passwords.verify(stored.password_hash, password):
+            raise errors.InvalidCredentials
+        return stored
 
     def _end(self, digests: list[bytes]) -> None:
         for digest in digests:

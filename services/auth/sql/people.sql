@@ -27,6 +27,11 @@ RETURNING user_id, email, name, is_administrator, created_at
 -- name: set_password
 UPDATE auth.users SET password_hash = $2 WHERE user_id = $1
 
+-- name: hold_password
+-- Only while the hash is the one that was verified: a password that changes meanwhile lets no log-in through that was
+-- verified by the one before, and one that changes after this row is held ends the session too.
+SELECT true FROM auth.users WHERE user_id = $1 AND password_hash = $2 FOR SHARE
+
 -- name: renew_hash
 -- Only while the hash is the one that was verified: a password that changed meanwhile stays.
 UPDATE auth.users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2

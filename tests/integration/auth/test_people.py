@@ -17,6 +17,7 @@ from imagineo.v1 import account_service_pb2 as pb
 from imagineo.v1 import error_reason_pb2 as reasons
 
 from services.auth import throttle
+from services.auth.people import Client
 from services.auth.people_repository import SQL, PeopleRepository
 from services.auth.repository import Repository
 from tests.integration.auth.people import PASSWORD, People, fresh_client, until
@@ -248,11 +249,25 @@ async def test_an_address_that_is_used_up_makes_no_more_rows_and_all_that_are_ov
     assert await database.fetchval("SELECT count(*) FROM auth.windows") == 0
 
 
+async def test_a_log_in_in_flight_ends_with_the_password_that_it_was_verified_by(people, database):
+    ada = await people.sign_up()
+    rows = PeopleRepository(database)
+    verified = await rows.credentials(ada.email, "")
+    await people(
+        pb.ChangePasswordRequest(
+            session_sha256=ada.digest, old_password=PASSWORD, new_password="another long one", client=fresh_client()
+        )
+    )
+    with pytest.raises(errors.InvalidCredentials):
+        await rows.log_in(verified, tokens.digest(tokens.new_token()), Client())
+    assert len(await rows.sessions(ada.user_id)) == 1
+
+
 async def test_a_hash_of_other_parameters_is_made_anew_at_the_next_log_in(people, database):
     ada = await people.sign_up()
     old = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     await database.execute("UPDATE auth.users SET password_hash = $1", old)
-    await people.log_in(ada.email)
+    await asyncio.gather(*(people.log_in(ada.email) for _ in range(3)))
     renewed = await database.fetchval("SELECT password_hash FROM auth.users")
     assert renewed.startswith("$argon2id$v=19$m=47104,t=1,p=1$")
     await people.log_in(ada.email)
