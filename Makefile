@@ -47,7 +47,7 @@ bench: setup ## Measure speed and memory; prints one JSON object a line
 	$(PY) -m tests.bench $(ARGS)
 
 bench-engine: setup ## Measure the engine against the stock pipeline, about ten minutes; lines and plots in .imagineo/bench
-	$(PY) -m tests.bench engine engine_latency
+	$(PY) -m tests.bench engine engine_images engine_latency
 
 bench-serving: setup ## Measure the platform beside LitServe, BentoML and Ray Serve; lines and plot in .imagineo/bench
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench-serving]'

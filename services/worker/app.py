@@ -35,6 +35,7 @@ from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
 from services.worker.drawing import Drawing
+from services.worker.engine import compiling
 from services.worker.engine.base import BaseModelBroken, DeviceBroken, Engine
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
@@ -204,7 +205,12 @@ class Worker:
 
 def engine_of(settings: Settings) -> Engine:
     """The engine that draws here."""
-    return BatchEngine(threads=settings.threads, device=settings.device, adapter_bytes=settings.adapter_memory_bytes)
+    return BatchEngine(
+        threads=settings.threads,
+        device=settings.device,
+        adapter_bytes=settings.adapter_memory_bytes,
+        compile_options=compiling.MODES[settings.compile],
+    )
 
 
 async def serve(settings: Settings, stop: asyncio.Event, make_engine: Callable[[Settings], Engine] = engine_of) -> None:

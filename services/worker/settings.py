@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from imagineo.broker.access import NatsSettings
 from imagineo.rpc.tls import TlsSettings
 from imagineo.telemetry.tracing import TracingSettings
+
+COMPILE_MODES: Final = ("off", "default", "cuda-graphs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,10 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
     threads: int = 1
     #: `auto`, `cpu` or `cuda`.
     device: str = "auto"
+    #: `off`, `default` or `cuda-graphs`: whether and how steps go through torch.compile. It makes a graph for each
+    #: latent size, row bucket and rank bucket when that is first met, a minute or more each for a large model: raise
+    #: HANG_S with it. Meant for GPUs that draw one base model in few sizes.
+    compile: str = "off"
     #: How much disk the LoRA files may take.
     adapter_cache_bytes: int = 8 << 30
     #: How much of the device's memory the LoRAs of all base models may take together, those in use included.
@@ -45,6 +52,8 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
         TracingSettings.__post_init__(self)
         if self.threads < 1:
             raise ValueError("THREADS must be at least 1")
+        if self.compile not in COMPILE_MODES:
+            raise ValueError(f"COMPILE must be one of {', '.join(COMPILE_MODES)}")
         if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:
             raise ValueError("DRAIN_S, ADAPTER_CACHE_BYTES and ADAPTER_MEMORY_BYTES cannot be negative")
         if self.hang_s <= 0:

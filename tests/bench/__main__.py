@@ -25,8 +25,12 @@ BENCHMARKS = {
 }
 OF_THE_ENGINE = {
     "engine": "engine.run",
+    "engine_images": "engine.run_images",
     "engine_latency": "engine.run_latency",
     "serving": "serving.run",
+    "serving_litserve": "serving.run_litserve",
+    "serving_bentoml": "serving.run_bentoml",
+    "serving_ray": "serving.run_ray",
 }
 
 

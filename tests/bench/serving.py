@@ -43,7 +43,26 @@ _COMMANDS = {
 
 def run(report: Report) -> None:
     """Measure every framework that is installed."""
-    installed = [name for name in _COMMANDS if importlib.util.find_spec(name)]
+    _measure(report, list(_COMMANDS))
+
+
+def run_litserve(report: Report) -> None:
+    """Measure LitServe alone."""
+    _measure(report, ["litserve"])
+
+
+def run_bentoml(report: Report) -> None:
+    """Measure BentoML alone."""
+    _measure(report, ["bentoml"])
+
+
+def run_ray(report: Report) -> None:
+    """Measure Ray Serve alone."""
+    _measure(report, ["ray"])
+
+
+def _measure(report: Report, names: list[str]) -> None:
+    installed = [name for name in names if importlib.util.find_spec(name)]
     if not installed:
         sys.exit("none is installed; see the extra `bench-serving`")
     with tempfile.TemporaryDirectory() as folder:

@@ -63,19 +63,20 @@ class Batch:
         arranged = arrange(runs)
         self.runs = arranged.runs
         self.row_count = len(arranged.rows)
+        rows = model.padded(arranged.rows)
         self.sole_lora = sole_lora([run.lora for run in self.runs])
-        self._lora_rows = LoraRows(model.layers, arranged.loras)
+        self._lora_rows = model.lora_rows(arranged.loras, len(rows))
         self._latents = torch.cat([run.latents for run in self.runs])
-        self._conditions = _conditions(arranged)
+        self._conditions = _conditions(arranged.runs, rows)
         self._text_views = model.text_attention.views(
-            torch.cat([_projected(self.runs[index], half) for index, half in arranged.rows]),
+            torch.cat([_projected(self.runs[index], half) for index, half in rows]),
             self._conditions["text"].shape[1],
         )
         device = self._latents.device
         position = {row: place for place, row in enumerate(arranged.rows)}
         conditional = [position[index, 0] for index in range(len(self.runs))]
         unconditional = [position.get((index, 1), position[index, 0]) for index in range(len(self.runs))]
-        self._run_of_row = torch.tensor([index for index, _ in arranged.rows], device=device)
+        self._run_of_row = torch.tensor([index for index, _ in rows], device=device)
         self._conditional = torch.tensor(conditional, device=device)
         self._unconditional = torch.tensor(unconditional, device=device)
         guidance = torch.tensor([run.guidance for run in self.runs], device=device, dtype=self._latents.dtype)
@@ -209,15 +210,14 @@ def _project_texts(model: Model, runs: Sequence[Run]) -> None:
         return
     arranged = arrange(runs)
     model.bind(None, LoraRows(model.layers, arranged.loras), None)
-    projected = model.text_attention.project(_conditions(arranged)["text"])
+    projected = model.text_attention.project(_conditions(arranged.runs, arranged.rows)["text"])
     position = {row: place for place, row in enumerate(arranged.rows)}
     for index, run in enumerate(arranged.runs):
         run.text_projected = torch.cat([projected[position[index, half]][None] for half in range(run.rows)])
 
 
-def _conditions(arranged: Arrangement) -> dict[str, Tensor]:
+def _conditions(runs: Sequence[Run], rows: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
     """What steers each row, row by row."""
-    runs, rows = arranged.runs, arranged.rows
     return {
         name: torch.cat([runs[index].conditions[name][half : half + 1] for index, half in rows])
         for name in runs[0].conditions

@@ -11,8 +11,8 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -40,7 +40,8 @@ from services.worker.engine.company import Company
 from services.worker.engine.device_health import DeviceHealth
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.engine.enlarging import enlarge
-from services.worker.engine.model import Model, dtype_of
+from services.worker.engine.loading import dtype_of
+from services.worker.engine.model import Model
 from services.worker.engine.pictures import PictureDesk
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size
@@ -57,9 +58,18 @@ _AHEAD_COUNT: Final = 2
 class BatchEngine:
     """Draws with one device."""
 
-    def __init__(self, *, threads: int, device: str = "auto", adapter_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        device: str = "auto",
+        adapter_bytes: int = 2 << 30,
+        compile_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`compile_options` are those of `compiling.MODES`; with None steps are not compiled."""
         self._device = torch.device(_default_device() if device == "auto" else device)
         self._adapter_memory = AdapterMemory(self._device, adapter_bytes)
+        self._compile_options = compile_options
         self._models: dict[str, Model] = {}
         self._opening = False
         self._health = DeviceHealth()
@@ -114,7 +124,7 @@ class BatchEngine:
         with self._health.guarding():
             self._opening = True
             try:
-                model = await self._texts.run(lambda: Model(base, self._adapter_memory))
+                model = await self._texts.run(lambda: Model(base, self._adapter_memory, self._compile_options))
             finally:
                 self._opening = False
             await self._steps.call(model.measure)

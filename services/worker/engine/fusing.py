@@ -29,6 +29,8 @@ _KEPT: Final = 9
 _FEWEST: Final = 3
 #: What is not measured yet is tried where it lasts at least so many steps.
 _TRIAL_STEPS: Final = 6
+#: They may take so much of the memory that is left: decoding and LoRAs to come go before.
+_MOST_OF_SPARE: Final = 0.25
 
 
 class Gain:
@@ -91,6 +93,10 @@ class FusedWeights:
         self.name: object = None
         """Of the LoRAs that the weights carry; None: there are none."""
 
+    def bytes_for(self, lora: RowLora) -> int:
+        """How much memory the weights take that carry a LoRA."""
+        return sum(self._layers[place.module].weight.nbytes for place in lora.layout.places)
+
     def make(self, lora: RowLora) -> None:
         """Compute the weights that carry a LoRA; layers that are pointed at others must be pointed back before."""
         self.name = None
@@ -121,13 +127,22 @@ class FusedWeights:
 class Fusing:
     """Decides between two steps whether the next ones are made with fused weights."""
 
-    def __init__(self, weights: FusedWeights, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        weights: FusedWeights,
+        clock: Callable[[], float],
+        spare_bytes: Callable[[], int],
+        *,
+        is_possible: bool = True,
+    ) -> None:
+        """`spare_bytes` tells how much memory the device has left."""
         self._weights = weights
+        self._spare_bytes = spare_bytes
         self._clock = clock
         self.gain: Judge = Gain()
         self._wanted: object = None
         self._is_on = False
-        self._is_possible = True
+        self._is_possible = is_possible
 
     def consider(self, loras: Collection[RowLora | None], ahead: Mapping[StepKind, int]) -> None:
         """Choose for the steps ahead, counted by kind; `loras` are those of all runs that step or wait."""
@@ -161,6 +176,9 @@ class Fusing:
 
     def _made(self, lora: RowLora) -> bool:
         self.point(False)
+        if self._weights.bytes_for(lora) > self._spare_bytes() * _MOST_OF_SPARE:
+            self.drop()
+            return False
         started_s = self._clock()
         try:
             self._weights.make(lora)

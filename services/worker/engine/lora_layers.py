@@ -193,6 +193,13 @@ def install(model: nn.Module) -> dict[str, BankLayer]:
     return layers
 
 
+class BoundRows(Protocol):
+    """The LoRAs of one batch's rows."""
+
+    def bind(self) -> None:
+        """Let the layers compute with these rows from now on."""
+
+
 class LoraRows:
     """The LoRAs of one batch's rows, in the form that the layers compute with; `bind` makes them the current ones."""
 
@@ -204,7 +211,7 @@ class LoraRows:
         for start, loras in groups:
             layout = loras[0].layout
             downs = layout.downs(_stacked([one.down for one in loras]))
-            ups = layout.ups(_weighted(loras))
+            ups = layout.ups(weighted(loras))
             for place, down, up in zip(layout.places, downs, ups, strict=True):
                 slices.setdefault(place.module, []).append(layers[place.module].operands(start, down, up))
         self._slices = {module: tuple(found) for module, found in slices.items()}
@@ -219,7 +226,7 @@ def _stacked(flats: Sequence[Tensor]) -> Tensor:
     return flats[0][None] if len(flats) == 1 else torch.stack(tuple(flats))
 
 
-def _weighted(loras: Sequence[RowLora]) -> Tensor:
+def weighted(loras: Sequence[RowLora]) -> Tensor:
     """(rows, up_size): each row's ups by its weight."""
     if len(loras) == 1:
         return (loras[0].up * loras[0].weight)[None]
@@ -238,7 +245,7 @@ def combined(loras: Sequence[RowLora]) -> RowLora:
     for one in loras:
         places = one.layout.places
         for place, down, up in zip(
-            places, one.layout.downs(one.down[None]), one.layout.ups(_weighted([one])), strict=True
+            places, one.layout.downs(one.down[None]), one.layout.ups(weighted([one])), strict=True
         ):
             downs.setdefault(place.module, []).append(down[0])
             ups.setdefault(place.module, []).append(up[0])

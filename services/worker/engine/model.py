@@ -6,17 +6,13 @@ thread of pictures; no module is shared between two.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.worker.engine import hand_back, memory, noise, schedulers, sources
 from services.worker.engine.adapter import Adapter
@@ -28,24 +24,24 @@ from services.worker.engine.base import (
     BaseModelBroken,
     BaseModelFiles,
     DrawRequest,
-    OutOfMemory,
     Progress,
     SourceImage,
     StopSignal,
 )
-from services.worker.engine.device_health import is_device_fault
+from services.worker.engine.compiling import Compiled, row_bucket
+from services.worker.engine.device_memory import read_device_memory
 from services.worker.engine.families import FAMILIES
-from services.worker.engine.families.port import Asked, Conditions, Family
+from services.worker.engine.families.port import Asked, Conditions
 from services.worker.engine.fusing import FusedWeights, Fusing
 from services.worker.engine.knee import RowCap, knee, profile
-from services.worker.engine.lora_layers import LoraRows, RowLora, install
+from services.worker.engine.loading import load_pipeline
+from services.worker.engine.lora_layers import BoundRows, LoraRows, RowLora, install
 from services.worker.engine.own_scheduler import OwnScheduler
 from services.worker.engine.residency import Residency
 from services.worker.engine.run import Run
 from services.worker.engine.sizing import Size, drawn_size
 from services.worker.engine.upscaler import Upscaler, load_upscaler
 
-_VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|ema_only)(?=[.-])")
 #: A text of one family takes two hundred kilobytes, of another four megabytes.
 _TEXTS_BYTES: Final = 256 << 20
 #: The fastest of these counts: what slows a step beyond it is the neighbours'.
@@ -55,7 +51,10 @@ _PROFILE_TRIES: Final = 4
 class Model:
     """One base model."""
 
-    def __init__(self, base: BaseModelFiles, adapter_memory: AdapterMemory) -> None:
+    def __init__(
+        self, base: BaseModelFiles, adapter_memory: AdapterMemory, compile_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """`compile_options` are what `torch.compile` is told; with None steps are not compiled."""
         if base.family not in FAMILIES:
             raise BaseModelBroken(f"The family '{base.family}' of '{base.slug}' is not drawn by this worker.")
         self.base = base
@@ -63,14 +62,16 @@ class Model:
         self.device = device = adapter_memory.device
         # Tells what a step costs: on a CPU the thread's own time, whatever the neighbours on its cores do.
         self.clock = time.perf_counter if device.type == "cuda" else time.thread_time
-        self.pipeline = _load_pipeline(base, self.family, device)
+        self.pipeline = load_pipeline(base, self.family, device)
         self.denoiser = self.family.denoiser_of(self.pipeline)
         self.dtype: torch.dtype = self.denoiser.dtype
         self.layers = install(self.denoiser)
         encoders = self.family.text_encoders_of(self.pipeline)
         self._text_layers = {name: install(encoder) for name, encoder in encoders.items()}
         self.text_attention = TextAttention(self.denoiser)
-        self.fusing = Fusing(FusedWeights(self.layers), self.clock)
+        self._compiled = Compiled(self.denoiser, self.layers, compile_options) if compile_options is not None else None
+        # Layers that change which tensor they compute with would be compiled anew.
+        self.fusing = Fusing(FusedWeights(self.layers), self.clock, _spare_bytes, is_possible=self._compiled is None)
         self.adapters = AdapterStore(
             {self.family.denoiser: self.denoiser, **encoders},
             memory=adapter_memory,
@@ -158,7 +159,7 @@ class Model:
     def bind(
         self,
         owner: object,
-        lora_rows: LoraRows,
+        lora_rows: BoundRows,
         text_views: Sequence[tuple[Tensor, Tensor]] | None,
         sole_lora: RowLora | None = None,
     ) -> None:
@@ -172,6 +173,18 @@ class Model:
             self.fusing.point(is_fused)
             self.text_attention.bind(text_views)
             self._bound = (owner, is_fused)
+        if self._compiled is not None:
+            self._compiled.begin_step()
+
+    def padded(self, rows: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+        """The rows that a step carries: to a bucket's end the first one again, where steps are compiled."""
+        if self._compiled is None:
+            return rows
+        return (*rows, *[rows[0]] * (row_bucket(len(rows)) - len(rows)))
+
+    def lora_rows(self, groups: Sequence[tuple[int, Sequence[RowLora]]], rows: int) -> BoundRows:
+        """The LoRAs of the rows that a step carries."""
+        return LoraRows(self.layers, groups) if self._compiled is None else self._compiled.lora_rows(groups, rows)
 
     def unbind(self) -> None:
         """Let go of what is bound, so that nothing of a finished batch stays in memory."""
@@ -186,8 +199,10 @@ class Model:
             self.pipeline, Asked("", "", 1.0, native), lambda text: encoding.encode(self.pipeline, text)
         )[0]
         self.unbind()
-        self._step_s(1, shape, row)
-        self.native_row_cap = knee(profile(lambda rows: self._best_step_s(rows, shape, row)))
+        text = self.text_attention.project(row["text"])
+        self._step_s(1, shape, row, text)
+        self.native_row_cap = knee(profile(lambda rows: self._best_step_s(rows, shape, row, text)))
+        self.unbind()
 
     def row_cap(self, height: int, width: int) -> RowCap:
         """The most rows worth stepping at once at a latent size: the native size's measure by area, then its own."""
@@ -196,20 +211,22 @@ class Model:
             self._row_caps[height, width] = RowCap(self.native_row_cap * side**2 // (height * width))
         return self._row_caps[height, width]
 
-    def _best_step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
+    def _best_step_s(self, rows: int, shape: tuple[int, ...], row: Conditions, text: Tensor) -> float:
         """Seconds of a step with so many rows; infinite where they do not fit."""
         try:
-            return min(self._step_s(rows, shape, row) for _ in range(_PROFILE_TRIES))
+            return min(self._step_s(rows, shape, row, text) for _ in range(_PROFILE_TRIES))
         except Exception as problem:
             if not memory.is_out_of_memory(problem):
                 raise
         self.adapters.memory.give_back()
         return math.inf
 
-    def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions) -> float:
+    def _step_s(self, rows: int, shape: tuple[int, ...], row: Conditions, text: Tensor) -> float:
+        """How long a step takes; what is compiled for it is what runs are stepped by."""
         latents = torch.zeros(rows, *shape, device=self.device, dtype=self.dtype)
         timesteps = torch.full((rows,), 500.0, device=self.device)
-        conditions = {name: one.expand(rows, *one.shape[1:]) for name, one in row.items()}
+        conditions = {name: torch.cat([one] * rows) for name, one in row.items()}
+        self.text_attention.bind(self.text_attention.views(torch.cat([text] * rows), row["text"].shape[1]))
         started_s = self.clock()
         self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
         if self.device.type == "cuda":
@@ -240,54 +257,6 @@ class Model:
                 LoraRows(layers, ()).bind()
 
 
-def dtype_of(device: torch.device) -> torch.dtype:
-    """What a device draws with: GPUs have bfloat16 at full speed, and CPUs have not."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def _load_pipeline(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
-    try:
-        # Notes on outdated configurations are for those who publish a model, not for those who serve it.
-        with warnings.catch_warnings(action="ignore"):
-            return _prepared(_pipeline_of(base, family, device), family, device)
-    except Exception as problem:
-        if memory.is_out_of_memory(problem):
-            raise OutOfMemory(f"The device's memory does not hold the base model '{base.slug}'.") from problem
-        if is_device_fault(problem):
-            raise
-        raise BaseModelBroken(f"The base model '{base.slug}' does not load: {problem}.") from problem
-
-
-def _pipeline_of(base: BaseModelFiles, family: Family, device: torch.device) -> Any:
-    index = json.loads((base.directory / "model_index.json").read_text(encoding="utf-8"))
-    # A part that the directory says it is without, like a text encoder too large, must be said again.
-    without = {name: None for name, part in index.items() if part == [None, None]}
-    return family.pipeline_class.from_pretrained(
-        base.directory,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=dtype_of(device),
-        variant=_variant_of(base.directory),
-        **without | dict(family.pipeline_arguments),
-    )
-
-
-def _variant_of(directory: Path) -> str | None:
-    """The precision that a part's files are named by, where the part has no others."""
-    found: dict[Path, set[str]] = {}
-    for path in directory.glob("*/*.safetensors"):
-        match = _VARIANT.search(path.name)
-        found.setdefault(path.parent, set()).add(match[1] if match else "")
-    return next((min(variants) for _, variants in sorted(found.items()) if "" not in variants), None)
-
-
-def _prepared(pipeline: Any, family: Family, device: torch.device) -> Any:
-    for name in family.float32_parts:
-        part = getattr(pipeline, name)
-        if part.config.force_upcast:
-            part.to(torch.float32)
-    pipeline.to(device)
-    for part in pipeline.components.values():
-        if isinstance(part, nn.Module):
-            part.eval().requires_grad_(False)
-    return pipeline
+def _spare_bytes() -> int:
+    device = read_device_memory()
+    return device.total_bytes - device.allocated_bytes

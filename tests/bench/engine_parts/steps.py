@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import threading
 import time
+from collections.abc import Mapping
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -14,6 +15,7 @@ from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore
 from services.worker.engine.base import AdapterUse, StopSignal
 from services.worker.engine.batch import Batch
+from services.worker.engine.fusing import StepKind
 from services.worker.engine.run import Run
 from tests.bench.engine_parts.place import Place, lora, one_core, percentile, request_of, timed
 from tests.bench.report import Report
@@ -56,10 +58,50 @@ def _costs(report: Report, place: Place) -> None:
         model.unbind()
         return {name: statistics.median(found[1:]) for name, found in seconds.items()}
 
-    found = asyncio.run(place.engine._steps.call(rounds))
+    found = asyncio.run(place.engine._steps.call(rounds)) | asyncio.run(
+        place.engine._steps.call(lambda: _fused_or_not(place))
+    )
     report.figure("step_ms_8_loras", found["loras"] * 1000, "ms")
     report.figure("pure_base_over_ours_step", found["bare"] / found["loras"], "ratio", at_least=0.55, aim=0.85)
     report.figure("step_8_loras_over_none", found["loras"] / found["plain"], "ratio", at_most=1.30, aim=1.10)
+    report.figure("step_one_lora_fused_over_not", found["fused"] / found["shared"], "ratio")
+    report.figure("fusing_ms", found["fusing"] * 1000, "ms")
+
+
+class _Always:
+    """Fuses wherever it may."""
+
+    def __init__(self) -> None:
+        self.fusing_s: list[float] = []
+
+    def note_step(self, kind: StepKind, seconds: float, *, is_fused: bool) -> None:
+        """What steps take is measured beside."""
+
+    def note_fusing(self, seconds: float) -> None:
+        """Keep it."""
+        self.fusing_s.append(seconds)
+
+    def pays(self, ahead: Mapping[StepKind, int], *, is_made: bool) -> bool:
+        """Always."""
+        return True
+
+
+@torch.inference_mode()
+def _fused_or_not(place: Place) -> dict[str, float]:
+    """Steps of eight runs that share one LoRA, with fused weights and without, in turns; and what fusing takes."""
+    fusing, judged, judge = place.model.fusing, place.model.fusing.gain, _Always()
+    fusing.gain = judge
+    seconds: dict[str, list[float]] = {"fused": [], "shared": []}
+    batch = Batch(place.model, [_run(place, place.files[0], seed, 4 * STEPS) for seed in range(RUNS)])
+    for _ in range(STEPS):
+        for name, found in seconds.items():
+            fusing.consider([run.lora for run in batch.runs] if name == "fused" else [], {batch.kind: 1})
+            batch.step()  # the first one after a switch points the layers
+            found.append(timed(batch.step))
+    place.model.unbind()
+    fusing.drop()
+    fusing.gain = judged
+    return {name: statistics.median(found[1:]) for name, found in seconds.items()} | {"fusing": min(judge.fusing_s)}
 
 
 def _streaming(report: Report, place: Place) -> None:

@@ -10,6 +10,8 @@ from starlette.requests import Request
 
 from tests.bench.serving_parts.stock import BATCH, WAIT_S, Stock
 
+TRIES = 3
+
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=64, ray_actor_options={"num_cpus": 1})
 class Draw:
@@ -27,7 +29,13 @@ class Draw:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+            break
+        except Exception:  # on two busy cores its parts do not always start within its own thirty seconds
+            if not left:
+                raise
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1]), "request_timeout_s": 600})
     serve.run(Draw.bind(), route_prefix="/draw")
     print("ready", flush=True)

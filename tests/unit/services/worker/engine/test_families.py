@@ -16,7 +16,7 @@ import torch
 
 from services.catalog.manifest import SCHEDULERS, read_manifest
 from services.catalog.seeding import served_files
-from services.worker.engine import model
+from services.worker.engine import loading
 from services.worker.engine.base import (
     AdapterUse,
     BaseModelFiles,
@@ -208,7 +208,7 @@ def test_schedulers_without_tables_step_as_in_stock_each_by_a_copy_of_its_own(pl
 
 
 def test_in_half_precision_as_on_gpus_the_picture_is_nearly_the_same(place, monkeypatch):
-    monkeypatch.setattr(model, "dtype_of", lambda _: torch.bfloat16)
+    monkeypatch.setattr(loading, "dtype_of", lambda _: torch.bfloat16)
     half = BatchEngine(threads=1)
     base = place.model.base
     requests = [place.request(), place.request(place.loras[0], guidance=2.0, negative_prompt="blurry")]

@@ -205,6 +205,21 @@ def test_without_memory_for_it_runs_are_drawn_as_ever_and_it_is_not_tried_again(
     assert judge.steps[True] == 0
 
 
+def test_where_little_memory_is_left_it_is_not_taken(place, judge, loras, monkeypatch):
+    needed = sum(
+        layer.weight.nbytes
+        for name, layer in place.model.layers.items()
+        if name in {one.module for one in place.model.adapters.read(loras[1].path).parts["unet"].layout.places}
+    )
+    monkeypatch.setattr(place.model.fusing, "_spare_bytes", lambda: 4 * needed - 4)
+    for ending in place.draw(*same(loras[1])):
+        place.check(*ending)
+    assert judge.steps[True] == 0
+    monkeypatch.setattr(place.model.fusing, "_spare_bytes", lambda: 4 * needed)
+    place.draw(*same(loras[1]))
+    assert judge.steps[True] > 0
+
+
 def noted(*, plain_s, fused_s, fusing_s=0.1, kind=KIND):
     gain = Gain()
     gain.note_fusing(fusing_s)

@@ -1,0 +1,201 @@
+"""Compiled steps: the stock pipeline's pictures, and no graph made anew but for a size, a row bucket or a rank bucket.
+
+With the backend that traces as every other does and then runs plain kernels: what is compiled how often is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from services.worker.engine import compiling, knee
+from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, StopSignal
+from services.worker.engine.batch_engine import BatchEngine
+from services.worker.settings import COMPILE_MODES, Settings
+from tests.support.stock import Stock
+from tests.support.tiny_models import tiny_base
+
+# diffusers' schedulers speak an older dialect of numpy.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.timeout(600),  # tracing is Python's own work: slow on a busy core
+]
+
+
+class Place:
+    """A compiling engine that lives over many event loops, its latents tapped, and its oracle."""
+
+    def __init__(self, directory):
+        self.stock = Stock(directory)
+        self.graphs = CompileCounterWithBackend("aot_eager")
+        self.engine = BatchEngine(threads=1, compile_options={"backend": self.graphs})
+        self.latents = {}
+        inner = self.engine._pictures.draw
+
+        async def tapped(model, latents, asked, stop):
+            self.latents[stop] = latents
+            return await inner(model, latents, asked, stop)
+
+        self.engine._pictures.draw = tapped
+        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, "sd", 64)))
+        self.model = self.engine._models["tiny"]
+
+    def draw(self, *requests):
+        """Draw requests that begin together, check each against its oracle, and count the graphs made for them."""
+        before = self.graphs.frame_count
+        stops = [StopSignal() for _ in requests]
+        results = asyncio.run(self._together(requests, stops))
+        for request, stop, result in zip(requests, stops, results, strict=True):
+            latents, pixels = self.stock.draw(request)
+            ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
+            assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * max(1.0, float(latents.abs().max()))
+            assert np.abs(ours - pixels).max() <= 1
+        return self.graphs.frame_count - before
+
+    async def _together(self, requests, stops):
+        """Draw with the first step held until all have come."""
+        began, release, come = threading.Event(), threading.Event(), asyncio.Semaphore(0)
+        holding = asyncio.create_task(self.engine._steps.call(lambda: (began.set(), release.wait(60))))
+        await asyncio.to_thread(began.wait, 60)
+        inner = self.engine._steps.denoise
+
+        async def noted(model, run):
+            denoising = asyncio.create_task(inner(model, run))
+            await asyncio.sleep(0)
+            come.release()
+            return await denoising
+
+        self.engine._steps.denoise = noted
+        drawing = [
+            asyncio.create_task(self.engine.draw(request, stop=stop, on_progress=lambda _: None))
+            for request, stop in zip(requests, stops, strict=True)
+        ]
+        for _ in requests:
+            await asyncio.wait_for(come.acquire(), 60)
+        self.engine._steps.denoise = inner
+        release.set()
+        await holding
+        return await asyncio.gather(*drawing)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A base of one block on each side: what is compiled grows with the layers."""
+    with warnings.catch_warnings(action="ignore"):
+        made = tiny_base(tmp_path_factory.mktemp("base"))
+    torch.manual_seed(5)
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16,),
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",),
+        mid_block_type=None,
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=8,
+        norm_num_groups=8,
+    ).save_pretrained(made / "unet")
+    return made
+
+
+@pytest.fixture(scope="module")
+def place(directory):
+    torch._dynamo.reset()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+        patch.setattr(knee, "LADDER", (1, 4))
+        made = Place(directory)
+    made.model.native_row_cap = 4
+    yield made
+    asyncio.run(made.engine.close())
+    torch._dynamo.reset()
+
+
+@pytest.fixture(scope="module")
+def loras(directory, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loras")
+    attention = ("to_q", "to_k", "to_out.0")
+    kinds = {"narrow": (4, attention), "full": (8, attention), "wide": (12, attention), "conv": (4, ("conv1", "to_v"))}
+    return [
+        lora(directory, folder / f"{name}.safetensors", seed, rank, endings)
+        for seed, (name, (rank, endings)) in enumerate(kinds.items())
+    ]
+
+
+def lora(directory, path, seed, rank, endings):
+    """A LoRA of all linear layers and convolutions whose names end so."""
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, module in UNet2DConditionModel.from_pretrained(directory / "unet").named_modules():
+        if name.endswith(endings):
+            outputs, *inputs = module.weight.shape
+            tensors[f"unet.{name}.lora_A.weight"] = torch.randn(rank, *inputs, generator=draw) * 0.15
+            ones = (1, 1) if len(inputs) == 3 else ()
+            tensors[f"unet.{name}.lora_B.weight"] = torch.randn(outputs, rank, *ones, generator=draw) * 0.15
+    save_file(tensors, path)
+    return AdapterUse(f"model_{seed}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 0.8)
+
+
+def request_of(*adapters, **changes):
+    chosen = {
+        "run_id": "gen_1",
+        "base_model_slug": "tiny",
+        "positive_prompt": "a red cat",
+        "negative_prompt": "",
+        "adapters": adapters,
+        "guidance": 7.5,
+        "width_px": 64,
+        "height_px": 64,
+        "steps": 3,
+        "seed": 1,
+        "scheduler": "ddim",
+    }
+    return DrawRequest(**chosen | changes)
+
+
+def test_adapters_weights_and_rows_of_a_bucket_make_no_graph_anew(place, loras):
+    first, second, wide, conv = loras
+    # One row and four were measured at the start, and runs are stepped by the same graphs; three are padded to four.
+    assert place.graphs.frame_count == 2
+    assert place.draw(request_of(), request_of(seed=2, guidance=3.0)) == 0
+    assert place.draw(request_of(), request_of(seed=2, guidance=1.0)) == 0
+    assert place.draw(request_of(guidance=1.0)) == 0
+    # The first LoRA makes a graph, and after that:
+    assert place.draw(request_of(first), request_of()) == 1
+    for requests in [
+        (request_of(second), request_of(seed=5, scheduler="euler")),
+        (request_of(replace(first, weight=0.3), seed=6), request_of(second, guidance=1.0)),
+        (request_of(first, guidance=1.0, scheduler="dpmpp_2m"), request_of(seed=2, scheduler="euler_ancestral")),
+        (request_of(replace(second, weight=0.0)), request_of(first, positive_prompt="two dogs")),
+        (request_of(), request_of(seed=3)),
+    ]:
+        assert place.draw(*requests) == 0
+    # Another rank bucket makes one.
+    assert place.draw(request_of(wide), request_of(first)) == 1
+    assert place.draw(request_of(first, second), request_of(wide, seed=7)) == 0
+    # Modules that none before it changed make some, once: those of convolutions several in place of one.
+    assert 1 <= place.draw(request_of(conv), request_of(first)) <= 8
+    assert place.draw(request_of(conv), request_of(first, seed=3)) == 0
+    assert place.draw(request_of(first), request_of(seed=9)) == 0
+
+
+@pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (9, 16), (64, 64)])
+def test_rows_are_padded_to_a_power_of_two(rows, bucket):
+    assert compiling.row_bucket(rows) == bucket
+
+
+def test_every_mode_that_an_operator_may_choose_is_known():
+    needed = {"nats_url": "", "status_address": "", "catalog_address": "", "blobs_url": "", "cache_dir": ""}
+    assert set(COMPILE_MODES) == set(compiling.MODES)
+    assert compiling.MODES[Settings(**needed).compile] is None
+    with pytest.raises(ValueError, match="cuda-graphs"):
+        Settings(**needed, compile="always")
