@@ -116,7 +116,7 @@ async def test_the_bot_answers_each_user_with_a_picture(account: Account, tmp_pa
 
     answers = dict(said)
     assert all(Path(answers[user]).read_bytes()[:4] == b"\x89PNG" for user in ("ann", "bob"))
-    assert "!draw" in said[0][1]
+    assert any("!draw" in text for _, text in said)
     assert answers["eve"].startswith("I cannot draw that: Invalid value for parameter 'width'")
     assert len(said) == 4
 
