@@ -9,7 +9,7 @@ from imagineo.permissions import ROLES
 from services.gateway.shapes import TEXT, TIME, closed, nullable, page, text
 
 _ROLE: Final[dict[str, Any]] = {"enum": list(ROLES)}
-_EMAIL: Final = text(3, 254)
+_EMAIL: Final = {**text(3, 254), "format": "email"}
 _INVITATION: Final[dict[str, Any]] = {
     "id": TEXT,
     "email": TEXT,

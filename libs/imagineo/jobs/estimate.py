@@ -6,6 +6,7 @@ Work is counted in megapixel-steps: width * height / 10^6 * denoising steps.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -105,7 +106,8 @@ def queued_s(place: Place, queue: Queue, paces: Sequence[Pace]) -> int:
         # nearer to what is known of now.
         beside = min(queue.running_count + 1, sum(pace.slots for pace in known))
         mean_each = mean_each ** (1 / 3) * (total / beside) ** (2 / 3)
-    return _whole(wait_work / total + place.own_work / mean_each)
+    # A pace next to nothing may have become nothing on the way.
+    return _whole(wait_work / total + place.own_work / max(mean_each, sys.float_info.min))
 
 
 def running_s(own_work: float, progress: int, paces: Sequence[Pace]) -> int:

@@ -135,7 +135,7 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
     env = client_programs.environment(tmp_path, proxy.url, account.key)
     command = [sys.executable, "-m", "imagineo_client", "generate", "slow", "-o", "slow.png", "--width", "1024"]
     with subprocess.Popen(
-        [*command, "--height", "1024", "--steps", "50"], cwd=tmp_path, env=env, text=True, stderr=-1
+        [*command, "--height", "1024", "--steps", "100"], cwd=tmp_path, env=env, text=True, stderr=-1
     ) as program:
         running = lambda: account.get("/v1/generations", params={"status": "running"}).json()["generations"]  # noqa: E731
         [generation] = eventually(running, within_s=60, what="the run begins")

@@ -1811,6 +1811,7 @@ export interface components {
             status: "open" | "accepted" | "revoked" | "expired";
         };
         InvitationRequest: {
+            /** Format: email */
             email: string;
             /** @enum {unknown} */
             role: "owner" | "admin" | "developer" | "viewer";

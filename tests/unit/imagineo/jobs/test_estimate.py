@@ -93,6 +93,11 @@ def test_an_estimate_is_whole_bounded_and_never_falls_with_more_work(
     assert less <= queued_s(place(before + more, own, before_count=count), queue, paces)
 
 
+def test_a_pace_next_to_nothing_is_no_division_by_nothing():
+    assert queued_s(place(own_work=0.0), Queue(running_count=1), [Pace(total=5e-324, slots=2)]) == 1
+    assert queued_s(place(own_work=1.0), Queue(running_count=1), [Pace(total=5e-324, slots=2)]) == MAX_ESTIMATE_S
+
+
 @given(own=WORKS, paces=PACES, progress=st.integers(0, 99))
 def test_what_is_left_shrinks_with_progress(own, paces, progress):
     assert running_s(own, progress + 1, paces) <= running_s(own, progress, paces)
