@@ -11,7 +11,6 @@ import threading
 import warnings
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -19,10 +18,10 @@ from safetensors.torch import save_file
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from services.worker.engine import compiling, knee
-from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, StopSignal
-from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.base import AdapterUse, StopSignal
 from services.worker.settings import COMPILE_MODES, Settings
-from tests.support.stock import Stock
+from tests.support import judged_engine
+from tests.support.judged_engine import JudgedEngine
 from tests.support.tiny_models import tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -32,23 +31,12 @@ pytestmark = [
 ]
 
 
-class Place:
-    """A compiling engine that lives over many event loops, its latents tapped, and its oracle."""
+class Place(JudgedEngine):
+    """One that compiles its steps and counts the graphs."""
 
     def __init__(self, directory):
-        self.stock = Stock(directory)
         self.graphs = CompileCounterWithBackend("aot_eager")
-        self.engine = BatchEngine(threads=1, compile_options={"backend": self.graphs})
-        self.latents = {}
-        inner = self.engine._pictures.draw
-
-        async def tapped(model, latents, asked, stop):
-            self.latents[stop] = latents
-            return await inner(model, latents, asked, stop)
-
-        self.engine._pictures.draw = tapped
-        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, "sd", 64)))
-        self.model = self.engine._models["tiny"]
+        super().__init__(directory, compile_options={"backend": self.graphs})
 
     def draw(self, *requests):
         """Draw requests that begin together, check each against its oracle, and count the graphs made for them."""
@@ -56,10 +44,7 @@ class Place:
         stops = [StopSignal() for _ in requests]
         results = asyncio.run(self._together(requests, stops))
         for request, stop, result in zip(requests, stops, results, strict=True):
-            latents, pixels = self.stock.draw(request)
-            ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
-            assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * max(1.0, float(latents.abs().max()))
-            assert np.abs(ours - pixels).max() <= 1
+            self.check(request, stop, result)
         return self.graphs.frame_count - before
 
     async def _together(self, requests, stops):
@@ -116,7 +101,7 @@ def place(directory):
         made = Place(directory)
     made.model.native_row_cap = 4
     yield made
-    asyncio.run(made.engine.close())
+    made.close()
     torch._dynamo.reset()
 
 
@@ -146,20 +131,7 @@ def lora(directory, path, seed, rank, endings):
 
 
 def request_of(*adapters, **changes):
-    chosen = {
-        "run_id": "gen_1",
-        "base_model_slug": "tiny",
-        "positive_prompt": "a red cat",
-        "negative_prompt": "",
-        "adapters": adapters,
-        "guidance": 7.5,
-        "width_px": 64,
-        "height_px": 64,
-        "steps": 3,
-        "seed": 1,
-        "scheduler": "ddim",
-    }
-    return DrawRequest(**chosen | changes)
+    return judged_engine.request_of(*adapters, **{"steps": 3} | changes)
 
 
 def test_adapters_weights_and_rows_of_a_bucket_make_no_graph_anew(place, loras):

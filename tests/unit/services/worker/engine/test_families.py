@@ -19,8 +19,6 @@ from services.catalog.seeding import served_files
 from services.worker.engine import loading
 from services.worker.engine.base import (
     AdapterUse,
-    BaseModelFiles,
-    DrawRequest,
     SchedulerUnknown,
     SourceImage,
     SourceUnsupported,
@@ -29,7 +27,7 @@ from services.worker.engine.base import (
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.families import FAMILIES
 from tests.support import tiny_families
-from tests.support.stock import Stock
+from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_families import family_lora, tiny_family
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -50,23 +48,12 @@ TABULATED = {
 }
 
 
-class Place:
-    """An engine with one base model, its latents tapped, and its oracle."""
+class Place(JudgedEngine):
+    """One of a family, with a LoRA in each of its namings."""
 
     def __init__(self, kind, directory, folder):
         self.family = tiny_families.FAMILIES[kind]
-        self.stock = Stock(directory)
-        self.engine = BatchEngine(threads=1)
-        self.latents = {}
-        inner = self.engine._pictures.draw
-
-        async def tapped(model, latents, asked, stop):
-            self.latents[stop] = latents
-            return await inner(model, latents, asked, stop)
-
-        self.engine._pictures.draw = tapped
-        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, self.family, 64)))
-        self.model = self.engine._models["tiny"]
+        super().__init__(directory, self.family)
         self.loras = [self._lora(folder / f"{naming}.safetensors", naming) for naming in NAMINGS[self.family]]
 
     def _lora(self, path, naming):
@@ -74,41 +61,9 @@ class Place:
         family_lora(path, self.stock._pipeline, self.family, naming, **chosen)
         return AdapterUse(f"model_{naming}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 1.0)
 
-    def draw(self, *requests):
-        """Draw requests in one batch; each with the signal that its latents are kept under."""
-
-        async def one(request):
-            stop = StopSignal()
-            return request, stop, await self.engine.draw(request, stop=stop, on_progress=lambda _: None)
-
-        async def all_at_once():
-            return await asyncio.gather(*(one(request) for request in requests))
-
-        return asyncio.run(all_at_once())
-
-    def check(self, request, stop, result):
-        latents, pixels = self.stock.draw(request)
-        ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
-        # Random weights and strong guidance carry latents beyond the usual range; 1e-5 is then of their size.
-        size = max(1.0, float(latents.abs().max()))
-        assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * size
-        assert np.abs(ours - pixels).max() <= 1
-
     def request(self, *adapters, **changes):
-        chosen = {
-            "run_id": "gen_1",
-            "base_model_slug": "tiny",
-            "positive_prompt": "a red cat",
-            "negative_prompt": "",
-            "adapters": adapters,
-            "guidance": 4.0,
-            "width_px": 64,
-            "height_px": 64,
-            "steps": 3,
-            "seed": 1,
-            "scheduler": TABULATED[self.family][0],
-        }
-        return DrawRequest(**chosen | changes)
+        usual = {"guidance": 4.0, "steps": 3, "scheduler": TABULATED[self.family][0]}
+        return request_of(*adapters, **usual | changes)
 
 
 @pytest.fixture(scope="module", params=tiny_families.MAKERS)
@@ -117,7 +72,7 @@ def place(request, tmp_path_factory):
         directory = tiny_family(request.param, tmp_path_factory.mktemp("base"))
         made = Place(request.param, directory, tmp_path_factory.mktemp("loras"))
     yield made
-    asyncio.run(made.engine.close())
+    made.close()
 
 
 def pixels(result):

@@ -16,7 +16,6 @@ from services.worker.engine.base import (
     AdapterUse,
     BaseModelFiles,
     DeviceBroken,
-    DrawRequest,
     DrawStopped,
     OutOfMemory,
     StopReason,
@@ -24,6 +23,7 @@ from services.worker.engine.base import (
 )
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.model import Model
+from tests.support import judged_engine
 from tests.support.tiny_models import lora_file, tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -61,20 +61,7 @@ async def engine(base, monkeypatch):
 
 
 def request_of(*adapters, **changes):
-    chosen = {
-        "run_id": "gen_1",
-        "base_model_slug": "tiny",
-        "positive_prompt": "a red cat",
-        "negative_prompt": "",
-        "adapters": adapters,
-        "guidance": 5.0,
-        "width_px": 64,
-        "height_px": 64,
-        "steps": 4,
-        "seed": 1,
-        "scheduler": "ddim",
-    }
-    return DrawRequest(**chosen | changes)
+    return judged_engine.request_of(*adapters, **{"guidance": 5.0, "steps": 4} | changes)
 
 
 async def draw(engine, request, stop=None, on_progress=lambda _: None):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import warnings
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from services.worker.engine.adapters import activate
-from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, StopSignal
-from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.base import AdapterUse
 from services.worker.engine.fusing import FusedWeights, Gain, sole_lora
 from services.worker.engine.lora_layers import LoraRows
-from tests.support.stock import Stock
+from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_models import conv_lora_file, lora_file, tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -41,46 +38,12 @@ class Always:
         return True
 
 
-class Place:
-    """An engine that lives over many event loops, its latents tapped, and its oracle."""
-
-    def __init__(self, directory):
-        self.stock = Stock(directory)
-        self.engine = BatchEngine(threads=1)
-        self.latents = {}
-        inner = self.engine._pictures.draw
-
-        async def tapped(model, latents, asked, stop):
-            self.latents[stop] = latents
-            return await inner(model, latents, asked, stop)
-
-        self.engine._pictures.draw = tapped
-        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, "sd", 64)))
-        self.model = self.engine._models["tiny"]
-
-    def draw(self, *requests):
-        async def one(request):
-            stop = StopSignal()
-            return request, stop, await self.engine.draw(request, stop=stop, on_progress=lambda _: None)
-
-        async def all_at_once():
-            return await asyncio.gather(*(one(request) for request in requests))
-
-        return asyncio.run(all_at_once())
-
-    def check(self, request, stop, result):
-        latents, pixels = self.stock.draw(request)
-        ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
-        assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * max(1.0, float(latents.abs().max()))
-        assert np.abs(ours - pixels).max() <= 1
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     with warnings.catch_warnings(action="ignore"):
-        made = Place(tiny_base(tmp_path_factory.mktemp("base")))
+        made = JudgedEngine(tiny_base(tmp_path_factory.mktemp("base")))
     yield made
-    asyncio.run(made.engine.close())
+    made.close()
 
 
 @pytest.fixture
@@ -101,23 +64,6 @@ def loras(tmp_path_factory):
     return [
         AdapterUse(f"model_{path.stem}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 0.8) for path in paths
     ]
-
-
-def request_of(*adapters, **changes):
-    chosen = {
-        "run_id": "gen_1",
-        "base_model_slug": "tiny",
-        "positive_prompt": "a red cat",
-        "negative_prompt": "",
-        "adapters": adapters,
-        "guidance": 7.5,
-        "width_px": 64,
-        "height_px": 64,
-        "steps": 10,
-        "seed": 1,
-        "scheduler": "ddim",
-    }
-    return DrawRequest(**chosen | changes)
 
 
 def same(*adapters):

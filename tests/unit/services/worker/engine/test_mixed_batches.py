@@ -10,7 +10,6 @@ import shutil
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +21,6 @@ from services.worker.engine.base import (
     AdapterIncompatible,
     AdapterMissing,
     AdapterUse,
-    BaseModelFiles,
     DrawFailed,
     DrawRequest,
     DrawStopped,
@@ -32,8 +30,7 @@ from services.worker.engine.base import (
     StopReason,
     StopSignal,
 )
-from services.worker.engine.batch_engine import BatchEngine
-from tests.support.stock import Stock
+from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_models import conv_lora_file, lora_file, tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -51,32 +48,6 @@ SCHEDULES = {
 }
 
 
-class Place:
-    """An engine that lives over many event loops, its latents tapped, and its oracle."""
-
-    def __init__(self, directory):
-        self.stock = Stock(directory)
-        self.engine = BatchEngine(threads=1)
-        self.latents = {}
-        inner = self.engine._pictures.draw
-
-        async def tapped(model, latents, asked, stop):
-            self.latents[stop] = latents
-            return await inner(model, latents, asked, stop)
-
-        self.engine._pictures.draw = tapped
-        asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, "sd", 64)))
-        self.model = self.engine._models["tiny"]
-
-    def check(self, request, stop, result):
-        latents, pixels = self.stock.draw(request)
-        ours = np.frombuffer(result.rgb, np.uint8).reshape(pixels.shape).astype(int)
-        # Random weights and strong guidance carry latents beyond the usual range; 1e-5 is then of their size.
-        size = max(1.0, float(latents.abs().max()))
-        assert (self.latents.pop(stop) - latents).abs().max() <= 1e-5 * size
-        assert np.abs(ours - pixels).max() <= 1
-
-
 @pytest.fixture(scope="module", params=SCHEDULES)
 def place(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("base")
@@ -84,9 +55,9 @@ def place(request, tmp_path_factory):
         tiny_base(directory)
         path = directory / "scheduler" / "scheduler_config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | SCHEDULES[request.param]))
-        made = Place(directory)
+        made = JudgedEngine(directory)
     yield made
-    asyncio.run(made.engine.close())
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +76,6 @@ def loras(tmp_path_factory):
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def request_of(*adapters, **changes):
-    chosen = {
-        "run_id": "gen_1",
-        "base_model_slug": "tiny",
-        "positive_prompt": "a red cat",
-        "negative_prompt": "",
-        "adapters": adapters,
-        "guidance": 7.5,
-        "width_px": 64,
-        "height_px": 64,
-        "steps": 10,
-        "seed": 1,
-        "scheduler": "ddim",
-    }
-    return DrawRequest(**chosen | changes)
 
 
 def weighted(use, weight):
