@@ -7,21 +7,18 @@ stands in the text alone, where nothing decodes it.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from email.headerregistry import Address
 from email.message import EmailMessage
+from functools import partial
 from typing import Final
 
 from imagineo import errors
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from services.auth.backlog import Backlog
 from services.auth.mail import Post
 from services.auth.people import INVITATION_AGE, RESET_AGE, Invitation, User, one_line
 
-log = logging.getLogger(__name__)
-
-_MAX_WAITING: Final = 1_000
 _ATTEMPTS: Final = 4
 
 
@@ -32,7 +29,7 @@ class Letters:
         self._post = post
         self._sender = sender
         self._public_url = public_url.rstrip("/")
-        self._waiting: asyncio.Queue[EmailMessage] = asyncio.Queue(_MAX_WAITING)
+        self._backlog = Backlog("a letter")
 
     def check_can_send(self) -> None:
         """Make sure that letters go somewhere.
@@ -64,28 +61,15 @@ class Letters:
 
     def send(self, message: EmailMessage) -> None:
         """Let a letter go out in the background; without a post it goes nowhere."""
-        if self._post is None:
-            return
-        try:
-            self._waiting.put_nowait(message)
-        except asyncio.QueueFull:
-            log.warning("too many letters wait; one was dropped")
+        if self._post is not None:
+            self._backlog.put(partial(self._deliver, self._post, message))
 
     async def run(self) -> None:
         """Send for ever; what cannot be sent after some tries is logged and dropped."""
-        while True:
-            message = await self._waiting.get()
-            try:
-                await self._deliver(message)
-            except errors.Unavailable as problem:
-                log.warning("a letter was dropped: %s", problem)
-            except Exception:
-                # One letter that no server can take must not hold up all others.
-                log.exception("a letter was dropped")
-            finally:
-                self._waiting.task_done()
+        await self._backlog.run()
 
-    async def _deliver(self, message: EmailMessage) -> None:
+    @staticmethod
+    async def _deliver(post: Post, message: EmailMessage) -> None:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(errors.Unavailable),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -94,8 +78,7 @@ class Letters:
         )
         async for attempt in tries:
             with attempt:
-                if self._post is not None:
-                    await self._post.send(message)
+                await post.send(message)
 
     def _letter(self, to: str, subject: str, text: str) -> EmailMessage:
         message = EmailMessage()
