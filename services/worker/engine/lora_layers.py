@@ -170,7 +170,7 @@ class BankConv2d(nn.Conv2d):
             inner = functional.conv2d(apart, one.down, None, self.stride, self.padding, self.dilation, groups=one.rows)
             flat = out.flatten(2)
             flat.baddbmm_(one.up, inner.reshape(one.rows, -1, flat.shape[2]))
-            if flat.data_ptr() != out.data_ptr():
+            if not out.is_contiguous():  # then it was flattened into a copy
                 out.copy_(flat.view_as(out))
         return y
 
