@@ -56,6 +56,6 @@ def test_sigterm_leaves_nothing_running_and_a_second_start_keeps_the_data(platfo
     second.process.communicate()
     eventually(
         lambda: not [process for process in orphans if process.is_running()],
-        within_s=30,
+        within_s=10,
         what="the children of a killed supervisor end",
     )
