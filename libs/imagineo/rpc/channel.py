@@ -18,7 +18,8 @@ _OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
     # A peer that restarted is found again at once: it is back within a second as a rule.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Not a pause, for all its name: how long the handshakes of one connection may take, at busy peers too.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.enable_retries", 0),

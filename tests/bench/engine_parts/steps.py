@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -111,7 +112,7 @@ def _streaming(report: Report, place: Place) -> None:
     p99_s: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(STREAM_PAIRS + 1):
         for has_loads in (False, True):
-            with _Loads(place, cold if has_loads else []):
+            with _Loads(place, cold) if has_loads else nullcontext():
                 found = asyncio.run(place.engine._steps.call(lambda: _steps(place)))
             p99_s[has_loads].append(percentile(found, 0.99))
     ratios = [loads / none for none, loads in zip(p99_s[False][1:], p99_s[True][1:], strict=True)]
@@ -149,7 +150,7 @@ class _Loads:
 
     async def _run(self) -> None:
         due_s = time.perf_counter()
-        while self._files and not self._end.is_set():
+        while not self._end.is_set():
             for use in self._files:
                 async with self._store.hold([use]):
                     pass

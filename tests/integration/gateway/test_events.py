@@ -29,7 +29,9 @@ def follow(gateway, run_id, *, method="GET", query="", **headers):
 
 
 async def submitted(gateway):
-    return (await gateway.generate()).json()["run_id"]
+    answer = await gateway.generate()
+    assert answer.status_code == 202, answer.text
+    return answer.json()["run_id"]
 
 
 def shown(found):

@@ -112,6 +112,36 @@ async def test_a_restarted_peer_is_found_again():
             assert (await ask(channel)).images_used == 1
 
 
+@contextlib.asynccontextmanager
+async def slow_to_open(port, delay_s):
+    """A way to `port` on which the first byte of an answer takes `delay_s`."""
+
+    async def carry(source, target):
+        with contextlib.suppress(ConnectionError):
+            while piece := await source.read(65_536):
+                target.write(piece)
+                await target.drain()
+        target.close()
+
+    async def forward(reader, writer):
+        behind, ahead = await asyncio.open_connection("127.0.0.1", port)
+        sending = asyncio.create_task(carry(reader, ahead))
+        await asyncio.sleep(delay_s)  # the fault itself: nobody waits for it
+        await carry(behind, writer)
+        await sending
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_peer_that_is_slow_to_shake_hands_is_waited_for():
+    async def answer(_request):
+        return pb.GetUsageResponse(images_used=1)
+
+    async with serving(answer) as port, slow_to_open(port, 0.5) as slow_port, connected(slow_port) as channel:
+        assert (await ask(channel, timeout_s=10)).images_used == 1
+
+
 async def test_health_says_whether_the_peer_serves():
     async def answer(_request):
         return pb.GetUsageResponse()
