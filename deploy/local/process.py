@@ -122,12 +122,16 @@ class Child:
             return  # the group is gone, or its number belongs to somebody else by now
 
 
-def adopt_orphans() -> None:
-    """Make grandchildren whose parent died (Postgres backends) our children, so that none is out of reach."""
+def adopt_orphans() -> frozenset[int]:
+    """Make grandchildren whose parent died (Postgres backends) our children, so that none is out of reach.
+
+    Gives the children that were there before: they are somebody else's, and no orphans.
+    """
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return frozenset(_children_of(os.getpid()))
 
 
-def end_orphans(known_pids: set[int]) -> None:
+def end_orphans(known_pids: frozenset[int]) -> None:
     """Kill and reap the children that we adopted. `known_pids` are the children that somebody here waits for."""
     for pid in _children_of(os.getpid()) - known_pids:
         try:

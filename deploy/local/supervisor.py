@@ -28,7 +28,7 @@ class Supervisor:
         self._changed = changed
         self._groups: list[list[_Keeper]] = []
         self._commands: set[Child] = set()
-        adopt_orphans()
+        self._of_others = adopt_orphans()
 
     async def start(self, programs: list[Program]) -> None:
         """Start programs together, wait until all serve, and keep them so from then on.
@@ -69,7 +69,7 @@ class Supervisor:
             keeper.unwatch()
         for group in reversed(self._groups):
             await asyncio.gather(*(keeper.stop() for keeper in group))
-        end_orphans(known_pids=set())
+        end_orphans(self._of_others)
 
     def kill(self) -> None:
         """End everything at once."""
@@ -86,7 +86,7 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """End processes whose parent died and left them to us."""
-        end_orphans({child.pid for child in self._children()})
+        end_orphans(self._of_others | {child.pid for child in self._children()})
 
 
 class _Keeper:

@@ -193,9 +193,10 @@ class PostgresServer(Server):
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement as an operator would, and give what it prints."""
         flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database)]
-        done = subprocess.run(
-            [postgres.binary("psql"), *flags], check=True, capture_output=True, text=True, timeout=START_TIMEOUT_S
-        )
+        command = [postgres.binary("psql"), *flags]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=START_TIMEOUT_S)
+        server = "\n".join(["the server runs:" if self.running else "the server has ended:", *self.last_lines])
+        assert done.returncode == 0, f"{statement}: {done.stderr.strip()}\n{server}"
         return done.stdout.strip()
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -114,6 +115,28 @@ async def test_what_a_dead_program_left_behind_is_ended(tmp_path: Path) -> None:
         assert not psutil.pid_exists(left_behind)
     finally:
         await supervisor.stop()
+
+
+@pytest.fixture
+def somebody_elses() -> Iterator[subprocess.Popen[bytes]]:
+    """A child that was there before; such as the database of the test session that this runs in."""
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        yield process
+        process.kill()
+
+
+async def test_children_that_were_there_before_it_outlive_it(
+    tmp_path: Path, somebody_elses: subprocess.Popen[bytes]
+) -> None:
+    changed = asyncio.Event()
+    supervisor = Supervisor(lambda _line: None, changed.set)
+    await supervisor.start([program(tmp_path, "sleeper", SLEEPER)])
+    os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
+    async with asyncio.timeout(5):
+        await changed.wait()
+    await supervisor.stop()
+
+    assert somebody_elses.poll() is None
 
 
 async def test_a_program_that_ends_at_its_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
