@@ -5,6 +5,7 @@ The projections of the text carry LoRAs too, which also stay the same for a run,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,10 @@ class PlainAttention:
         mixed = functional.scaled_dot_product_attention(query, key, value)
         out: Tensor = attn.to_out[0](mixed.transpose(1, 2).reshape(rows, tokens, -1))
         return out
+
+
+# diffusers asks for it at every call of every layer: found anew each time it is some percent of a small step.
+PlainAttention.__call__.__signature__ = inspect.signature(PlainAttention.__call__)  # type: ignore[attr-defined]
 
 
 class TextAttention:

@@ -33,7 +33,8 @@ LORAS = 16
 REQUESTS = 24
 SLUG = "bench"
 
-Draw = Callable[[DrawRequest], object]
+#: Draws a request; may be given what to call after each step.
+Draw = Callable[..., object]
 
 
 class Place:
@@ -75,10 +76,10 @@ class Place:
         self.stock.load(files)
         names = {use.sha256: f"a{index}" for index, use in enumerate(files)}
 
-        def draw(request: DrawRequest) -> object:
+        def draw(request: DrawRequest, on_step: Callable[[int], None] = lambda _: None) -> object:
             use = request.adapters[0]
             self.pipeline.set_adapters(names[use.sha256], use.weight)
-            return stock_image(self.pipeline, request)
+            return stock_image(self.pipeline, request, on_step)
 
         try:
             yield draw
@@ -96,8 +97,13 @@ class Place:
             self.pipeline.unload_lora_weights()
 
 
-def stock_image(pipeline: object, request: DrawRequest) -> object:
-    """A picture by the stock pipeline with what is active in it."""
+def stock_image(pipeline: object, request: DrawRequest, on_step: Callable[[int], None] = lambda _: None) -> object:
+    """A picture by the stock pipeline with what is active in it; `on_step` hears of each step that is made."""
+
+    def heard(_pipeline: object, step: int, _timestep: object, tensors: dict[str, object]) -> dict[str, object]:
+        on_step(step)
+        return tensors
+
     return pipeline(  # type: ignore[operator]
         request.positive_prompt,
         negative_prompt=request.negative_prompt,
@@ -106,6 +112,7 @@ def stock_image(pipeline: object, request: DrawRequest) -> object:
         height=request.height_px,
         num_inference_steps=request.steps,
         generator=torch.Generator("cpu").manual_seed(request.seed),
+        callback_on_step_end=heard,
     ).images[0]
 
 
