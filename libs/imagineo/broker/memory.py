@@ -9,61 +9,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from imagineo.broker import subjects
 from imagineo.broker.memory_hints import MemorySubscription, MemoryWakeup
+from imagineo.broker.memory_streams import MemoryDelivery, MemoryQueue, MemoryStream
 from imagineo.broker.port import BatchHandler, Delivery, HintHandler, Stream
 from imagineo.errors import Unavailable
-from imagineo.telemetry import tracing
 from imagineo.v1 import job_pb2
 
 _log = logging.getLogger(__name__)
 
-_DEDUPE_S: Final = 120.0
 _BATCH_ACK_WAIT_S: Final = 30.0
 _REDELIVER_S: Final = 1.0
 _FILTERS: Final[dict[Stream, str]] = {"OUTCOMES": subjects.OUTCOMES, "EVENTS": subjects.EVENTS}
-
-
-@dataclass
-class _Message:
-    subject: str
-    body: bytes
-    message_id: str
-    stored_at_s: float
-    trace: Mapping[str, str]
-
-
-@dataclass
-class _Stored:
-    """A stream: its messages in order of sequence, and what ids it saw."""
-
-    keeps_acked: bool
-    messages: dict[int, _Message] = field(default_factory=dict)
-    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-    last_sequence: int = 0
-
-
-@dataclass
-class _Queue:
-    """A durable consumer: what it delivered, and when each may come again."""
-
-    stream: _Stored
-    pattern: str
-    ack_wait_s: float
-    delivered: dict[int, int] = field(default_factory=dict)
-    due_at_s: dict[int, float] = field(default_factory=dict)
-    acked: set[int] = field(default_factory=set)
-
-    def waiting(self) -> list[int]:
-        """Give the sequences that are not settled."""
-        found = self.stream.messages.items()
-        return [
-            seq for seq, message in found if seq not in self.acked and subjects.matches(self.pattern, message.subject)
-        ]
 
 
 class MemoryBroker:
@@ -103,8 +63,9 @@ class MemoryBroker:
 
     def lose_store(self) -> None:
         """Forget all streams."""
-        self._streams = {"JOBS": _Stored(keeps_acked=False), "OUTCOMES": _Stored(False), "EVENTS": _Stored(True)}
-        self._queues: dict[tuple[str, str], _Queue] = {}
+        keeps_acked = {"JOBS": False, "OUTCOMES": False, "EVENTS": True}
+        self._streams = {name: MemoryStream(keeps) for name, keeps in keeps_acked.items()}
+        self._queues: dict[tuple[str, str], MemoryQueue] = {}
 
     def _stir(self) -> None:
         for event in self._stirred:
@@ -115,8 +76,8 @@ class MemoryBroker:
         if not self._online:
             raise Unavailable("The queue is away for the moment.", metadata={"dependency": "nats"})
 
-    def _queue(self, stream: str, durable: str, pattern: str, ack_wait_s: float) -> _Queue:
-        fresh = _Queue(self._streams[stream], pattern, ack_wait_s)
+    def _queue(self, stream: str, durable: str, pattern: str, ack_wait_s: float) -> MemoryQueue:
+        fresh = MemoryQueue(self._streams[stream], pattern, ack_wait_s)
         return self._queues.setdefault((stream, durable), fresh)
 
     async def ensure_queue(self, base_model_slug: str) -> None:
@@ -127,16 +88,11 @@ class MemoryBroker:
 
     def _publish(self, stream: str, subject: str, body: bytes, message_id: str) -> int:
         self.require()
-        stored, now_s = self._streams[stream], self._clock()
-        before = stored.seen.get(message_id)
-        if before is not None and now_s - before[1] < _DEDUPE_S:
-            return before[0]
-        stored.last_sequence += 1
-        stored.messages[stored.last_sequence] = _Message(subject, body, message_id, now_s, tracing.carrier())
-        stored.seen[message_id] = (stored.last_sequence, now_s)
-        self._pass_on(subject, body)
-        self._stir()
-        return stored.last_sequence
+        sequence, is_new = self._streams[stream].add(subject, body, message_id, self._clock())
+        if is_new:
+            self._pass_on(subject, body)
+            self._stir()
+        return sequence
 
     async def publish_job(self, subject: str, body: bytes, *, message_id: str) -> int:
         """See `port.Broker`."""
@@ -150,20 +106,13 @@ class MemoryBroker:
         """See `port.Broker`."""
         self._publish("EVENTS", subject, body, message_id)
 
-    def _take(self, queue: _Queue, count: int) -> list[MemoryDelivery]:
-        now_s, taken = self._clock(), []
-        for sequence in queue.waiting():
-            if queue.due_at_s.get(sequence, 0.0) > now_s:
-                continue
-            queue.due_at_s[sequence] = now_s + queue.ack_wait_s
-            queue.delivered[sequence] = queue.delivered.get(sequence, 0) + 1
-            message = queue.stream.messages[sequence]
-            times = queue.delivered[sequence]
+    def _take(self, queue: MemoryQueue, count: int) -> list[MemoryDelivery]:
+        taken = []
+        for sequence in queue.take(count, self._clock()):
+            message, times = queue.stream.messages[sequence], queue.delivered[sequence]
             taken.append(
                 MemoryDelivery(message.body, message.subject, times, self, queue, sequence, trace=message.trace)
             )
-            if len(taken) == count:
-                break
         return taken
 
     async def next_job(self, queue: str) -> Delivery | None:
@@ -227,8 +176,7 @@ class MemoryBroker:
             queue = self._queue(stream, durable, _FILTERS[stream], _BATCH_ACK_WAIT_S)
             if self._online and (deliveries := self._take(queue, batch)):
                 return deliveries
-            due_at_s = min((queue.due_at_s.get(seq, 0.0) for seq in queue.waiting()), default=float("inf"))
-            wait_s = min(max(due_at_s - self._clock(), 0.01), 1.0)
+            wait_s = min(max(queue.next_due_s() - self._clock(), 0.01), 1.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stirred.wait()
@@ -260,15 +208,9 @@ class MemoryBroker:
         for listener in tuple(self._listeners):
             await listener.close()
 
-    def settle(self, queue: _Queue, sequence: int) -> None:
-        """Remove a message for one consumer; from a work queue, for good."""
-        queue.acked.add(sequence)
-        if not queue.stream.keeps_acked:
-            queue.stream.messages.pop(sequence, None)
-
-    def postpone(self, queue: _Queue, sequence: int, wait_s: float) -> None:
+    def postpone(self, queue: MemoryQueue, sequence: int, wait_s: float) -> None:
         """Let a message come again in so long."""
-        queue.due_at_s[sequence] = self._clock() + wait_s
+        queue.postpone(sequence, self._clock() + wait_s)
         self._stir()
 
 
@@ -276,37 +218,3 @@ async def _hand_back(deliveries: list[MemoryDelivery], delay_s: float) -> None:
     for delivery in deliveries:
         if not delivery.settled:
             await delivery.nak(delay_s)
-
-
-@dataclass(eq=False)
-class MemoryDelivery(Delivery):
-    """See `port.Delivery`."""
-
-    _broker: MemoryBroker
-    _queue: _Queue
-    _sequence: int
-    #: Acked, handed back or given up.
-    settled: bool = field(default=False, init=False)
-
-    async def in_progress(self) -> None:
-        """See `port.Delivery`."""
-        if self._broker.connected:
-            self._broker.postpone(self._queue, self._sequence, self._queue.ack_wait_s)
-
-    async def ack(self) -> None:
-        """See `port.Delivery`."""
-        self._broker.require()
-        self.settled = True
-        self._broker.settle(self._queue, self._sequence)
-
-    async def nak(self, delay_s: float = 0.0) -> None:
-        """See `port.Delivery`."""
-        self.settled = True
-        if self._broker.connected:
-            self._broker.postpone(self._queue, self._sequence, delay_s)
-
-    async def term(self) -> None:
-        """See `port.Delivery`."""
-        self.settled = True
-        if self._broker.connected:
-            self._broker.settle(self._queue, self._sequence)
