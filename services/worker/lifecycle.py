@@ -23,54 +23,38 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 from imagineo.blobs.port import Blobs
-from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery
 from imagineo.errors import ImagineoError, NotFound, Unavailable
 from imagineo.jobs.estimate import work_of
 from imagineo.telemetry import tracing
 from imagineo.telemetry.logs import bind
-from imagineo.v1 import event_pb2, generation_pb2, job_pb2
+from imagineo.v1 import generation_pb2, job_pb2
 from imagineo.v1 import generation_service_pb2 as generations
 
 from services.worker import metrics, outcome, results
 from services.worker.affinity import Affinity
 from services.worker.drawing import Drawing
 from services.worker.drawing_trace import DrawingTrace
-from services.worker.engine.base import DrawResult, DrawStopped, Progress, StopReason, StopSignal
+from services.worker.engine.base import DrawResult, DrawStopped, Progress, StopReason
 from services.worker.hand_backs import HandBacks
+from services.worker.job_trace import continued
 from services.worker.lease import LeaseKeeper
 from services.worker.likeness import compare
 from services.worker.outcome import Ending, Settle
+from services.worker.outcome_message import RunInHand, outcome_message
 from services.worker.previews import Previews
 from services.worker.progress import ProgressTeller
-from services.worker.provenance import Maker, note, provenance
+from services.worker.provenance import Maker, note
+from services.worker.settling import publish_outcome, settle
 from services.worker.speed import Speed
 from services.worker.stages import timed
 from services.worker.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
-
-_RETRY_S = (0.1, 0.25, 0.5, 1.0)
-_ACK_TRIES = 5
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is known of the run in hand."""
-
-    job: job_pb2.Job
-    delivery: Delivery
-    attempt: int
-    stop: StopSignal = field(default_factory=StopSignal)
-    drawn: DrawResult | None = None
-    image: generation_pb2.Image | None = None
-    replay: generation_pb2.Replay | None = None
 
 
 class Lifecycle:
@@ -109,11 +93,11 @@ class Lifecycle:
             job = job_pb2.Job()
         if not job.run_id or not job.base_model_slug:
             log.error("what was delivered on %s is not a job", delivery.subject)
-            return await self._settle(delivery, outcome.NOT_A_JOB)
-        with bind(run_id=job.run_id, request_id=job.request_id, org_id=job.organization_id), _traced(job, delivery):
+            return await settle(delivery, outcome.NOT_A_JOB)
+        with bind(run_id=job.run_id, request_id=job.request_id, org_id=job.organization_id), continued(job, delivery):
             if job.run_id in self._in_hand:
                 log.info("the run was delivered again while it is in hand")
-                return await self._settle(delivery, outcome.IN_HAND)
+                return await settle(delivery, outcome.IN_HAND)
             self._in_hand.add(job.run_id)
             try:
                 return await self._taken(job, delivery, on_drawn)
@@ -128,7 +112,7 @@ class Lifecycle:
         self.models.note(job.adapters)
         with contextlib.suppress(Unavailable):
             if await self._affinity.passed_on(job, delivery):
-                return await self._settle(delivery, outcome.PASSED_ON)
+                return await settle(delivery, outcome.PASSED_ON)
         async with self._drawing.prefetching(job):
             ending = await self._claimed(job, delivery, on_drawn)
         tracing.note({"imagineo.ending": ending.name})
@@ -143,27 +127,27 @@ class Lifecycle:
                 claim = await self._leases.claim(job.run_id)
         except ImagineoError as problem:
             log.warning("claim unanswered: %s", problem)
-            return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
+            return await settle(delivery, outcome.CLAIM_UNANSWERED)
         match claim.verdict:
             case generations.CLAIM_VERDICT_GRANTED:
                 pass
             case generations.CLAIM_VERDICT_HELD:
-                return await self._settle(delivery, outcome.claim_held(claim.retry_after.ToMilliseconds() / 1000))
+                return await settle(delivery, outcome.claim_held(claim.retry_after.ToMilliseconds() / 1000))
             case generations.CLAIM_VERDICT_OVER | generations.CLAIM_VERDICT_UNKNOWN:
                 await self._hand_backs.delete(job)
-                return await self._settle(delivery, outcome.CLAIM_OVER)
+                return await settle(delivery, outcome.CLAIM_OVER)
             case _:
-                return await self._settle(delivery, outcome.CLAIM_UNANSWERED)
-        run = _Run(job, delivery, claim.attempt)
+                return await settle(delivery, outcome.CLAIM_UNANSWERED)
+        run = RunInHand(job, delivery, claim.attempt)
         with self._leases.hold(job.run_id, claim.attempt, delivery, run.stop), metrics.RUNNING.track_inprogress():
             ending = await self._draw_and_store(run, on_drawn)
             if ending.status is not None and not await self._tell(run, ending, ending.status):
                 ending = outcome.LOST
             if run.attempt > 1 and ending.settle is Settle.ACK:
                 await self._hand_backs.delete(job)
-            return await self._settle(delivery, ending)
+            return await settle(delivery, ending)
 
-    async def _draw_and_store(self, run: _Run, on_drawn: Callable[[], None]) -> Ending:
+    async def _draw_and_store(self, run: RunInHand, on_drawn: Callable[[], None]) -> Ending:
         try:
             drawn = await self._draw(run)
             on_drawn()
@@ -195,7 +179,7 @@ class Lifecycle:
             first = await self._blobs.get(replay.image.store_key)
         return await asyncio.to_thread(compare, replay, first, drawn)
 
-    async def _draw(self, run: _Run) -> DrawResult:
+    async def _draw(self, run: RunInHand) -> DrawResult:
         parameters = run.job.parameters
         # A first attempt has nothing before it.
         state = await self._hand_backs.load(run.job) if run.attempt > 1 else None
@@ -221,104 +205,8 @@ class Lifecycle:
             self.speed.end(time.monotonic(), work=work, device_s=device_s)
         return drawn
 
-    async def _tell(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
+    async def _tell(self, run: RunInHand, ending: Ending, status: generation_pb2.Status.ValueType) -> bool:
         """Publish the outcome until it is taken; False if the lease was lost before."""
-        message = self._outcome_of(run, ending, status).SerializeToString()
-        message_id = f"{run.job.run_id}.{run.attempt}"
+        message = outcome_message(run, ending, status, worker_id=self._worker_id, maker=self._maker(run.job))
         with timed("tell"):
-            for pause_s in _pauses():
-                try:
-                    await self._broker.publish_outcome(subjects.outcome(run.job.run_id), message, message_id=message_id)
-                except Unavailable:
-                    if run.stop.reason is StopReason.LOST:
-                        return False
-                    await asyncio.sleep(pause_s)
-                else:
-                    break
-        return True
-
-    def _outcome_of(self, run: _Run, ending: Ending, status: generation_pb2.Status.ValueType) -> event_pb2.Outcome:
-        message = event_pb2.Outcome(
-            run_id=run.job.run_id, attempt=run.attempt, status=status, worker_id=self._worker_id
-        )
-        message.finished_at.FromDatetime(datetime.now(UTC))
-        if run.image is not None and status == generation_pb2.STATUS_COMPLETED:
-            message.image.CopyFrom(run.image)
-            if run.replay is not None:
-                message.replay.CopyFrom(run.replay)
-            if run.drawn is not None:
-                message.provenance.CopyFrom(provenance(run.job, self._maker(run.job), run.drawn))
-        if ending.error_code:
-            message.error.code, message.error.message = ending.error_code, ending.error_message
-        if run.drawn is not None:
-            message.draw_ms = int(run.drawn.device_s * 1000)
-            message.lora_reports.extend(_reports(run.job, run.drawn))
-        return message
-
-    async def _settle(self, delivery: Delivery, ending: Ending) -> Ending:
-        metrics.RUNS.labels(ending.name).inc()
-        # What is not settled for lack of a broker comes again, and its claim says then what is left to do.
-        with contextlib.suppress(Unavailable):
-            match ending.settle:
-                case Settle.ACK:
-                    await _ack(delivery)
-                case Settle.NAK:
-                    await delivery.nak(ending.delay_s)
-                case Settle.TERM:
-                    await delivery.term()
-                case Settle.LEAVE:
-                    pass
-        return ending
-
-
-@contextlib.contextmanager
-def _traced(job: job_pb2.Job, delivery: Delivery) -> Iterator[None]:
-    """Go on with the trace that the delivery or, where a relay of another release sent it, the job itself carries."""
-    if not tracing.is_on():
-        yield
-        return
-    attributes: dict[str, str | int] = {
-        "messaging.system": "nats",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": delivery.subject,
-        "imagineo.run_id": job.run_id,
-        "imagineo.org_id": job.organization_id,
-        "imagineo.base_model": job.base_model_slug,
-        "imagineo.deliveries": delivery.delivered_count,
-    }
-    carried = delivery.trace if "traceparent" in delivery.trace else dict(job.trace)
-    with (
-        tracing.continued(carried),
-        tracing.span("process imagineo.v1.jobs", attributes, kind="CONSUMER", begins=True),
-    ):
-        yield
-
-
-async def _ack(delivery: Delivery) -> None:
-    for pause_s, _ in zip(_pauses(), range(_ACK_TRIES), strict=False):
-        try:
-            return await delivery.ack()
-        except Unavailable:
-            await asyncio.sleep(pause_s)
-    return None
-
-
-def _reports(job: job_pb2.Job, drawn: DrawResult) -> list[generation_pb2.LoraReport]:
-    """One for each LoRA of the job, in its order; one of weight 0 was not touched."""
-    by_id = {one.model_id: one for one in drawn.adapter_reports}
-    reports = []
-    for one in job.adapters:
-        known = by_id.get(one.model_id)
-        matched, ignored = (known.matched_keys, known.ignored_keys) if known else (0, 0)
-        reports.append(
-            generation_pb2.LoraReport(
-                model_id=one.model_id, weight=one.weight, matched_keys=matched, ignored_keys=ignored
-            )
-        )
-    return reports
-
-
-def _pauses() -> Iterator[float]:
-    yield from _RETRY_S
-    while True:
-        yield _RETRY_S[-1]
+            return await publish_outcome(self._broker, message, is_lost=lambda: run.stop.reason is StopReason.LOST)
