@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import node, servers
 
 # Tests fork servers while gRPC runs here; its fork handlers would now and then break the child. Read at its import.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# The same examples in every run: a build fails for what changed. HYPOTHESIS_PROFILE=default draws new ones.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -13,20 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from services.catalog.manifest import SCHEDULERS, read_manifest
 from services.catalog.seeding import served_files
 from services.worker.engine import loading
-from services.worker.engine.base import (
-    AdapterUse,
-    SchedulerUnknown,
-    SourceImage,
-    SourceUnsupported,
-    StopSignal,
-)
+from services.worker.engine.base import AdapterUse, SourceImage, StopSignal
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.failures import SchedulerUnknown, SourceUnsupported
 from services.worker.engine.families import FAMILIES
-from tests.support import tiny_families
+from tests.support import schedules, tiny_families
 from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_families import family_lora, tiny_family
 
@@ -55,15 +53,26 @@ class Place(JudgedEngine):
         self.family = tiny_families.FAMILIES[kind]
         super().__init__(directory, self.family)
         self.loras = [self._lora(folder / f"{naming}.safetensors", naming) for naming in NAMINGS[self.family]]
+        wild, alien = folder / "wild.safetensors", folder / "alien.safetensors"
+        family_lora(wild, self.stock._pipeline, self.family, text=False, strength=1e19)
+        save_file(
+            {f"{FAMILIES[self.family].denoiser}.x.{name}.lora_A.weight": torch.ones(4, 4) for name in "ab"}, alien
+        )
+        self.bad = {"wild": _use(wild), "alien": _use(alien), "gone": _use(wild, folder / "gone.safetensors")}
 
     def _lora(self, path, naming):
         chosen = {"seed": len(naming), "rank": 3 * len(naming), "alpha": 5.0}
         family_lora(path, self.stock._pipeline, self.family, naming, **chosen)
-        return AdapterUse(f"model_{naming}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 1.0)
+        return _use(path)
 
     def request(self, *adapters, **changes):
         usual = {"guidance": 4.0, "steps": 3, "scheduler": TABULATED[self.family][0]}
         return request_of(*adapters, **usual | changes)
+
+
+def _use(path, gone=None):
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if gone is None else "0" * 64
+    return AdapterUse(f"model_{path.stem}", digest, gone or path, 1.0)
 
 
 @pytest.fixture(scope="module", params=tiny_families.MAKERS)
@@ -100,6 +109,25 @@ def test_a_batch_of_requests_that_differ_in_everything_draws_each_as_stock(place
     ]
     for ending in place.draw(*requests):
         place.check(*ending)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_the_schedule_each_run_ends_as_it_would_alone(place, data):
+    names = TABULATED[place.family]
+    pool = [
+        place.request(
+            *(weighted(use, 0.4 + 0.3 * number) for use in place.loras[: number % 3]),
+            guidance=(4.0, 1.0, 7.5)[number % 3],
+            negative_prompt=("", "blurry")[number % 2],
+            width_px=(64, 64, 32)[number % 3],
+            steps=3 + number % 3,
+            seed=number,
+            scheduler=names[number % len(names)],
+        )
+        for number in range(5)
+    ]
+    schedules.check(place, schedules.plans(data, pool, place.bad, most_runs=5))
 
 
 def test_each_naming_of_a_lora_changes_the_picture_as_stock_does(place):

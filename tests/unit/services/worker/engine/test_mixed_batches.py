@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 import warnings
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -17,19 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from services.worker.engine import waves
-from services.worker.engine.base import (
-    AdapterIncompatible,
-    AdapterMissing,
-    AdapterUse,
-    DrawFailed,
-    DrawRequest,
-    DrawStopped,
-    NotFinite,
-    OutOfMemory,
-    SourceImage,
-    StopReason,
-    StopSignal,
-)
+from services.worker.engine.base import AdapterUse, DrawStopped, SourceImage, StopReason, StopSignal
+from services.worker.engine.failures import AdapterMissing, OutOfMemory
+from tests.support import schedules
 from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_models import conv_lora_file, lora_file, tiny_base
 
@@ -128,58 +117,6 @@ def test_a_batch_of_requests_that_differ_in_everything_draws_each_as_stock(place
     assert place.model.adapters.held_sha256s == frozenset()
 
 
-@dataclass
-class Plan:
-    """One run of a schedule: which request, after how many steps of all it joins, and what becomes of it."""
-
-    request: DrawRequest
-    joins_after: int
-    fate: str
-    at_step: int
-
-
-class Drawing:
-    """Lets the runs of a schedule join as it says and collects how they end."""
-
-    def __init__(self, place, plans):
-        self.place = place
-        self.waiting = sorted(plans, key=lambda plan: plan.joins_after)
-        self.steps = 0
-        self.tasks = []
-        self.endings = []
-        self.moved = asyncio.Event()
-
-    async def run(self):
-        loop = asyncio.get_running_loop()
-        active = set()
-        while self.waiting or active:
-            while self.waiting and (not active or self.waiting[0].joins_after <= self.steps):
-                active.add(asyncio.create_task(self._draw(self.waiting.pop(0), loop)))
-            self.moved.clear()
-            await self.moved.wait()
-            active = {task for task in active if not task.done()}
-        return self.endings
-
-    async def _draw(self, plan, loop):
-        stop = StopSignal()
-
-        def on_progress(progress):
-            if plan.fate == "canceled" and progress.step == plan.at_step:
-                stop.set(StopReason.CANCELED)
-            loop.call_soon_threadsafe(self._stepped)
-
-        try:
-            ending = await self.place.engine.draw(plan.request, stop=stop, on_progress=on_progress)
-        except (DrawFailed, DrawStopped) as problem:
-            ending = problem
-        self.endings.append((plan, stop, ending))
-        loop.call_soon(self.moved.set)
-
-    def _stepped(self):
-        self.steps += 1
-        self.moved.set()
-
-
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
@@ -189,6 +126,7 @@ def bad(tmp_path_factory):
     return {
         "wild": AdapterUse("model_wild", digest(wild), wild, 1.0),
         "alien": AdapterUse("model_alien", digest(alien), alien, 1.0),
+        "gone": AdapterUse("model_gone", "0" * 64, folder / "gone.safetensors", 1.0),
     }
 
 
@@ -196,32 +134,7 @@ def bad(tmp_path_factory):
 @given(data=st.data())
 def test_whatever_the_schedule_each_run_ends_as_it_would_alone(place, loras, bad, data):
     pool = requests_of(loras, 6, seed=5)
-    plans = []
-    for _ in range(data.draw(st.integers(2, 6), label="runs")):
-        fate = data.draw(st.sampled_from(["drawn", "drawn", "drawn", "canceled", "wild", "alien"]), label="fate")
-        request = data.draw(st.sampled_from(pool), label="request")
-        if fate in bad:
-            request = request_of(bad[fate], seed=3)
-        joins_after = data.draw(st.integers(0, 40), label="joins after")
-        plans.append(Plan(request, joins_after, fate, data.draw(st.integers(1, 5), label="cancel at")))
-
-    async def drawn():
-        endings = await Drawing(place, plans).run()
-        await place.engine._steps.call(lambda: None)  # the last step is over, not only answered
-        return endings
-
-    for plan, stop, ending in asyncio.run(drawn()):
-        match plan.fate:
-            case "drawn":
-                place.check(plan.request, stop, ending)
-            case "canceled":
-                assert isinstance(ending, DrawStopped)
-            case "wild":
-                assert isinstance(ending, NotFinite)
-            case "alien":
-                assert isinstance(ending, AdapterIncompatible)
-    assert place.model.adapters.held_sha256s == frozenset()
-    assert all(not layer.slices for layer in place.model.layers.values())
+    schedules.check(place, schedules.plans(data, pool, bad))
 
 
 def test_weight_0_among_others_is_the_base_models_picture(place, loras):
