@@ -19,7 +19,7 @@ from imagineo.blobs.port import Blobs
 from imagineo.errors import NotFound
 from imagineo.v1 import model_pb2
 
-from services.worker.engine.base import AdapterIncompatible, AdapterMissing
+from services.worker.engine.failures import AdapterIncompatible, AdapterMissing
 from services.worker.engine.shared_loads import SharedLoads
 from services.worker.fetched_file import DigestMismatch, fetch
 

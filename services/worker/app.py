@@ -35,10 +35,11 @@ from services.worker.base_models import BaseModels
 from services.worker.beat import beat
 from services.worker.drain import drain
 from services.worker.drawing import Drawing
-from services.worker.engine import compiling
-from services.worker.engine.base import BaseModelBroken, DeviceBroken, Engine
+from services.worker.engine import compiling, memory
+from services.worker.engine.base import Engine
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.device_memory import read_device_memory
+from services.worker.engine.failures import BaseModelBroken, DeviceBroken
 from services.worker.intake import Intake
 from services.worker.lease import LeaseKeeper
 from services.worker.lifecycle import Lifecycle
@@ -70,11 +71,13 @@ class Worker:
         status_stub: object,
         catalog_stub: object,
         has_begun: Callable[[], None] = lambda: None,
+        has_opened: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._broker = broker
         self._engine = engine
         self._has_begun = has_begun
+        self._has_opened = has_opened
         self._refused: set[str] = set()
         incarnation = uuid.uuid4().hex
         self.leases = LeaseKeeper(status_stub, settings.worker_id, incarnation)
@@ -134,11 +137,11 @@ class Worker:
         metrics.ADAPTER_HOST_BYTES.set(adapters.host_bytes)
         for place, count in adapters.found.items():
             metrics.ADAPTERS_FOUND.labels(place).set(count)
-        memory = read_device_memory()
+        device = read_device_memory()
         for kind, number in (
-            ("allocated", memory.allocated_bytes),
-            ("reserved", memory.reserved_bytes),
-            ("total", memory.total_bytes),
+            ("allocated", device.allocated_bytes),
+            ("reserved", device.reserved_bytes),
+            ("total", device.total_bytes),
         ):
             metrics.DEVICE_MEMORY_BYTES.labels(kind).set(number)
         warm_model_ids = self.lifecycle.models.among(self._engine.warm_sha256s)
@@ -186,6 +189,7 @@ class Worker:
         try:
             base = await self.bases.fetch(listed)
             await self._engine.open(base)
+            self._has_opened()
             self.intake.grow(self._engine.slots)
             await self.intake.add(base.slug)
             log.info("drawing with %s", base.slug)
@@ -235,6 +239,7 @@ async def serve(settings: Settings, stop: asyncio.Event, make_engine: Callable[[
         status_stub=generation_service_pb2_grpc.GenerationServiceStub(status),
         catalog_stub=catalog_service_pb2_grpc.CatalogServiceStub(catalog),
         has_begun=probes.begin,
+        has_opened=memory.settle,
     )
     probes.watch("device", lambda: _device_problem(engine, settings.hang_s))
     readiness = Readiness(

@@ -25,10 +25,10 @@ from services.worker.engine.base import (
     Engine,
     Progress,
     SourceImage,
-    SourceMissing,
     StopSignal,
     UpscaleRequest,
 )
+from services.worker.engine.failures import SourceMissing
 from services.worker.engine.stopping import unless_stopped
 from services.worker.stages import timed
 

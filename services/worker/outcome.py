@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from imagineo.errors import ImagineoError, Unavailable
 from imagineo.v1 import generation_pb2
 
-from services.worker.engine.base import DeviceBroken, DrawFailed, DrawStopped, StopReason
+from services.worker.engine.base import DrawStopped, StopReason
+from services.worker.engine.failures import DeviceBroken, DrawFailed
 
 #: How long a job rests before it comes again because something was away.
 AWAY_DELAY_S = 3.0

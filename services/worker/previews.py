@@ -20,7 +20,8 @@ from imagineo.broker.port import Broker
 from imagineo.v1 import event_pb2
 from PIL import Image
 
-from services.worker.engine.base import DrawFailed, Progress, Sketch
+from services.worker.engine.base import Progress, Sketch
+from services.worker.engine.failures import DrawFailed
 
 log = logging.getLogger(__name__)
 

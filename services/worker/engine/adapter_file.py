@@ -21,7 +21,8 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from services.worker.engine.base import AdapterIncompatible, AdapterMissing
+from services.worker.engine.adapter_names import ModuleNames, located
+from services.worker.engine.failures import AdapterIncompatible, AdapterMissing
 from services.worker.engine.lora_layers import RANK_BUCKETS
 
 _MAX_HEADER_BYTES: Final = 1 << 20
@@ -32,10 +33,6 @@ _PATTERN: Final = re.compile(r"\^?(?:[A-Za-z0-9_-]|\\?\.){1,300}")
 _MAX_RANK: Final = RANK_BUCKETS[-1]
 _METADATA_KEY: Final = "lora_adapter_metadata"
 _DTYPES: Final = frozenset({torch.float16, torch.bfloat16, torch.float32})
-_SUFFIX: Final = re.compile(
-    r"(?P<module>.+?)(?:\.|_)(?:lora_linear_layer\.|lora\.|lora_)?"
-    r"(?P<half>lora_A|lora_B|A|B|down|up)(?:\.default)?\.weight"
-)
 _UNSUPPORTED: Final = ("dora_scale", "lora_magnitude_vector", "hada_", "lokr_", "lora_mid", "oft_", "lora_B.bias")
 
 
@@ -67,9 +64,6 @@ _NUMPY_DTYPES: Final[dict[torch.dtype, np.dtype[Any]]] = {
     torch.float32: np.dtype(np.float32),
     torch.float16: np.dtype(np.float16),
 }
-#: Part, module and half of what a key names.
-Place = tuple[str, str, str]
-_PLACES_KEPT: Final = 1 << 16
 #: Tensors by the names of a file to tensors by the names of diffusers or PEFT.
 Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -92,13 +86,13 @@ def read_layers(path: Path, names: Mapping[str, ModuleNames], rename: Rename | N
     alphas: dict[tuple[str, str], float] = {}
     used: dict[tuple[str, str], int] = {}
     for key, tensor in tensors.items():
-        found = _located(key, names)
+        found = located(key, names)
         if found is None:
             continue
         part, module, half = found
         used[part, module] = used.get((part, module), 0) + 1
         if half == "alpha":
-            alphas[part, module] = float(tensor)
+            alphas[part, module] = _alpha(key, tensor)
         else:
             halves.setdefault((part, module), {})[half] = tensor
     layers: dict[str, dict[str, LoraLayer]] = {part: {} for part in names}
@@ -141,11 +135,21 @@ class _Settings:
         return alpha / (math.sqrt(rank) if self.is_rank_stabilized else rank)
 
 
+def _alpha(key: str, number: Tensor | float) -> float:
+    try:
+        alpha = float(number)
+    except (RuntimeError, ValueError):  # a tensor of none, or of several
+        alpha = math.nan
+    if not math.isfinite(alpha):
+        raise AdapterIncompatible(f"The LoRA's '{key[:100]}' is not one finite number.")
+    return alpha
+
+
 def _compiled(alphas: Mapping[str, float]) -> list[tuple[re.Pattern[str], float]]:
     """The alphas by module name, ready to be looked up once for each of hundreds of modules."""
     if len(alphas) > _MAX_PATTERNS or not all(_PATTERN.fullmatch(str(name)) for name in alphas):
         raise ValueError(f"its alpha_pattern is not at most {_MAX_PATTERNS} module names")
-    return [(re.compile(rf"(.*\.)?({name})$"), float(alpha)) for name, alpha in alphas.items()]
+    return [(re.compile(rf"(.*\.)?({name})$"), _alpha(name, alpha)) for name, alpha in alphas.items()]
 
 
 def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[str, _Settings]:
@@ -161,7 +165,7 @@ def _settings(content: bytes, header_bytes: int, parts: Sequence[str]) -> dict[s
         if "lora_alpha" in of_part:
             patterns = _compiled(of_part.get("alpha_pattern") or {})
             stabilized = bool(of_part.get("use_rslora"))
-            found[part] = _Settings(float(of_part["lora_alpha"]), patterns, stabilized)
+            found[part] = _Settings(_alpha("lora_alpha", of_part["lora_alpha"]), patterns, stabilized)
     return found
 
 
@@ -174,7 +178,7 @@ def _read(path: Path, parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str
             raise ValueError("its header is not of 2 bytes to 1 MiB")  # noqa: TRY301 - told as the parser's errors are
         tensors = load(content)
         settings = _settings(content, header_bytes, parts)
-    except AdapterMissing:
+    except (AdapterMissing, AdapterIncompatible):
         raise
     except Exception as problem:
         raise AdapterIncompatible(f"The LoRA's file is not a sound safetensors file: {problem}.") from problem
@@ -204,95 +208,11 @@ def _is_finite(content: bytes, start: int, tensors: Mapping[str, Tensor]) -> boo
     return bool(np.isfinite(np.frombuffer(content, kind, offset=start)).all())
 
 
-class ModuleNames:
-    """The modules of one part of a base model, found by their name or by kohya's spelling of it."""
-
-    def __init__(self, model: nn.Module | None) -> None:
-        self.modules: dict[str, nn.Module] = {}
-        self.places: dict[str, Place] = {}
-        """Keys of files that were found before."""
-        for name, module in model.named_modules() if model is not None else ():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                self.modules[name] = module
-        self._flat = {name.replace(".", "_"): name for name in self.modules}
-
-    def find(self, name: str) -> str | None:
-        """The module's name as the base model has it."""
-        # Text encoders carry or drop the outer `text_model`, by the version that wrote the file.
-        for candidate in (name, name.removeprefix("text_model."), f"text_model.{name}"):
-            if candidate in self.modules:
-                return candidate
-        flat = name.replace(".", "_")
-        for candidate in (flat, flat.removeprefix("text_model_"), f"text_model_{flat}"):
-            if candidate in self._flat:
-                return self._flat[candidate]
-        return None
-
-
-def _located(key: str, names: Mapping[str, ModuleNames]) -> Place | None:
-    """As `_locate`, remembered: one trainer's files name the same tensors, and matching takes turns with the steps."""
-    known = next(iter(names.values())).places
-    found = known.get(key) or _locate(key, names)
-    if found is not None and len(known) < _PLACES_KEPT:
-        known[key] = found
-    return found
-
-
-def _locate(key: str, names: Mapping[str, ModuleNames]) -> Place | None:
-    """Which part, module and half a key names: half is `down`, `up` or `alpha`."""
-    if key.endswith(".alpha"):
-        stem, half = key.removesuffix(".alpha"), "alpha"
-    else:
-        match = _SUFFIX.fullmatch(key)
-        if match is None:
-            return None
-        stem = match["module"]
-        half = "down" if match["half"] in {"lora_A", "A", "down"} else "up"
-    part, module = _part(stem, next(iter(names)))
-    if part not in names:
-        return None
-    for candidate in _spellings(module):
-        found = names[part].find(candidate)
-        if found is not None:
-            return part, found, half
-    return None
-
-
-def _part(stem: str, denoiser: str) -> tuple[str, str]:
-    """The part that a key names, and the rest of it; the denoiser where it names none."""
-    stem = stem.removeprefix("base_model.model.")
-    prefixes = {
-        f"{denoiser}.": denoiser,
-        "lora_unet_": denoiser,
-        "text_encoder.": "text_encoder",
-        "text_encoder_2.": "text_encoder_2",
-        "lora_te_": "text_encoder",
-        "lora_te1_": "text_encoder",
-        "lora_te2_": "text_encoder_2",
-        "text_model.": "text_encoder",
-    }
-    for prefix, part in prefixes.items():
-        if stem.startswith(prefix):
-            return part, stem if prefix == "text_model." else stem.removeprefix(prefix)
-    return denoiser, stem
-
-
-def _spellings(module: str) -> list[str]:
-    """The module's name as written, and as the older attention processors spell it."""
-    old = module.replace(".processor.", ".")
-    renamed = [
-        re.sub(r"\.to_(q|k|v)$", r".\1_proj", old),  # the older naming of text encoders
-        re.sub(r"\.to_out$", ".out_proj", old),
-        re.sub(r"\.to_out$", ".to_out.0", old),
-    ]
-    return [module, old, *renamed]
-
-
 def _matrices(base: nn.Module, module: str, pair: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     if set(pair) != {"down", "up"}:
         raise AdapterIncompatible(f"The LoRA has only one of the two matrices of '{module[:100]}'.")
     down, up = _as_dimensions_of(base, pair["down"]), _as_dimensions_of(base, pair["up"])
-    rank = down.shape[0]
+    rank = down.shape[0] if down.ndim else 0
     if isinstance(base, nn.Conv2d):
         inputs: tuple[int, ...] = (base.in_channels // base.groups, *base.kernel_size)
         outputs: tuple[int, ...] = (base.out_channels, rank, 1, 1)

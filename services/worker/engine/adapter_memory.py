@@ -25,7 +25,8 @@ import torch
 
 from services.worker.engine import memory
 from services.worker.engine.adapter import Adapter, PartAdapter
-from services.worker.engine.base import AdapterFigures, OutOfMemory
+from services.worker.engine.base import AdapterFigures
+from services.worker.engine.failures import OutOfMemory
 from services.worker.engine.residency import Residency
 from services.worker.engine.shared_loads import SharedLoads
 from services.worker.engine.slots import SlotBank

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from services.worker.engine.adapter import Adapter, PartAdapter
-from services.worker.engine.adapter_file import LoraLayer, ModuleNames, Rename, read_layers
+from services.worker.engine.adapter_file import LoraLayer, Rename, read_layers
 from services.worker.engine.adapter_memory import AdapterMemory
+from services.worker.engine.adapter_names import ModuleNames
 from services.worker.engine.base import AdapterReport, AdapterUse
 from services.worker.engine.lora_layers import Layout, Place, RowLora, combined, rank_bucket
 

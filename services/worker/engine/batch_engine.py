@@ -29,9 +29,7 @@ from services.worker.engine.base import (
     DrawRequest,
     DrawResult,
     DrawStopped,
-    OutOfMemory,
     Progress,
-    SourceUnsupported,
     StopReason,
     StopSignal,
     UpscaleRequest,
@@ -40,6 +38,7 @@ from services.worker.engine.company import Company
 from services.worker.engine.device_health import DeviceHealth
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.engine.enlarging import enlarge
+from services.worker.engine.failures import OutOfMemory, SourceUnsupported
 from services.worker.engine.loading import dtype_of
 from services.worker.engine.model import Model
 from services.worker.engine.pictures import PictureDesk
@@ -48,6 +47,7 @@ from services.worker.engine.sizing import Size
 from services.worker.engine.sketches import Sketcher
 from services.worker.engine.step_loop import StepLoop
 from services.worker.engine.stopping import unless_stopped
+from services.worker.engine.too_large import Demand, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class BatchEngine:
         self._opening = False
         self._health = DeviceHealth()
         self._company = Company()
+        self._too_large = TooLarge()
         self._texts = DeviceThread(lambda: _prepare(threads))
         self._steps = StepLoop(lambda: _prepare(threads), time.perf_counter, self._health)
         self._pictures = PictureDesk(lambda: _prepare(threads))
@@ -139,7 +140,7 @@ class BatchEngine:
     ) -> DrawResult:
         """Draw one picture."""
         model = self._models[request.base_model_slug]
-        return await self._on_device(stop, lambda: self._draw(model, request, stop, on_progress))
+        return await self._on_device(stop, _demand(request), lambda: self._draw(model, request, stop, on_progress))
 
     async def upscale(
         self, request: UpscaleRequest, *, stop: StopSignal, on_progress: Callable[[Progress], None]
@@ -148,7 +149,11 @@ class BatchEngine:
         model = self._models[request.base_model_slug]
         work = functools.partial(enlarge, self._pictures.thread, request, model.upscaler, self._device)
         give_back = self._adapter_memory.give_back
-        return await self._on_device(stop, lambda: work(give_back=give_back, stop=stop, on_progress=on_progress))
+        area_px = request.width_px * request.height_px * request.scale**2
+        demand = Demand(f"{request.base_model_slug} enlarged", area_px, 1)
+        return await self._on_device(
+            stop, demand, lambda: work(give_back=give_back, stop=stop, on_progress=on_progress)
+        )
 
     async def close(self) -> None:
         """End the threads and drop the models."""
@@ -157,29 +162,41 @@ class BatchEngine:
         await self._pictures.close()
         self._models.clear()
 
-    async def _on_device(self, stop: StopSignal, work: Callable[[], Awaitable[DrawResult]]) -> DrawResult:
+    async def _on_device(
+        self, stop: StopSignal, demand: Demand, work: Callable[[], Awaitable[DrawResult]]
+    ) -> DrawResult:
         try:
             with self._health.guarding():
-                return await self._among_others(stop, work)
+                drawn = await self._among_others(stop, demand, work)
         except asyncio.CancelledError:
             # Whoever waited is gone; the run leaves at its next step.
             stop.set(StopReason.LOST)
             raise
+        self._too_large.forget(demand)
+        return drawn
 
-    async def _among_others(self, stop: StopSignal, work: Callable[[], Awaitable[DrawResult]]) -> DrawResult:
+    async def _among_others(
+        self, stop: StopSignal, demand: Demand, work: Callable[[], Awaitable[DrawResult]]
+    ) -> DrawResult:
         """Do the work beside others; where memory did not hold them together, once more with nobody else there."""
         async with contextlib.AsyncExitStack() as stack:
             stay = await unless_stopped(stop, stack.enter_async_context(self._company.together()))
             try:
                 return await work()
             except OutOfMemory as problem:
-                if problem.is_even_alone or not stay.had_company:
+                if not stay.had_company:
+                    self._too_large.note(demand)
+                if problem.is_even_alone or self._too_large.holds(demand):
                     raise
         log.warning("a run did not fit beside others; it is tried alone")
         async with contextlib.AsyncExitStack() as stack:
             await unless_stopped(stop, stack.enter_async_context(self._company.alone()))
             await asyncio.to_thread(self._adapter_memory.give_back)
-            return await work()
+            try:
+                return await work()
+            except OutOfMemory:
+                self._too_large.note(demand)
+                raise
 
     async def _draw(
         self, model: Model, request: DrawRequest, stop: StopSignal, on_progress: Callable[[Progress], None]
@@ -236,6 +253,15 @@ def _prepared(
                 raise
         model.adapters.memory.give_back()
     raise OutOfMemory
+
+
+def _demand(request: DrawRequest) -> Demand:
+    files_bytes = 0
+    for path in {use.path for use in request.adapters if use.weight}:
+        with contextlib.suppress(OSError):  # a file that is gone is told when it is read
+            files_bytes += path.stat().st_size
+    rows = 2 if request.guidance > 1 else 1
+    return Demand(request.base_model_slug, request.width_px * request.height_px, rows, files_bytes)
 
 
 def _check_stop(stop: StopSignal) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from services.worker.engine.base import DeviceBroken
+from services.worker.engine.failures import DeviceBroken
 from services.worker.engine.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)

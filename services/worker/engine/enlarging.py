@@ -13,15 +13,9 @@ import torch
 from PIL import Image
 
 from services.worker.engine import memory
-from services.worker.engine.base import (
-    DrawResult,
-    DrawStopped,
-    OutOfMemory,
-    Progress,
-    StopSignal,
-    UpscaleRequest,
-)
+from services.worker.engine.base import DrawResult, DrawStopped, Progress, StopSignal, UpscaleRequest
 from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.failures import OutOfMemory
 from services.worker.engine.upscaler import Enlargement, Upscaler
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from services.worker.engine.base import BaseModelBroken
+from services.worker.engine.failures import BaseModelBroken
 
 _HALO_PX = 32
 _RGB_CHANNELS = 3

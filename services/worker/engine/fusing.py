@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from services.worker.engine import memory
+from services.worker.engine.device_clock import DeviceClock
 from services.worker.engine.lora_layers import BankLayer, RowLora
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Fusing:
     def __init__(
         self,
         weights: FusedWeights,
-        clock: Callable[[], float],
+        clock: DeviceClock,
         spare_bytes: Callable[[], int],
         *,
         is_possible: bool = True,
@@ -179,9 +180,10 @@ class Fusing:
         if self._weights.bytes_for(lora) > self._spare_bytes() * _MOST_OF_SPARE:
             self.drop()
             return False
-        started_s = self._clock()
         try:
+            seconds = self._clock.start()
             self._weights.make(lora)
+            fusing_s = seconds()
         except Exception as problem:
             self.drop()
             if not memory.is_out_of_memory(problem):
@@ -189,7 +191,7 @@ class Fusing:
             self._is_possible = False
             log.warning("there is no memory for fused weights; steps are made without them from now on")
             return False
-        self.gain.note_fusing(self._clock() - started_s)
+        self.gain.note_fusing(fusing_s)
         return True
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from services.worker.engine import memory
-from services.worker.engine.base import BaseModelBroken, BaseModelFiles, OutOfMemory
+from services.worker.engine.base import BaseModelFiles
 from services.worker.engine.device_health import is_device_fault
+from services.worker.engine.failures import BaseModelBroken, OutOfMemory
 from services.worker.engine.families.port import Family
 
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|ema_only)(?=[.-])")

@@ -18,6 +18,16 @@ def is_out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, RuntimeError) and any(words in str(problem) for words in _WORDS)
 
 
+def settle() -> None:
+    """Leave out of every later collection what lives for good: called when a base model is loaded.
+
+    A collection stops every thread, that of the steps too, for as long as it has objects to look at: with the libraries
+    and a small base model 175 ms, measured, and once these are left out next to nothing.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def free(device: torch.device) -> None:
     """Collect what nobody holds."""
     gc.collect()

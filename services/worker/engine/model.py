@@ -7,7 +7,6 @@ thread of pictures; no module is shared between two.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,17 +18,11 @@ from services.worker.engine.adapter import Adapter
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore, activate
 from services.worker.engine.attention import TextAttention
-from services.worker.engine.base import (
-    AdapterUse,
-    BaseModelBroken,
-    BaseModelFiles,
-    DrawRequest,
-    Progress,
-    SourceImage,
-    StopSignal,
-)
+from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, Progress, SourceImage, StopSignal
 from services.worker.engine.compiling import Compiled, row_bucket
+from services.worker.engine.device_clock import clock_of
 from services.worker.engine.device_memory import read_device_memory
+from services.worker.engine.failures import BaseModelBroken
 from services.worker.engine.families import FAMILIES
 from services.worker.engine.families.port import Asked, Conditions
 from services.worker.engine.fusing import FusedWeights, Fusing
@@ -60,8 +53,7 @@ class Model:
         self.base = base
         self.family = FAMILIES[base.family]
         self.device = device = adapter_memory.device
-        # Tells what a step costs: on a CPU the thread's own time, whatever the neighbours on its cores do.
-        self.clock = time.perf_counter if device.type == "cuda" else time.thread_time
+        self.clock = clock_of(device)
         self.pipeline = load_pipeline(base, self.family, device)
         self.denoiser = self.family.denoiser_of(self.pipeline)
         self.dtype: torch.dtype = self.denoiser.dtype
@@ -227,11 +219,9 @@ class Model:
         timesteps = torch.full((rows,), 500.0, device=self.device)
         conditions = {name: torch.cat([one] * rows) for name, one in row.items()}
         self.text_attention.bind(self.text_attention.views(torch.cat([text] * rows), row["text"].shape[1]))
-        started_s = self.clock()
+        seconds = self.clock.start()
         self.family.denoising.forward(self.pipeline, latents, timesteps, conditions)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return self.clock() - started_s
+        return seconds()
 
     def _text(self, prompt: str, adapters: Sequence[Adapter], uses: Sequence[AdapterUse]) -> Conditions:
         pairs = [

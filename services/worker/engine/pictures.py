@@ -20,16 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from services.worker.engine import memory
-from services.worker.engine.base import (
-    DrawRequest,
-    DrawStopped,
-    NotFinite,
-    OutOfMemory,
-    SourceImage,
-    StopReason,
-    StopSignal,
-)
+from services.worker.engine.base import DrawRequest, DrawStopped, SourceImage, StopReason, StopSignal
 from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.failures import NotFinite, OutOfMemory
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
 from services.worker.engine.sources import Encoded

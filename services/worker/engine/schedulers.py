@@ -37,7 +37,7 @@ from diffusers import (
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.worker.engine.base import SchedulerUnknown
+from services.worker.engine.failures import SchedulerUnknown
 
 #: For models that predict noise or velocity; the first five have tables.
 CLASSES: Final[dict[str, Any]] = {

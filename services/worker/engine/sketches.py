@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from services.worker.engine.base import NotFinite, Sketch
+from services.worker.engine.base import Sketch
 from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.failures import NotFinite
 from services.worker.engine.sources import Kept
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from services.worker.engine.base import DeviceBroken, DrawStopped
+from services.worker.engine.base import DrawStopped
 from services.worker.engine.device_health import DeviceHealth
+from services.worker.engine.failures import DeviceBroken
 from services.worker.engine.fairness import FairShare
 from services.worker.engine.model import Model
 from services.worker.engine.run import Run

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.worker.engine.base import BaseModelBroken
+from services.worker.engine.failures import BaseModelBroken
 from services.worker.engine.foreign_upscaler import ForeignUpscaler, load_foreign
 from services.worker.engine.sizing import Size, crop_box, upscale_count
 

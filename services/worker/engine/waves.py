@@ -15,8 +15,9 @@ from typing import Final
 import torch
 
 from services.worker.engine import device_health, hand_back, memory
-from services.worker.engine.base import DrawStopped, NotFinite, OutOfMemory, Progress, StopReason
+from services.worker.engine.base import DrawStopped, Progress, StopReason
 from services.worker.engine.batch import Batch
+from services.worker.engine.failures import NotFinite, OutOfMemory
 from services.worker.engine.fairness import next_to_join
 from services.worker.engine.knee import RowCap
 from services.worker.engine.model import Model
@@ -128,10 +129,12 @@ class Wave:
         self._divide(runs, fault, tries)
 
     def _step_batch(self, batch: Batch, tries: int = 1) -> None:
-        started_s, started_cost_s = self._clock(), self.model.clock()
-        fault = None
+        started_s = self._clock()
+        fault, cost_s = None, 0.0
         try:
+            seconds = self.model.clock.start()
             batch.step()
+            cost_s = seconds()
         except Exception as problem:  # noqa: BLE001 - it becomes the outcome of the run at fault
             fault = _without_tensors(problem)
         if fault is not None:
@@ -142,7 +145,6 @@ class Wave:
             self._divide(runs, fault, tries)
             return
         now_s = self._clock()
-        cost_s = self.model.clock() - started_cost_s
         self.row_cap.note(batch.row_count, cost_s)
         if batch.sole_lora is not None:
             self.model.fusing.note_step(batch.kind, cost_s)

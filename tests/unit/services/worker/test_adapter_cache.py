@@ -9,7 +9,7 @@ from imagineo.errors import Unavailable
 from imagineo.v1 import model_pb2
 
 from services.worker.adapter_cache import AdapterCache
-from services.worker.engine.base import AdapterIncompatible, AdapterMissing
+from services.worker.engine.failures import AdapterIncompatible, AdapterMissing
 
 
 class CountingBlobs(MemoryBlobs):

@@ -14,7 +14,8 @@ from imagineo.v1 import event_pb2
 from PIL import Image
 
 from services.worker import previews
-from services.worker.engine.base import NotFinite, Progress, Sketch
+from services.worker.engine.base import Progress, Sketch
+from services.worker.engine.failures import NotFinite
 from services.worker.previews import Previews
 
 SKETCH = Sketch(2, 1, bytes(6))

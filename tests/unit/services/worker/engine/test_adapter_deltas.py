@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore
-from services.worker.engine.base import AdapterIncompatible
+from services.worker.engine.failures import AdapterIncompatible
 from services.worker.engine.lora_layers import RANK_BUCKETS
 from tests.support.tiny_models import tiny_base
 

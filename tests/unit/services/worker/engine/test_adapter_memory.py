@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from services.worker.engine import memory, slots
 from services.worker.engine.adapter import Adapter, PartAdapter
 from services.worker.engine.adapter_memory import AdapterMemory
-from services.worker.engine.base import OutOfMemory
+from services.worker.engine.failures import OutOfMemory
 from services.worker.engine.lora_layers import Layout, Place
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ class Meter:
     """What is really allocated: every tensor that the bank asked for and that still lives."""
 
     def __init__(self, patch, refused=lambda: False):
-        self.bytes = self.most_bytes = 0
+        self.bytes = self.most_bytes = self.count = 0
         self.inner = torch.empty
         self.refused = refused
         patch.setattr(slots.torch, "empty", self.empty)
@@ -58,6 +58,7 @@ class Meter:
         if self.refused():
             raise torch.OutOfMemoryError
         made = self.inner(size, **options)
+        self.count += 1
         self.bytes += made.nbytes
         self.most_bytes = max(self.most_bytes, self.bytes)
         weakref.finalize(made, self.gone, made.nbytes).atexit = False
@@ -204,6 +205,17 @@ async def test_a_slot_that_a_step_is_still_at_work_with_is_waited_for():
     assert (at_work.down == 5).all()
     del at_work
     await asyncio.wait_for(waiting, WAIT_S)
+
+
+async def test_loras_of_one_size_that_come_and_go_in_a_full_memory_allocate_nothing(monkeypatch):
+    size_bytes = adapter_of(8, 8).size_bytes
+    memory, meter = AdapterMemory(CPU, 4 * size_bytes), Meter(monkeypatch)
+    for number in range(200):
+        async with memory.hold({str(number): lambda value=number: adapter_of(8, 8, value=float(value))}) as (one,):
+            assert is_written(one, number)
+        if number == 3:
+            full = meter.count, meter.bytes
+    assert (meter.count, meter.bytes) == full == (4 * 4, 4 * size_bytes)
 
 
 async def test_where_the_device_runs_out_what_no_run_uses_goes_first(monkeypatch):

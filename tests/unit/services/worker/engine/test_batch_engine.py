@@ -17,20 +17,22 @@ from safetensors.torch import load, load_file, save_file
 
 from services.worker.engine import schedulers
 from services.worker.engine.base import (
-    AdapterIncompatible,
     AdapterUse,
-    BaseModelBroken,
     BaseModelFiles,
     DrawRequest,
     DrawStopped,
-    NotFinite,
-    OutOfMemory,
-    SchedulerUnknown,
     StopReason,
     StopSignal,
     UpscaleRequest,
 )
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.failures import (
+    AdapterIncompatible,
+    BaseModelBroken,
+    NotFinite,
+    OutOfMemory,
+    SchedulerUnknown,
+)
 from services.worker.engine.upscaler import Enlargement
 from tests.support.tiny_models import UNET_MODULES, lora_file, tiny_base
 

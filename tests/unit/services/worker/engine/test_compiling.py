@@ -1,12 +1,16 @@
 """Compiled steps: the stock pipeline's pictures, and no graph made anew but for a size, a row bucket or a rank bucket.
 
 With the backend that traces as every other does and then runs plain kernels: what is compiled how often is the same.
+IMAGINEO_TEST_INDUCTOR=1 has the kernels compiled too, as an operator's `COMPILE=default` has them: a C++ compiler and
+minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import shutil
 import threading
 import warnings
 from dataclasses import replace
@@ -31,11 +35,18 @@ pytestmark = [
 ]
 
 
+HAS_COMPILER = any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+NEEDS_COMPILER = pytest.mark.skipif(
+    not (HAS_COMPILER and os.environ.get("IMAGINEO_TEST_INDUCTOR") == "1"),
+    reason="asks for IMAGINEO_TEST_INDUCTOR=1 and a C++ compiler",
+)
+
+
 class Place(JudgedEngine):
     """One that compiles its steps and counts the graphs."""
 
-    def __init__(self, directory):
-        self.graphs = CompileCounterWithBackend("aot_eager")
+    def __init__(self, directory, backend="aot_eager"):
+        self.graphs = CompileCounterWithBackend(backend)
         super().__init__(directory, compile_options={"backend": self.graphs})
 
     def draw(self, *requests):
@@ -93,12 +104,12 @@ def directory(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def place(directory):
+@pytest.fixture(scope="module", params=["aot_eager", pytest.param("inductor", marks=NEEDS_COMPILER)])
+def place(request, directory):
     torch._dynamo.reset()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
         patch.setattr(knee, "LADDER", (1, 4))
-        made = Place(directory)
+        made = Place(directory, request.param)
     made.model.native_row_cap = 4
     yield made
     made.close()

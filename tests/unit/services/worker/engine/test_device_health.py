@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from services.worker.engine.base import DeviceBroken
 from services.worker.engine.device_health import DeviceHealth, is_device_fault
+from services.worker.engine.failures import DeviceBroken
 from services.worker.engine.memory import is_out_of_memory
 
 FAULTS = [

@@ -12,16 +12,9 @@ import torch
 
 from services.worker.engine import memory, slots, waves
 from services.worker.engine.adapter_memory import AdapterMemory
-from services.worker.engine.base import (
-    AdapterUse,
-    BaseModelFiles,
-    DeviceBroken,
-    DrawStopped,
-    OutOfMemory,
-    StopReason,
-    StopSignal,
-)
+from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawStopped, StopReason, StopSignal
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.failures import DeviceBroken, OutOfMemory
 from services.worker.engine.model import Model
 from tests.support import judged_engine
 from tests.support.tiny_models import lora_file, tiny_base
@@ -129,6 +122,37 @@ async def test_a_run_that_does_not_fit_beside_others_is_drawn_once_they_are_gone
     for one, other in zip(wide[1:], alone, strict=True):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 1
     assert memory_of(engine).held_keys == frozenset()
+
+
+async def test_the_device_is_emptied_once_for_what_never_fits_not_for_every_run_like_it(engine, monkeypatch):
+    emptied, short = [], [True]
+    inner = engine._company.alone
+    monkeypatch.setattr(engine._company, "alone", lambda: (emptied.append(True), inner())[1])
+
+    def fault(batch):
+        if short and any(run.latents.shape[3] > 8 for run in batch.runs):
+            raise torch.OutOfMemoryError
+
+    stepping(monkeypatch, fault)
+
+    async def beside_others(*requests):
+        drawing = [draw(engine, request_of(seed=seed)) for seed in (1, 2)]
+        found = await asyncio.gather(*drawing, *(draw(engine, one) for one in requests), return_exceptions=True)
+        assert [type(one) for one in found[:2]] == [bytes] * 2
+        return [type(one) for one in found[2:]]
+
+    for _ in range(3):
+        assert await beside_others(request_of(width_px=128), request_of(width_px=192)) == [OutOfMemory] * 2
+    assert len(emptied) <= 2
+    before = len(emptied)
+    # Another kind of run may fit: it is given the chance. And what is drawn after all is tried again as if new.
+    assert await beside_others(request_of(width_px=128, guidance=1.0)) == [OutOfMemory]
+    assert len(emptied) == before + 1
+    short.clear()
+    await draw(engine, request_of(width_px=192))
+    short.append(True)
+    await beside_others(request_of(width_px=128))
+    assert len(emptied) == before + 2
 
 
 async def test_a_run_that_never_fits_is_told_and_the_next_one_is_drawn(engine, loras, monkeypatch):

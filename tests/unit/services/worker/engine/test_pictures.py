@@ -11,7 +11,8 @@ import torch
 
 from services.worker.engine import pictures
 from services.worker.engine.adapter_memory import AdapterMemory
-from services.worker.engine.base import BaseModelFiles, DrawStopped, NotFinite, OutOfMemory, StopReason, StopSignal
+from services.worker.engine.base import BaseModelFiles, DrawStopped, StopReason, StopSignal
+from services.worker.engine.failures import NotFinite, OutOfMemory
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
 from tests.support.stock import Stock

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
 from services.worker.engine import schedulers
-from services.worker.engine.base import SchedulerUnknown
+from services.worker.engine.failures import SchedulerUnknown
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops
 from safetensors.torch import load_file, save_file
 
 from services.worker.engine import upscaler as module
-from services.worker.engine.base import BaseModelBroken
+from services.worker.engine.failures import BaseModelBroken
 from services.worker.engine.sizing import Size
 from tests.support.tiny_models import tiny_upscaler
 
