@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import grpc
 
 from imagineo.rpc.renewing_channel import RenewingChannel
-from imagineo.rpc.server import MAX_MESSAGE_BYTES
+from imagineo.rpc.server import ACCEPTING, MAX_MESSAGE_BYTES
 from imagineo.rpc.tls import Pems, TlsIdentity, channel_credentials
 
+_SERVICE_CONFIG = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ACCEPTING}}
+)
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -21,8 +26,10 @@ _OPTIONS = [
     # Not a pause, for all its name: how long the handshakes of one connection may take, at busy peers too.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.lb_policy_name", "round_robin"),
-    ("grpc.enable_retries", 0),
+    # Calls go round the replicas that take calls; one that drains says so, and gets no more.
+    ("grpc.service_config", _SERVICE_CONFIG),
+    # No call is tried again, but for one that certainly reached nobody: it met a connection that was just ending.
+    ("grpc.enable_retries", 1),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import logging
@@ -26,6 +27,14 @@ from imagineo.telemetry.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
+#: What a server calls itself in its health service while it takes calls, whatever its dependencies do: `connect` makes
+#: channels that watch it.
+ACCEPTING: Final = "imagineo.accepting"
+#: Once no call came for so long, every caller has heard that this server drains.
+_QUIET_S: Final = 0.1
+#: So long is waited for that: who does not watch goes on calling.
+_NOTICE_S: Final = 2.0
+
 #: Messages hold at most a thousand runs with long prompts.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -47,8 +56,9 @@ class RpcServer:
     def __init__(self, address: str, *, metrics: RpcMetrics | None = None, tls: TlsIdentity | None = None) -> None:
         self._address = address
         self._tls = tls
-        self._server = grpc.aio.server(interceptors=[_Boundary(metrics)], options=_OPTIONS)
-        self._health = health_aio.HealthServicer()
+        self._boundary = _Boundary(metrics)
+        self._server = grpc.aio.server(interceptors=[self._boundary], options=_OPTIONS)
+        self._health = _Health()
         self._names: list[str] = []
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
@@ -69,6 +79,7 @@ class RpcServer:
         else:
             port = self._server.add_secure_port(self._address, self._tls.server_credentials())
         await self._server.start()
+        await self._health.set(ACCEPTING, health_pb2.HealthCheckResponse.SERVING)
         await self.set_serving(serving=True)
         return int(port)
 
@@ -79,9 +90,30 @@ class RpcServer:
             await self._health.set(name, status)
 
     async def drain(self, grace_s: float = 5.0) -> None:
-        """Refuse new calls, let running ones finish for `grace_s` seconds, then end."""
-        await self._health.enter_graceful_shutdown()
+        """Send callers elsewhere, let running calls finish for `grace_s` seconds, then end.
+
+        A call that is on its way when the server stops is refused, though its caller could not know: so callers, who
+        watch `ACCEPTING`, are told first, and served until they have gone.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NOTICE_S):
+                await self._health.enter_graceful_shutdown()
+                if self._health.watchers_count:
+                    await self._boundary.quiet()
         await self._server.stop(grace_s)
+
+
+class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # untyped
+    """Knows whether anybody watches."""
+
+    watchers_count = 0
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the generated name
+        self.watchers_count += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self.watchers_count -= 1
 
 
 class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -89,6 +121,15 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
     def __init__(self, metrics: RpcMetrics | None) -> None:
         self._metrics = metrics
+        self._last_call_s = 0.0
+
+    async def quiet(self) -> None:
+        """Wait until no call has come for `_QUIET_S`, counted from now on."""
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + _QUIET_S
+        while clock() < until_s:
+            await asyncio.sleep(until_s - clock())
+            until_s = max(until_s, self._last_call_s + _QUIET_S)
 
     async def intercept_service(
         self,
@@ -96,6 +137,7 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         handler = await continuation(handler_call_details)
+        self._last_call_s = asyncio.get_running_loop().time()
         method = str(handler_call_details.method)
         if handler is None or method.startswith("/grpc."):
             return handler

@@ -13,6 +13,8 @@ from imagineo.telemetry.logs import bind, bound
 from imagineo.v1 import auth_service_pb2 as pb
 from imagineo.v1 import auth_service_pb2_grpc as rpc
 
+from tests.support.servers import free_port
+
 pytestmark = pytest.mark.integration
 
 
@@ -166,3 +168,46 @@ async def test_reflection_lists_the_service():
         names = [s.name async for reply in stream for s in reply.list_services_response.service]
 
     assert "imagineo.v1.AuthService" in names
+
+
+async def test_servers_are_replaced_one_by_one_under_load_and_no_call_fails():
+    """As a Deployment does it: a new one first, then an old one ends, which its callers are told before."""
+
+    def server_on(port):
+        called = asyncio.Event()
+
+        async def answer(_request):
+            called.set()
+            return pb.GetUsageResponse()
+
+        server = RpcServer(f"127.0.0.1:{port}")
+        server.add(rpc.add_AuthServiceServicer_to_server, Servicer(answer), "imagineo.v1.AuthService")
+        return server, called
+
+    over, calls_count = False, 0
+
+    async def keep_asking(channel):
+        nonlocal calls_count
+        while not over:
+            await ask(channel)
+            calls_count += 1
+
+    ports = [free_port() for _ in range(3)]
+    serving = {port: server_on(port)[0] for port in ports[:2]}
+    for server in serving.values():
+        await server.start()
+    async with connect("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)) as channel:
+        load = [asyncio.create_task(keep_asking(channel)) for _ in range(32)]
+        for _ in range(4):
+            (free,) = set(ports) - serving.keys()
+            new, called = server_on(free)
+            await new.start()
+            await asyncio.wait_for(called.wait(), 10)
+            oldest = next(iter(serving))
+            await serving.pop(oldest).drain()
+            serving[free] = new
+        over = True
+        await asyncio.gather(*load)
+    for server in serving.values():
+        await server.drain()
+    assert calls_count > 100
