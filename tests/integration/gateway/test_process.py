@@ -1,7 +1,6 @@
 """The gateway as a process: it starts while everything is away, takes no endless body, and drains at SIGTERM."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -11,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.gateway.http_protocol import LINGER_BYTES
+from tests.support import node
 from tests.support.gateway_peers import platform
 
 ROOT = Path(__file__).parents[3]
@@ -109,13 +110,50 @@ async def test_a_stream_is_told_to_come_back_at_sigterm(start):
         assert process.returncode == 0
 
 
-async def _last_words(reader):
-    """What the server said before it closed; where it left bytes of ours unread, the kernel adds a reset."""
-    answer = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := await asyncio.wait_for(reader.read(65_536), 10):
-            answer += piece
-    return answer
+FETCH = """
+const [url, key] = process.argv.slice(1);
+const headers = { "X-API-Key": key, "Content-Type": "application/x-ndjson" };
+const answer = await fetch(url, { method: "POST", headers, body: new Uint8Array(64 * 2 ** 20) });
+console.log(answer.status, (await answer.json()).error.code);
+"""
+
+
+async def test_who_sends_too_much_hears_the_refusal_over_what_is_still_being_sent(start):
+    async with platform() as peers:
+        _, ports = await start(auth=f"127.0.0.1:{peers.ports['auth']}")
+        url, key = f"http://127.0.0.1:{ports['listen']}/v1/batches", peers.auth.secret
+        headers = {"X-API-Key": key, "Content-Type": "application/x-ndjson"}
+        for _ in range(2):
+            # A connection each: it cannot be used again.
+            async with httpx.AsyncClient(timeout=20) as client:
+                answer = await client.post(url, content=bytes(64 * 2**20), headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+            assert answer.headers["connection"] == "close"
+            fetched = await asyncio.to_thread(node.ran, "node", "--input-type=module", "-e", FETCH, url, key)
+            assert fetched == "413 body_too_large\n"
+
+
+async def _send(writer, size_bytes, sent_bytes):
+    while sent_bytes[0] < size_bytes:
+        writer.write(bytes(2**20))
+        await writer.drain()
+        sent_bytes[0] += 2**20
+
+
+async def test_who_goes_on_sending_after_the_refusal_is_cut_off(start):
+    async with platform() as peers:
+        _, ports = await start(auth=f"127.0.0.1:{peers.ports['auth']}")
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports["listen"])
+        writer.write(
+            b"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n"
+            b"X-API-Key: %s\r\n\r\n" % (2 * LINGER_BYTES, peers.auth.secret.encode())
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+        sent_bytes = [0]
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(_send(writer, 2 * LINGER_BYTES, sent_bytes), 30)
+        assert sent_bytes[0] >= LINGER_BYTES
+        writer.close()
 
 
 async def test_a_body_without_end_is_cut_off(start):
@@ -126,7 +164,7 @@ async def test_a_body_without_end_is_cut_off(start):
             b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
             b"X-API-Key: " + peers.auth.secret.encode() + b"\r\n\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 20
         )
-        answer = await _last_words(reader)
+        answer = await asyncio.wait_for(reader.read(), 10)
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"body_too_large" in answer
         writer.close()
@@ -147,7 +185,7 @@ async def test_what_is_no_http_or_has_headers_without_end_is_refused_and_cut_off
     writer.write(head)
     for _ in range(12):
         writer.write(endless)
-    answer = await _last_words(reader)
+    answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     top, _, body = answer.partition(b"\r\n\r\n")
     assert top.startswith(b"HTTP/1.1 400 ")
