@@ -41,6 +41,7 @@ from services.gateway.llms import summary
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.middleware.access_log import AccessLog
 from services.gateway.middleware.body_limit import BodyLimit
+from services.gateway.middleware.cross_origin import CrossOrigin
 from services.gateway.middleware.error_answers import ErrorAnswers
 from services.gateway.middleware.farewell import Farewell
 from services.gateway.middleware.request_id import RequestId
@@ -120,6 +121,8 @@ def build(parts: Parts, metrics: GatewayMetrics) -> ASGIApp:
     }
     app = BodyLimit(app, parts.settings.body_limit_bytes, limits_bytes)
     app = ErrorAnswers(app)
+    if parts.settings.allowed_origins:
+        app = CrossOrigin(app, parts.settings.allowed_origins)
     app = AccessLog(app, metrics)
     if tracing.is_on():
         app = Tracing(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,8 @@ from imagineo.telemetry.tracing import TracingSettings
 #: A signing key shorter than this could be guessed.
 _SIGNING_KEY_MIN_CHARACTERS = 16
 
+#: As browsers write it: in lower case, without a path, and without the port where it is the usual one.
+_ORIGIN: Final = re.compile(r"\*|https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 _MOST: Final = 2**40
 _RANGES: Final = {
     "body_limit_bytes": (1_024, _MOST),
@@ -43,6 +46,8 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
     blobs_url: str
     public_url: str = ""
     """How clients reach the gateway, such as `https://images.example.org`; empty: as each request's Host says."""
+    allowed_origins: tuple[str, ...] = ()
+    """Whose pages may call the API from a browser, such as `https://app.example.org`; `*`: everybody's."""
     signing_key: Secret
     """Signs image URLs; all gateways of one platform share it."""
     body_limit_bytes: int = 65_536
@@ -78,3 +83,6 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
                 raise ValueError(f"{name} must be between {low} and {high}")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must begin with http:// or https://")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"allowed_origins must be '*' or such as 'https://app.example.org', not '{origin}'")
