@@ -93,7 +93,7 @@ protos-check: setup ## Check the protos' style, their compatibility, and that th
 permissions: setup ## Write services/auth/PERMISSIONS.md from the tables
 	$(PY) -m services.gateway.permission_table > services/auth/PERMISSIONS.md
 
-chart-policy: setup ## Check the chart's manifests by checkov, in an environment of its own (minutes the first time)
+chart-policy: setup ## Check the chart's manifests by checkov, in an environment of its own
 	$(PY) -m tests.chart.policy
 
 clean: ## Remove the local platform's data and all caches; .venv stays

@@ -30,8 +30,10 @@ _PROBES = httpx.Client(timeout=2, trust_env=False, verify=False, headers={"Conne
 
 
 def environment(platform: Platform, service: str) -> dict[str, str]:
-    """What a replica of a service is told."""
+    """What a replica of a service is told: of one that the platform has, the same as that one."""
     ready = platform.ready
+    if service in ready["grpc"]:
+        return psutil.Process(platform.pid(service)).environ()
     gateways = psutil.Process(platform.pid("gateway")).environ()
     secrets = json.loads((platform.data / "secrets.json").read_text())
     return {
@@ -61,7 +63,7 @@ class Pod:
         self._ports_file = folder / "ports.json"
         self._log = folder / "log"
         prefix = f"IMAGINEO_{service.upper()}_"
-        own = {"PORTS_FILE": str(self._ports_file), **settings}
+        own = {"PORTS_FILE": str(self._ports_file), "METRICS_LISTEN": "127.0.0.1:0", **settings}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}"],
