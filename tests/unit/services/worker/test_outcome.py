@@ -5,15 +5,15 @@ from imagineo import errors
 from imagineo.v1 import generation_pb2
 
 from services.worker import outcome
-from services.worker.engine import base
+from services.worker.engine import base, failures
 from services.worker.outcome import Settle
 
 
-def failures(root):
-    return [root, *(leaf for child in root.__subclasses__() for leaf in failures(child))]
+def kinds_of(root):
+    return [root, *(leaf for child in root.__subclasses__() for leaf in kinds_of(child))]
 
 
-@pytest.mark.parametrize("kind", failures(base.DrawFailed))
+@pytest.mark.parametrize("kind", kinds_of(failures.DrawFailed))
 def test_every_failure_of_the_engine_fails_the_run_with_its_code(kind):
     ending = outcome.of_problem(kind(), None)
     assert (ending.status, ending.settle) == (generation_pb2.STATUS_FAILED, Settle.ACK)
@@ -22,12 +22,12 @@ def test_every_failure_of_the_engine_fails_the_run_with_its_code(kind):
 
 
 def test_the_engines_failures_have_codes_of_their_own():
-    kinds = failures(base.DrawFailed)
+    kinds = kinds_of(failures.DrawFailed)
     assert len({kind.run_code for kind in kinds}) == len(kinds)
 
 
 def test_a_device_that_breaks_fails_no_run_and_costs_an_attempt_only_those_that_were_at_work():
-    suspect, other = (outcome.of_problem(base.DeviceBroken(is_suspect=one), None) for one in (True, False))
+    suspect, other = (outcome.of_problem(failures.DeviceBroken(is_suspect=one), None) for one in (True, False))
     assert (suspect.status, suspect.settle) == (None, Settle.NAK)
     assert (other.status, other.settle) == (generation_pb2.STATUS_QUEUED, Settle.NAK)
     assert suspect.delay_s > 0 < other.delay_s
