@@ -20,6 +20,7 @@ BENCHMARKS = {
     "streams": "streams.run",
     "estimates": "estimates.run",
     "pages": "pages.run",
+    "log_in": "log_in.run",
     "sdk": "sdk.run",
     "sdk_python": "sdk_python.run",
 }
