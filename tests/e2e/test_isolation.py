@@ -1,9 +1,10 @@
-"""Tenant isolation and the table of permissions, over every route: nothing of one organization is ever seen, counted or
-changed by another, and roles allow exactly what the table says."""
+"""Tenant isolation and the table of permissions, over every route and every page of the dashboard: nothing of one
+organization is ever seen, counted or changed by another, and roles allow exactly what the table says."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from imagineo.permissions import PERMISSIONS_OF, ROLES
 
+from services.gateway.dashboard.dispatch import Page
 from services.gateway.dispatch import Row
 from services.gateway.routes import ROUTES
 from tests.support.platform import Platform, eventually
-from tests.support.tenants import Rows, Tenant, call_of, fresh, send, settle
+from tests.support.tenants import Call, Rows, Tenant, call_of, fresh, send, settle
+from tests.support.visits import ADMIN_PAGES, ENDING, GUARDED_PAGES, visit_of, with_token
 
 GUARDED = [row for row in ROUTES if row.permission is not None]
 
@@ -55,13 +58,37 @@ def world(platform: Platform) -> Iterator[World]:
         tenant.account.http.close()
 
 
-def may(row: Row, role: str) -> bool:
-    return row.permission in PERMISSIONS_OF[ROLES[role]]
+def may(row: Row | Page, role: str) -> bool:
+    return row.permission in PERMISSIONS_OF[ROLES[role]] and not row.path.startswith(ADMIN_PAGES)
 
 
 def uncounted(rows: dict[str, str]) -> dict[str, str]:
     """All but the count of requests: a refused one counts for who asks."""
     return {name: digest for name, digest in rows.items() if name != "auth.windows"}
+
+
+def visit(world: World, tenant: Tenant, role: str, call: Call) -> httpx.Response:
+    """What a browser with the session of a member gets."""
+    session = tenant.sessions[role]
+    return send(world.http, with_token(call, session), {"Cookie": f"imagineo_session={session}"})
+
+
+def with_fresh(world: World, tenant: Tenant, row: Row | Page) -> Tenant:
+    """The same tenant with another thing to end, so that those of the others' calls stay."""
+    kind = re.findall(r"{(\w+)}", row.path)[-1].upper()
+    things = {**tenant.things, kind: fresh(world.ready, tenant, kind)}
+    return dataclasses.replace(tenant, things=things)
+
+
+def check_visit(page: Page, role: str, answer: httpx.Response, *, foreign: bool) -> None:
+    """A page answers by the role and by whose things it names; sessions are their user's, the owner's here."""
+    said = (page.method, page.path, role, foreign, answer.text)
+    if not may(page, role):
+        assert answer.status_code == 403, said
+    elif foreign or ("session_id" in page.path and role != "owner"):
+        assert answer.status_code == 404 or "{" not in page.path, said
+    else:
+        assert answer.status_code not in (401, 403, 404), said
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -107,6 +134,36 @@ def test_what_belongs_to_somebody_else_is_not_there(world: World, by: str) -> No
     assert world.rows.of(other.organization_id) == before
 
 
+def test_a_page_is_refused_to_a_role_that_the_table_does_not_give_it(world: World) -> None:
+    own, other = world.tenants
+    before = uncounted(world.quiet(own))
+    for page in GUARDED_PAGES:
+        for role in ROLES:
+            if not may(page, role):
+                answer = visit(world, own, role, visit_of(page, own))
+                assert answer.status_code == 403, (page.method, page.path, role)
+                assert "does not allow this" in answer.text
+                world.check_answer(answer, other, "")
+    assert uncounted(world.rows.of(own.organization_id)) == before
+
+
+def test_what_belongs_to_somebody_else_is_on_no_page(world: World) -> None:
+    own, other = world.tenants
+    before = world.quiet(other)
+    for page in GUARDED_PAGES:
+        call = visit_of(page, other)
+        for role in ROLES:
+            answer = visit(world, own, role, call)
+            world.check_answer(answer, other, f"{call.path}{call.options}")
+            if not may(page, role):
+                assert answer.status_code == 403, (page.method, page.path, role)
+            elif "{" in page.path or (page.method == "POST" and call.names):
+                assert answer.status_code == 404, (page.method, page.path, role, answer.text)
+            else:
+                assert answer.status_code < 400 or call.names or "password" in page.path, (page.path, answer.text)
+    assert world.rows.of(other.organization_id) == before
+
+
 def test_any_sequence_of_calls_leaves_the_other_organization_alone(world: World) -> None:
     class Calls(RuleBasedStateMachine):
         @initialize(first=st.booleans())
@@ -123,32 +180,34 @@ def test_any_sequence_of_calls_leaves_the_other_organization_alone(world: World)
         def call(self, row: Row, role: str, by: str, foreign: bool) -> None:
             target = self.other if foreign else self.own
             if row.method == "DELETE" and not foreign and may(row, role):
-                target = with_fresh(target, row)
+                target = with_fresh(world, target, row)
             call = call_of(row, target)
             answer = send(world.http, call, self.own.headers(role, by))
             world.check_answer(answer, self.other, f"{call.path}{call.options}")
             if not may(row, role):
-                assert code_of(answer) == 403, (row.method, row.path, role, answer.text)
+                assert answer.status_code == 403, (row.method, row.path, role, answer.text)
             elif foreign and call.names:
                 assert answer.status_code == 404, (row.method, row.path, role, answer.text)
             else:
                 assert answer.status_code not in (401, 403, 404), (row.method, row.path, role, answer.text)
             assert world.rows.of(self.other.organization_id) == self.before, (row.method, row.path, role)
 
-    def code_of(answer: httpx.Response) -> int:
-        return answer.status_code
-
-    def with_fresh(tenant: Tenant, row: Row) -> Tenant:
-        """The same tenant with another thing to delete, so that those of the others' calls stay."""
-        kind = row.path.rpartition("{")[2].rstrip("}").upper()
-        things = {**tenant.things, kind: fresh(world.ready, tenant, kind)}
-        return dataclasses.replace(tenant, things=things)
+        @rule(page=st.sampled_from(GUARDED_PAGES), role=st.sampled_from(list(ROLES)), foreign=st.booleans())
+        def visit(self, page: Page, role: str, foreign: bool) -> None:
+            target = self.other if foreign else self.own
+            if ENDING.search(page.path) and not foreign and may(page, role):
+                target = with_fresh(world, target, page)
+            call = visit_of(page, target)
+            answer = visit(world, self.own, role, call)
+            world.check_answer(answer, self.other, f"{call.path}{call.options}")
+            check_visit(page, role, answer, foreign=foreign)
+            assert world.rows.of(self.other.organization_id) == self.before, (page.method, page.path, role)
 
     run_state_machine_as_test(
         Calls,
         settings=settings(
-            max_examples=4,
-            stateful_step_count=15,
+            max_examples=5,
+            stateful_step_count=18,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

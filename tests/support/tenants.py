@@ -108,7 +108,7 @@ def settle(ready: dict[str, Any], name: str) -> Tenant:
         new_user(ready, tenant.organization_id, email, number)
         tenant.sessions[role] = log_in(ready, email)
     tenant.things["WEBHOOK_ID"] = fresh(ready, tenant, "WEBHOOK_ID")
-    for kind in ("MODEL_ID", "UPLOAD_ID", "KEY_ID", "USER_ID", "INVITATION_ID"):
+    for kind in ("MODEL_ID", "UPLOAD_ID", "KEY_ID", "USER_ID", "INVITATION_ID", "SESSION_ID"):
         tenant.things[kind] = fresh(ready, tenant, kind)
     tenant.things["RUN_ID"] = account.draw(model_id=tenant.things["MODEL_ID"], positive_prompt=name)["run_id"]
     tenant.things["BATCH_ID"] = fresh(ready, tenant, "BATCH_ID")
@@ -138,6 +138,8 @@ def fresh(ready: dict[str, Any], tenant: Tenant, kind: str) -> str:
             return account.submit(model_id=tenant.things["MODEL_ID"], positive_prompt=label)
         case "BATCH_ID":
             answer = account.post("/v1/batches", {"items": [account.body(positive_prompt=label)]})
+        case "SESSION_ID":
+            return session_of(ready, log_in(ready, f"owner-{tenant.name}@example.org"))
         case "USER_ID":
             return new_user(ready, tenant.organization_id, f"guest-{uuid.uuid4().hex}@example.org", ROLES["viewer"])
         case _:
@@ -167,6 +169,14 @@ def log_in(ready: dict[str, Any], email: str) -> str:
         accounts = account_service_pb2_grpc.AccountServiceStub(channel)
         request = account_service_pb2.LogInRequest(email=email, password=PASSWORD)
         return str(accounts.LogIn(request, timeout=60).token)
+
+
+def session_of(ready: dict[str, Any], token: str) -> str:
+    """The id of a session."""
+    with grpc.insecure_channel(ready["grpc"]["auth"]) as channel:
+        accounts = account_service_pb2_grpc.AccountServiceStub(channel)
+        request = account_service_pb2.GetSessionRequest(session_sha256=tokens.digest(token))
+        return str(accounts.GetSession(request, timeout=60).session.session_id)
 
 
 def call_of(row: Row, tenant: Tenant) -> Call:
