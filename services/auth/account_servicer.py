@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from imagineo import errors, page_token
 from imagineo.ids import Prefix, is_id
@@ -11,7 +11,7 @@ from imagineo.v1 import account_service_pb2_grpc
 
 from services.auth import account_wire as shown
 from services.auth import wire
-from services.auth.member_repository import MemberRepository
+from services.auth.member_repository import MemberRepository, RoleChange
 from services.auth.pages import page_size
 from services.auth.people_repository import PeopleRepository
 from services.auth.registry import check_organization_id, is_organization_id, present
@@ -19,15 +19,21 @@ from services.auth.sign_in import SignIn
 
 
 class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
-    """One instance a process. `forget` drops digests of sessions that ended or changed from the cache."""
+    """One instance a process. `forget` and `forget_key` drop digests of what ended or changed from the caches."""
 
     def __init__(
-        self, sign_in: SignIn, people: PeopleRepository, members: MemberRepository, forget: Callable[[bytes], None]
+        self,
+        sign_in: SignIn,
+        people: PeopleRepository,
+        members: MemberRepository,
+        forget: Callable[[bytes], None],
+        forget_key: Callable[[bytes], None],
     ) -> None:
         self._sign_in = sign_in
         self._people = people
         self._members = members
         self._forget = forget
+        self._forget_key = forget_key
 
     async def SignUp(self, request: pb.SignUpRequest, _context: object) -> pb.SignUpResponse:  # noqa: N802
         """Make a user, an organization and a session."""
@@ -69,7 +75,9 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
         if await self._people.session(request.session_sha256) is None:
             raise errors.InvalidSession
         check_organization_id(request.organization_id)
-        moved = await self._people.move_session(request.session_sha256, request.organization_id)
+        moved = await self._people.move_session(
+            request.session_sha256, request.organization_id, wire.client(request.client)
+        )
         session = present(moved, "organization_id", request.organization_id)
         self._forget(request.session_sha256)
         return pb.SwitchOrganizationResponse(session=shown.session_message(session))
@@ -144,20 +152,20 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
         check_organization_id(request.organization_id)
         _check_id("user_id", request.user_id, "user")
         role = wire.role(request.role)
-        member, digests = await self._members.change_role(
+        changed = await self._members.change_role(
             request.organization_id, request.user_id, role, wire.actor(request.actor)
         )
-        self._forget_all(digests)
-        return pb.ChangeRoleResponse(member=shown.member_message(member))
+        self._forget_all(changed)
+        return pb.ChangeRoleResponse(member=shown.member_message(changed.member))
 
     async def RemoveMember(self, request: pb.RemoveMemberRequest, _context: object) -> pb.RemoveMemberResponse:  # noqa: N802
         """End a membership."""
         check_organization_id(request.organization_id)
         _check_id("user_id", request.user_id, "user")
-        _, digests = await self._members.change_role(
+        changed = await self._members.change_role(
             request.organization_id, request.user_id, None, wire.actor(request.actor)
         )
-        self._forget_all(digests)
+        self._forget_all(changed)
         return pb.RemoveMemberResponse()
 
     async def CreateInvitation(  # noqa: N802
@@ -237,9 +245,11 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
         if key_id or (user_id and (user is None or not user.is_administrator)):
             raise errors.PermissionDenied("Only those who run the platform may do this.")
 
-    def _forget_all(self, digests: Sequence[bytes]) -> None:
-        for digest in digests:
+    def _forget_all(self, changed: RoleChange) -> None:
+        for digest in changed.session_digests:
             self._forget(digest)
+        for digest in changed.key_digests:
+            self._forget_key(digest)
 
 
 def _check_id(field: str, text: str, prefix: Prefix) -> None:

@@ -66,6 +66,8 @@ class Key:
     """0: only the organization's limit."""
     images_used: int = 0
     """This month's, the reserved ones too, where it has a limit of its own."""
+    created_by_user_id: str = ""
+    """Who answers for it; empty: an operator, or not known."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

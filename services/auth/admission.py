@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from imagineo import errors
 
 from services.auth.accounts import Permission, Principal
 from services.auth.plans import Limits
 from services.auth.window import SECOND_US, WINDOW_US, Admission
+
+#: What names in the windows begin with that are no organization's; those begin with `org_`.
+NO_ORGANIZATION: Final = "try:"
+#: What one person may load of the dashboard in any 60 seconds; a dozen tabs that ask again by themselves stay below.
+PAGES_PER_MINUTE: Final = 240
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ class Check:
     """A session's instead of a key's."""
     is_uncounted: bool = False
     """It is no request against the limit, and reserves nothing."""
+    is_page: bool = False
+    """Where a session asks, it counts for its user, not for the organization, and reserves nothing."""
 
     @property
     def run_ids(self) -> tuple[str, ...]:
@@ -67,13 +75,26 @@ class Verdict:
     rate_limit: RateLimit | None = None
 
 
-def demands_of(checks: Sequence[Check], principals: Sequence[Principal | None]) -> dict[str, Demand]:
-    """Count what each organization asks, in order of arrival. A check that lacks its permission reserves nothing."""
+def payer_of(check: Check, principal: Principal, pages_per_minute: int) -> tuple[str, Limits]:
+    """Whose window a check counts in, and what bounds it: the organization's, or of pages the user's.
+
+    Of the user, not of the session: they may have as many sessions as they like.
+    """
+    if check.is_page and principal.session_id:
+        return f"{NO_ORGANIZATION}pages:{principal.user_id}", Limits(requests_per_minute=pages_per_minute)
+    return principal.organization_id, principal.limits
+
+
+def demands_of(
+    checks: Sequence[Check], principals: Sequence[Principal | None], pages_per_minute: int = PAGES_PER_MINUTE
+) -> dict[str, Demand]:
+    """Count what each payer asks, in order of arrival. A check that lacks its permission reserves nothing."""
     demands: dict[str, Demand] = {}
     for check, principal in zip(checks, principals, strict=True):
         if principal is None or check.is_uncounted:
             continue
-        demand = demands.setdefault(principal.organization_id, Demand(principal.limits))
+        payer, limits = payer_of(check, principal, pages_per_minute)
+        demand = demands.setdefault(payer, Demand(limits))
         demand.request_count += 1
         if check.permission in principal.permissions:
             demand.runs += [(run_id, demand.request_count) for run_id in check.run_ids]
@@ -81,7 +102,10 @@ def demands_of(checks: Sequence[Check], principals: Sequence[Principal | None]) 
 
 
 def verdicts_of(
-    checks: Sequence[Check], principals: Sequence[Principal | None], standings: dict[str, Standing]
+    checks: Sequence[Check],
+    principals: Sequence[Principal | None],
+    standings: dict[str, Standing],
+    pages_per_minute: int = PAGES_PER_MINUTE,
 ) -> list[Verdict]:
     """Hand out what was admitted, first come, first served."""
     places: dict[str, int] = {}
@@ -93,15 +117,11 @@ def verdicts_of(
         if check.is_uncounted:
             verdicts.append(Verdict(_denial(check, principal), principal))
             continue
-        place = places.get(principal.organization_id, 0) + 1
-        places[principal.organization_id] = place
-        standing = standings[principal.organization_id]
-        limit = principal.limits.requests_per_minute
-        verdicts.append(
-            Verdict(
-                _refusal(check, principal, standing, place), principal, rate_limit(limit, standing.admission, place)
-            )
-        )
+        payer, limits = payer_of(check, principal, pages_per_minute)
+        place = places[payer] = places.get(payer, 0) + 1
+        standing, limit = standings[payer], limits.requests_per_minute
+        refusal = _refusal(check, principal, standing, place, limit)
+        verdicts.append(Verdict(refusal, principal, rate_limit(limit, standing.admission, place)))
     return verdicts
 
 
@@ -111,11 +131,13 @@ def rate_limit(limit: int, admission: Admission, place: int) -> RateLimit:
     return RateLimit(limit, max(limit - used, 0), -(-(admission.oldest_us + WINDOW_US) // SECOND_US))
 
 
-def _refusal(check: Check, principal: Principal, standing: Standing, place: int) -> errors.ImagineoError | None:
+def _refusal(
+    check: Check, principal: Principal, standing: Standing, place: int, limit: int
+) -> errors.ImagineoError | None:
     admission = standing.admission
     if place > admission.admitted:
         return errors.RateLimited(
-            metadata={"limit": str(principal.limits.requests_per_minute)},
+            metadata={"limit": str(limit)},
             retry_after_s=max(admission.free_us - admission.now_us, 1_000) / SECOND_US,
         )
     if denial := _denial(check, principal):

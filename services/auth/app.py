@@ -69,14 +69,18 @@ class Reception:
 
 
 @contextlib.contextmanager
-def reception(database: Database, letters: Letters, *, passwords_at_once: int) -> Iterator[Reception]:
+def reception(
+    database: Database, letters: Letters, *, passwords_at_once: int, sign_up_closed: bool = False
+) -> Iterator[Reception]:
     """Wire what lets people in, over a database; operators' commands use it without a server."""
     repository, people, members = Repository(database), PeopleRepository(database), MemberRepository(database)
     sessions, notes = Sessions(repository, people), SignInNotes(people, letters)
     passwords = Passwords(passwords_at_once)
     throttle = Throttle(repository)
     try:
-        sign_in = SignIn(people, members, passwords, throttle, letters, notes, sessions.forget)
+        sign_in = SignIn(
+            people, members, passwords, throttle, letters, notes, sessions.forget, sign_up_closed=sign_up_closed
+        )
         yield Reception(people, members, sessions, notes, sign_in)
     finally:
         passwords.close()
@@ -107,14 +111,25 @@ async def running(
         letters = Letters(
             post_of(settings.mail_url.reveal()), sender=settings.mail_from, public_url=settings.public_url
         )
-        people = stack.enter_context(reception(database, letters, passwords_at_once=settings.passwords_at_once))
-        authorizer = Authorizer(repository, cache, last_use, people.sessions, metrics)
+        people = stack.enter_context(
+            reception(
+                database,
+                letters,
+                passwords_at_once=settings.passwords_at_once,
+                sign_up_closed=settings.sign_up_closed,
+            )
+        )
+        authorizer = Authorizer(
+            repository, cache, last_use, people.sessions, metrics, pages_per_minute=settings.pages_per_minute
+        )
         statuses = asker(generation_service_pb2_grpc.GenerationServiceStub(channel))
         sweeper = Sweeper(repository, statuses, metrics, people.tidy)
         server = RpcServer(settings.listen, metrics=rpc_metrics, tls=tls)
         servicer = AuthServicer(repository, people.people, authorizer, cache, metrics)
         server.add(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, servicer, _SERVICE_NAME)
-        accounts = AccountServicer(people.sign_in, people.people, people.members, people.sessions.forget)
+        accounts = AccountServicer(
+            people.sign_in, people.people, people.members, people.sessions.forget, servicer.forget_key
+        )
         server.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts, _ACCOUNTS_NAME)
         port = await server.start()
 

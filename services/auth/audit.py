@@ -27,6 +27,12 @@ class Action(enum.StrEnum):
     LOG_IN_FAILED = "user.log_in_failed"
     LOGGED_OUT = "user.logged_out"
     SESSION_REVOKED = "user.session_revoked"
+    SESSION_ENTERED = "user.session_entered"
+    SESSION_LEFT = "user.session_left"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    ADMINISTRATOR_MADE = "user.administrator_made"
+    ADMINISTRATOR_UNMADE = "user.administrator_unmade"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a word of the log
     PASSWORD_RESET = "user.password_reset"  # noqa: S105 - the same
     INVITED = "invitation.created"

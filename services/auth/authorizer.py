@@ -10,7 +10,7 @@ from typing import Final
 from imagineo.deadline import within
 
 from services.auth.accounts import Principal
-from services.auth.admission import Check, Verdict, demands_of, over_key, verdicts_of
+from services.auth.admission import PAGES_PER_MINUTE, Check, Verdict, demands_of, over_key, verdicts_of
 from services.auth.key_cache import KeyCache, known
 from services.auth.last_use import LastUse
 from services.auth.metrics import AuthMetrics
@@ -33,6 +33,7 @@ class Authorizer:
         sessions: Sessions,
         metrics: AuthMetrics | None,
         *,
+        pages_per_minute: int = PAGES_PER_MINUTE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._repository = repository
@@ -40,6 +41,7 @@ class Authorizer:
         self._last_use = last_use
         self._sessions = sessions
         self._metrics = metrics
+        self._pages_per_minute = pages_per_minute
         self._now = now
 
     async def authorize_lists(self, lists: Sequence[Sequence[Check]]) -> list[list[Verdict]]:
@@ -59,10 +61,10 @@ class Authorizer:
             Unavailable: if the database is away; as far as can be known nothing was counted.
         """
         asked = await self._principals(checks)
-        demands = demands_of(checks, asked)
+        demands = demands_of(checks, asked, self._pages_per_minute)
         started_s = time.perf_counter()
         standings = await self._repository.admit(demands) if demands else {}
-        verdicts = await self._within_keys(checks, verdicts_of(checks, asked, standings))
+        verdicts = await self._within_keys(checks, verdicts_of(checks, asked, standings, self._pages_per_minute))
         if self._metrics:
             self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
         principals = [verdict.principal for verdict in verdicts if verdict.principal]

@@ -49,7 +49,7 @@ async def role_of(connection: Any, organization_id: str, actor: Actor) -> Role |
         row = await connection.fetchrow(SQL["read_member"], organization_id, actor.user_id)
         if row is not None:
             return Role(row["role"])
-    elif await connection.fetchrow(SQL["read_key_prefix"], organization_id, actor.key_id):
+    elif await connection.fetchrow(SQL["read_acting_key"], organization_id, actor.key_id):
         return Role.ADMIN
     raise errors.PermissionDenied
 

@@ -18,6 +18,7 @@ from imagineo.postgres.queries import load
 from services.auth import audit
 from services.auth.accounts import Organization
 from services.auth.audit import Action, Entry, WrittenEntry
+from services.auth.makers import inviter_of, revoke_keys_beyond
 from services.auth.member_changes import invitation_of, lessens, lock, revoke_invitations_by, role_of
 from services.auth.people import (
     INVITATION_AGE,
@@ -60,6 +61,15 @@ class Summary:
     images_used: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoleChange:
+    """Who it was, and what other processes may still believe of them: their sessions, and the keys that ended."""
+
+    member: Member
+    session_digests: list[bytes]
+    key_digests: list[bytes]
+
+
 class MemberRepository:
     """Reads and writes who belongs where.
 
@@ -81,10 +91,8 @@ class MemberRepository:
         row = await self._database.fetchrow(SQL["read_member"], organization_id, user_id)
         return row and member_of(row)
 
-    async def change_role(
-        self, organization_id: str, user_id: str, role: Role | None, actor: Actor
-    ) -> tuple[Member, list[bytes]]:
-        """Give a member another role, or none, which ends the membership; gives who it was, and whose sessions changed.
+    async def change_role(self, organization_id: str, user_id: str, role: Role | None, actor: Actor) -> RoleChange:
+        """Give a member another role, or none, which ends the membership.
 
         Raises:
             NotFound: if the organization has no such member.
@@ -106,13 +114,15 @@ class MemberRepository:
                 bytes(each["digest"])
                 for each in await connection.fetch(SQL["digests_of_member"], organization_id, user_id)
             ]
-            await self._store_role(connection, member, role, actor)
-            return dataclasses.replace(member, role=role or member.role), digests
+            ended = await self._store_role(connection, member, role, actor)
+            return RoleChange(dataclasses.replace(member, role=role or member.role), digests, ended)
 
-    async def _store_role(self, connection: Any, member: Member, role: Role | None, actor: Actor) -> None:
+    async def _store_role(self, connection: Any, member: Member, role: Role | None, actor: Actor) -> list[bytes]:
         organization_id, user_id = member.organization_id, member.user_id
+        ended: list[bytes] = []
         if lessens(member.role, role):
             await revoke_invitations_by(connection, member, actor)
+            ended = await revoke_keys_beyond(connection, member, role, actor)
         if role is None:
             details = {"email": member.email, "role": member.role.value}
             await audit.write(connection, Entry(organization_id, Action.MEMBER_REMOVED, actor, user_id, details))
@@ -121,6 +131,7 @@ class MemberRepository:
             await connection.execute(SQL["set_role"], organization_id, user_id, role.value)
             details = {"email": member.email, "from": member.role.value, "to": role.value}
             await audit.write(connection, Entry(organization_id, Action.ROLE_CHANGED, actor, user_id, details))
+        return ended
 
     async def invite(
         self,
@@ -158,7 +169,7 @@ class MemberRepository:
                 digest,
                 inviting["email"] if inviting else actor.key_id,
                 INVITATION_AGE,
-                inviting and actor.user_id,
+                await inviter_of(connection, organization_id, actor),
             )
             made = Invitation(**{**row, "organization_name": name, "role": Role(row["role"])})
             letter = write(made)
@@ -254,7 +265,7 @@ class MemberRepository:
                     metadata={"param": "email"},
                 )
             if is_administrator:
-                user = user_of(await connection.fetchrow(SQL["make_administrator"], user.user_id))
+                user = user_of(await connection.fetchrow(SQL["set_administrator"], user.user_id, True))
             if await connection.fetchrow(SQL["insert_member"], organization_id, user.user_id, role.value):
                 details = {"email": user.email, "role": role.value}
                 entry = Entry(organization_id, Action.MEMBER_ADDED, Actor(), user.user_id, details)

@@ -12,6 +12,7 @@ from email.headerregistry import Address
 from typing import Final
 
 from imagineo import errors
+from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
 
 #: A session ends after so long without use, and after so long in any case.
 SESSION_IDLE: Final = timedelta(days=14)
@@ -33,6 +34,11 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
     DEVELOPER = "developer"
     VIEWER = "viewer"
+
+
+def words_of(role: Role) -> frozenset[str]:
+    """What a role allows, in the words of scopes."""
+    return frozenset(SCOPE_WORDS[number] for number in PERMISSIONS_OF[ROLES[role.value]])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

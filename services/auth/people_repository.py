@@ -43,6 +43,8 @@ class Credentials:
     password_hash: str
     is_known: bool
     """A session of the user came from the client's address."""
+    is_disabled: bool = False
+    """They are let in no more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class PeopleRepository:
     async def credentials(self, email: str, address: str) -> Credentials | None:
         """What a log-in from this address is checked against; None if nobody has the mail address."""
         row = await self._database.fetchrow(SQL["read_credentials"], email_key(email), address)
-        return row and Credentials(user_of(row), row["password_hash"], row["is_known"])
+        return row and Credentials(user_of(row), row["password_hash"], row["is_known"], row["is_disabled"])
 
     async def renew_hash(self, verified: Credentials, renewed: str) -> bool:
         """Replace a hash by one of the same password with other parameters, unless another is stored meanwhile."""
@@ -126,10 +128,21 @@ class PeopleRepository:
         """List a user's sessions, newest first."""
         return [session_of(row) for row in await self._database.fetch(SQL["list_sessions"], user_id)]
 
-    async def move_session(self, digest: bytes, organization_id: str) -> Session | None:
-        """Make a session work in another organization; None if its user is no member there, or it has ended."""
-        row = await self._database.fetchrow(SQL["move_session"], digest, organization_id)
-        return row and session_of(row)
+    async def move_session(self, digest: bytes, organization_id: str, client: Client) -> Session | None:
+        """Make a session work in another organization; None if its user is no member there, or it has ended.
+
+        Both logs tell of it, and neither names the other organization.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(SQL["move_session"], digest, organization_id)
+            if row is None:
+                return None
+            session, left = session_of(row), row["left_organization_id"]
+            actor = Actor(session.user_id, client=client)
+            for at, action in ((left, Action.SESSION_LEFT), (organization_id, Action.SESSION_ENTERED)):
+                if left != organization_id:
+                    await audit.write(connection, Entry(at, action, actor, session.session_id))
+            return session
 
     async def log_out(self, digest: bytes, client: Client) -> None:
         """End the session of a token, if there is one."""
@@ -159,9 +172,9 @@ class PeopleRepository:
             actor = Actor(user_id, client=client)
             return await store_password(connection, user_id, password_hash, keep=keep, action=action, actor=actor)
 
-    async def open_reset(self, user_id: str, digest: bytes) -> None:
-        """Let a token reset the user's password."""
-        await self._database.execute(SQL["insert_reset"], digest, user_id, RESET_AGE)
+    async def open_reset(self, user_id: str, digest: bytes) -> bool:
+        """Let a token reset the user's password; False: they are disabled."""
+        return await self._database.execute(SQL["insert_reset"], digest, user_id, RESET_AGE) == "INSERT 0 1"
 
     async def reset(self, digest: bytes) -> User | None:
         """Whose password a token resets; None if it is unknown, used or over."""

@@ -15,6 +15,7 @@ from services.auth import audit
 from services.auth.accounts import DailyUsage, Key, Organization, Permission, Principal
 from services.auth.admission import Demand, Standing
 from services.auth.audit import Action, Entry
+from services.auth.makers import maker_of
 from services.auth.people import Actor
 from services.auth.plans import Limits, Plan
 from services.auth.rows import (
@@ -197,8 +198,15 @@ class Repository:
         return organization_of(row)
 
     async def insert_key(self, key: Key, digest: bytes, actor: Actor) -> Key | None:
-        """Store a new key; its times but the expiry are the database's. None if there is no such organization."""
+        """Store a new key; its times but the expiry are the database's. None if there is no such organization.
+
+        Raises:
+            PermissionDenied: if the actor may not make it.
+        """
         async with self._database.transaction() as connection:
+            if await connection.fetchrow(SQL["lock_organization"], key.organization_id) is None:
+                return None
+            maker = await maker_of(connection, key.organization_id, actor, key.permissions)
             row = await connection.fetchrow(
                 SQL["insert_key"],
                 key.key_id,
@@ -211,12 +219,12 @@ class Repository:
                 key.expires_at,
                 list(key.allowed_model_ids),
                 key.images_per_month,
+                maker,
             )
-            if row is not None:
-                details = {"name": key.name, "prefix": key.prefix, "scopes": " ".join(sorted(key.permissions))}
-                entry = Entry(key.organization_id, Action.KEY_CREATED, actor, key.key_id, details)
-                await audit.write(connection, entry)
-        return row and key_of(row)
+            details = {"name": key.name, "prefix": key.prefix, "scopes": " ".join(sorted(key.permissions))}
+            entry = Entry(key.organization_id, Action.KEY_CREATED, actor, key.key_id, details)
+            await audit.write(connection, entry)
+        return key_of(row)
 
     async def list_keys(self, organization_id: str, before: str, limit: int) -> list[Key]:
         """List keys, newest first, older than `before` (a key_id, or the largest text)."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagineo.permissions import PERMISSIONS_OF, ROLES, SCOPE_WORDS
-
 from services.auth.accounts import DailyUsage, Key, Organization, Principal
 from services.auth.admission import Standing
 from services.auth.audit import Action, Entry
-from services.auth.people import Actor, Role
+from services.auth.people import Actor, Role, words_of
 from services.auth.plans import Limits, Plan, limits_in_force
 from services.auth.window import Admission
 
@@ -55,7 +53,7 @@ def session_principal(row: Any) -> Principal:
         key_id="",
         plan=plan,
         limits=limits_in_force(plan, overrides_of(row)),
-        permissions=frozenset(SCOPE_WORDS[number] for number in PERMISSIONS_OF[ROLES[role.value]]),
+        permissions=words_of(role),
         expires_at=row["expires_at"],
         omit_provenance=row["omit_provenance"],
         user_id=row["user_id"],
@@ -105,6 +103,7 @@ def key_of(row: Any) -> Key:
         allowed_model_ids=tuple(row["allowed_model_ids"]),
         images_per_month=row["images_per_month"],
         images_used=row.get("images_used") or 0,
+        created_by_user_id=row["created_by_user_id"] or "",
     )
 
 

@@ -63,8 +63,9 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             raise errors.InvalidParameter.of("checks", f"at most {MAX_CHECKS}")
         checks = [wire.check(message) for message in request.checks]
         for check in checks:
-            if check.is_uncounted and check.run_ids:
-                raise errors.InvalidParameter.of("checks.is_uncounted", "false where images are reserved")
+            if check.run_ids and (check.is_uncounted or check.is_page):
+                field = "is_uncounted" if check.is_uncounted else "is_page"
+                raise errors.InvalidParameter.of(f"checks.{field}", "false where images are reserved")
             if check.reserve_run_id and not is_id(check.reserve_run_id, "gen"):
                 raise errors.InvalidParameter.of("checks.reserve_run_id", "empty or the id of a run")
             if not all(is_id(run_id, "gen") for run_id in check.more_run_ids):
@@ -190,8 +191,12 @@ class AuthServicer(auth_service_pb2_grpc.AuthServiceServicer):
             raise errors.NotFound(metadata={"key_id": request.key_id})
         found = await self._repository.revoke_key(request.organization_id, request.key_id, wire.actor(request.actor))
         key, digest = present(found, "key_id", request.key_id)
-        self._cache.forget(digest, asyncio.get_running_loop().time())
+        self.forget_key(digest)
         return pb.RevokeKeyResponse(key=wire.key_message(key))
+
+    def forget_key(self, digest: bytes) -> None:
+        """Drop a key that ended from the cache."""
+        self._cache.forget(digest, asyncio.get_running_loop().time())
 
     async def _check_may_set(self, request: pb.UpdateOrganizationRequest) -> None:
         """Let only those who run the platform set plans and limits."""

@@ -10,6 +10,7 @@ from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 from imagineo.telemetry.tracing import TracingSettings
 
+from services.auth.admission import PAGES_PER_MINUTE
 from services.auth.mail import post_of
 
 PREFIX: Final = "IMAGINEO_AUTH_"
@@ -39,6 +40,10 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
     postgres_connections: int = 8
     passwords_at_once: int = 2
     """Passwords hashed side by side, each in a thread and 46 MiB; more wait."""
+    pages_per_minute: int = PAGES_PER_MINUTE
+    """What one person may load of the dashboard in any 60 seconds; it does not count for the organization."""
+    sign_up_closed: bool = False
+    """Only invitations and operators make users; the gateway's setting of this name says so on its page."""
     mail_url: Secret = NO_MAIL
     """Where letters go: `smtp://user:password@host:587`, `smtps://…`, `file:///folder`, `console:`; empty: nowhere."""
     mail_from: str = "Imagineo <imagineo@localhost>"
@@ -53,6 +58,8 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
             raise ValueError("POSTGRES_CONNECTIONS must be between 1 and 100")
         if not 1 <= self.passwords_at_once <= 64:
             raise ValueError("PASSWORDS_AT_ONCE must be between 1 and 64")
+        if not 10 <= self.pages_per_minute <= 100_000:
+            raise ValueError("PAGES_PER_MINUTE must be between 10 and 100000")
         try:
             post_of(self.mail_url.reveal())
         except ValueError as problem:

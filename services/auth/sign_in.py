@@ -57,6 +57,8 @@ class SignIn:
         letters: Letters,
         notes: SignInNotes,
         forget: Callable[[bytes], None],
+        *,
+        sign_up_closed: bool = False,
     ) -> None:
         self._people = people
         self._members = members
@@ -65,6 +67,7 @@ class SignIn:
         self._letters = letters
         self._notes = notes
         self._forget = forget
+        self._sign_up_closed = sign_up_closed
 
     async def sign_up(self, email: str, password: str, name: str, organization_name: str, client: Client) -> Opened:
         """Make a user with an organization of their own.
@@ -72,8 +75,11 @@ class SignIn:
         Raises:
             InvalidParameter: naming the field.
             AlreadyExists: if the address is taken.
+            FailedPrecondition: if sign-up is closed.
             RateLimited: after many from one address.
         """
+        if self._sign_up_closed:
+            raise errors.FailedPrecondition("Sign-up is closed here. Ask for an invitation.")
         email = check_email(email)
         organization_name = check_name("organization_name", organization_name)
         new = await self._new_user(
@@ -135,8 +141,8 @@ class SignIn:
         """
         self._letters.check_can_send()
         email = check_email(email)
-        await self._throttle.admit(throttle.of_address("mail", client.address))
-        await self._throttle.admit(throttle.of_mail(email_key(email)))
+        await self._throttle.admit(throttle.of_address("reset", client.address))
+        await self._throttle.admit(throttle.of_mail("reset", email_key(email)))
         self._notes.reset_wanted(email)
 
     async def reset_password(self, digest: bytes, password: str, client: Client) -> None:
@@ -180,6 +186,15 @@ class SignIn:
             new, organization_id, role, is_administrator=is_administrator, may_exist=may_exist
         )
 
+    async def hash_new(self, password: str, email: str) -> str:
+        """The hash of a password that an operator sets.
+
+        Raises:
+            InvalidParameter: for a weak one.
+        """
+        await self._passwords.check_new(password, email=email)
+        return await self._passwords.hash(password)
+
     async def invite(self, organization_id: str, email: str, role: Role, actor: Actor) -> tuple[Invitation, str]:
         """Make an invitation and mail its link, where the platform sends mail; gives its token.
 
@@ -187,8 +202,8 @@ class SignIn:
             InvalidParameter, NotFound, AlreadyExists, PermissionDenied, RateLimited: as `account_service.proto` says.
         """
         email = check_email(email)
-        await self._throttle.admit(throttle.of_address("mail", actor.client.address))
-        await self._throttle.admit(throttle.of_mail(email_key(email)))
+        await self._throttle.admit(throttle.of_address("invitation", actor.client.address))
+        await self._throttle.admit(throttle.of_mail("invitation", email_key(email)))
         token = tokens.new_token()
         made, letter = await self._members.invite(
             organization_id,
@@ -239,7 +254,8 @@ class SignIn:
         known = await self._people.credentials(key, client.address)
         is_known = known is not None and known.is_known
         await self._throttle.admit(throttle.of_log_in(key, client.address, is_known=is_known))
-        if not await self._passwords.verify(known.password_hash if known else None, password) or known is None:
+        is_right = await self._passwords.verify(known.password_hash if known else None, password)
+        if known is None or not is_right or known.is_disabled:
             if known is not None:
                 self._notes.failed(known.user.user_id, client)
             raise errors.InvalidCredentials

@@ -39,5 +39,5 @@ class SignInNotes:
         if user is None:
             return
         token = tokens.new_token()
-        await self._people.open_reset(user.user_id, tokens.digest(token))
-        self._letters.reset(user, token)
+        if await self._people.open_reset(user.user_id, tokens.digest(token)):
+            self._letters.reset(user, token)

@@ -16,13 +16,11 @@ from typing import Final
 
 from imagineo import errors
 
-from services.auth.admission import Demand
+from services.auth.admission import NO_ORGANIZATION, Demand
 from services.auth.plans import Limits
 from services.auth.repository import Repository
 from services.auth.window import SECOND_US
 
-#: What a name in the windows begins with; organizations' begin with `org_`.
-PREFIX: Final = "try:"
 _BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::\d*)?")
 
 
@@ -37,7 +35,7 @@ class Bound:
     @property
     def subject(self) -> str:
         """Its name in the windows; addresses of people are not stored in clear."""
-        return f"{PREFIX}{self.kind}:{hashlib.sha256(self.somebody.encode()).hexdigest()[:32]}"
+        return f"{NO_ORGANIZATION}{self.kind}:{hashlib.sha256(self.somebody.encode()).hexdigest()[:32]}"
 
 
 def of_log_in(email_key: str, address: str, *, is_known: bool) -> list[Bound]:
@@ -50,9 +48,9 @@ def of_log_in(email_key: str, address: str, *, is_known: bool) -> list[Bound]:
     return [pair] if is_known else [Bound("log-in.account", email_key, 20), pair]
 
 
-def of_mail(email_key: str) -> list[Bound]:
-    """The bound of what sends a mail to somebody."""
-    return [Bound("mail", email_key, 3)]
+def of_mail(kind: str, email_key: str) -> list[Bound]:
+    """The bound of what sends a letter of one kind to somebody: whoever is invited often can still reset a password."""
+    return [Bound(f"{kind}.mail", email_key, 3)]
 
 
 def of_address(kind: str, address: str) -> list[Bound]:

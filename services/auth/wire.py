@@ -55,6 +55,7 @@ def check(message: service_pb.Check) -> Check:
         tuple(message.more_run_ids),
         message.session_sha256,
         message.is_uncounted,
+        message.is_page,
     )
 
 
@@ -128,6 +129,7 @@ def key_message(key: Key) -> pb.ApiKey:
         allowed_model_ids=key.allowed_model_ids,
         images_per_month=key.images_per_month,
         images_used=key.images_used,
+        created_by_user_id=key.created_by_user_id,
     )
 
 

@@ -144,6 +144,7 @@ def key(found: pb.ApiKey) -> dict[str, Any]:
         "expires_at": moment(found.expires_at) if found.HasField("expires_at") else None,
         "revoked_at": moment(found.revoked_at) if found.HasField("revoked_at") else None,
         "last_used_at": moment(found.last_used_at) if found.HasField("last_used_at") else None,
+        "created_by": found.created_by_user_id or None,
     }
 
 

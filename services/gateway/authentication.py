@@ -34,8 +34,11 @@ class Gatekeeper:
         *,
         reserve_run_id: str = "",
         more_run_ids: Sequence[str] = (),
+        is_page: bool = False,
     ) -> account_pb2.Principal:
         """Let a request in, count it, and reserve one image for each run that is named.
+
+        What `is_page` counts for its user, where a session asks, and else for the organization.
 
         Raises:
             MissingApiKey, InvalidApiKey, InvalidSession, InvalidCsrfToken: as `presented` and auth decide.
@@ -49,6 +52,7 @@ class Gatekeeper:
             permission=permission,
             reserve_run_id=reserve_run_id,
             more_run_ids=more_run_ids,
+            is_page=is_page,
         )
         async with within(CALL_TIMEOUT_S):
             verdict = await self._checks.submit(check)

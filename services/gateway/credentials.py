@@ -15,6 +15,9 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 SESSION_COOKIE: Final = "imagineo_session"
+#: What browsers take from this host alone, over https, for all of its paths: no neighbour in the domain can set it.
+#: Source: RFC 6265bis, section 4.1.3.2.
+_HOST: Final = "__Host-"
 CSRF_HEADER: Final = "x-csrf-token"
 
 _BEARER: Final = "bearer"
@@ -30,6 +33,11 @@ class Credential:
 
     key_sha256: bytes = b""
     session_sha256: bytes = b""
+
+
+def cookie_name(cookie: str, public_url: str) -> str:
+    """What a cookie is called in the browser: bound to the host where that is reached by https."""
+    return f"{_HOST}{cookie}" if public_url.startswith("https://") else cookie
 
 
 def presented(headers: Headers, method: str, public_url: str = "") -> Credential:
@@ -48,7 +56,7 @@ def presented(headers: Headers, method: str, public_url: str = "") -> Credential
         if not keys.is_well_formed(key):
             raise errors.InvalidApiKey
         return Credential(key_sha256=keys.digest(key))
-    token = cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE, "")
+    token = cookie_parser(headers.get("cookie", "")).get(cookie_name(SESSION_COOKIE, public_url), "")
     if not token:
         raise errors.MissingApiKey
     if not tokens.is_well_formed(token):

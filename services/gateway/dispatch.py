@@ -35,6 +35,8 @@ class Row:
     """What the key or the member's role needs; None: nobody is asked who they are."""
     admits_itself: bool = False
     """The handler authorizes, because it reserves in the same call."""
+    is_page: bool = False
+    """Browsers load it by themselves: with a session it counts for the user, as the dashboard's pages do."""
     body_limit_bytes: Callable[[GatewaySettings], int] | None = None
     """The most bytes of a body; None: as of all routes."""
 
@@ -64,7 +66,7 @@ class _Path:
             )
         request = Request(scope, receive)
         if row.permission is not None and not row.admits_itself:
-            await self._parts.gatekeeper.admit(request.headers, exchange, row.permission)
+            await self._parts.gatekeeper.admit(request.headers, exchange, row.permission, is_page=row.is_page)
         response = await row.handler(self._parts, request)
         await response(scope, receive, send)
 

@@ -105,11 +105,16 @@ def _body(problem: errors.ImagineoError, exchange: Exchange) -> dict[str, Any]:
     return body
 
 
+def retry_after(problem: errors.ImagineoError) -> dict[str, str]:
+    """The header that says when to come again, where that helps."""
+    if problem.reason not in _RETRY_AFTER_S:
+        return {}
+    wait_s = problem.retry_after_s if problem.retry_after_s is not None else _RETRY_AFTER_S[problem.reason]
+    return {"Retry-After": str(max(1, math.ceil(wait_s)))}
+
+
 def _headers(problem: errors.ImagineoError, status: int) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    if problem.reason in _RETRY_AFTER_S:
-        wait_s = problem.retry_after_s if problem.retry_after_s is not None else _RETRY_AFTER_S[problem.reason]
-        headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
+    headers = retry_after(problem)
     if status == 401:
         headers["WWW-Authenticate"] = _CHALLENGE
     if status == 405:

@@ -68,7 +68,7 @@ ROUTES: Final = (
     Row("POST", "/v1/generations/{run_id}/cancel", generations.cancel, generations.CANCEL, WRITE),
     Row("POST", "/v1/generations/{run_id}/upscale", upscales.of_run, upscales.OF_RUN, WRITE, admits_itself=True),
     Row("POST", "/v1/generations/{run_id}/variations", variations.of_run, variations.OF_RUN, WRITE, admits_itself=True),
-    Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ),
+    Row("GET", "/v1/generations/{run_id}/events", events.read, events.READ, READ, is_page=True),
     Row("GET", "/v1/generations", generations.list_all, generations.LIST, READ),
     Row("POST", "/v1/uploads", uploads.create, uploads.CREATE, WRITE, body_limit_bytes=_UPLOAD),
     Row("GET", "/v1/uploads/{upload_id}", uploads.read, uploads.READ, READ),

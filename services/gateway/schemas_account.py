@@ -29,6 +29,11 @@ _KEY: Final[dict[str, Any]] = {
     "expires_at": nullable(TIME),
     "revoked_at": nullable(TIME),
     "last_used_at": {**nullable(TIME), "description": "To the minute."},
+    "created_by": {
+        **nullable(TEXT),
+        "description": "The user_id of the member who made it, or who made the key that did: it ends with what they "
+        "may. Null: an operator, or not known.",
+    },
 }
 
 ACCOUNT_SCHEMAS: Final[dict[str, Any]] = {

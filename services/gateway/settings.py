@@ -25,6 +25,7 @@ _RANGES: Final = {
     "pictures_at_once": (1, 1_024),
     "max_streams_count": (1, _MOST),
     "trusted_proxies": (0, 10),
+    "hsts_s": (0, _MOST),
     "drain_s": (0, _MOST),
     "drain_delay_s": (0, _MOST),
     "keep_alive_s": (1, _MOST),
@@ -69,6 +70,10 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
     """How long it goes on taking requests after SIGTERM, while it says that it is not ready: until all know."""
     trusted_proxies: int = 0
     """How many proxies of our own stand in front, each of which writes into `X-Forwarded-For` who called it."""
+    hsts_s: int = 15_552_000
+    """Where public_url is https: how long browsers that saw a page refuse to come by http; 0: they are not told to."""
+    sign_up_closed: bool = False
+    """The sign-up's page says that only invitations make users; auth's setting of this name refuses them."""
     drain_s: int = 20
     """How long requests in flight may take to finish after that."""
 
@@ -86,3 +91,8 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"allowed_origins must be '*' or such as 'https://app.example.org', not '{origin}'")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the platform by https, so that cookies may insist on it."""
+        return self.public_url.startswith("https://")

@@ -25,29 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagineo/v1/account.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x06Limits\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x03\x12\x18\n\x10images_per_month\x18\x02 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\x03 \x01(\x03\"\xc4\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fomit_provenance\x18\x06 \x01(\x08\"\x89\x03\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12,\n\x0bpermissions\x18\x05 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61llowed_model_ids\x18\n \x03(\t\x12\x18\n\x10images_per_month\x18\x0b \x01(\x03\x12\x13\n\x0bimages_used\x18\x0c \x01(\x03\"w\n\nDailyUsage\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06images\x18\x04 \x01(\x03\x12\x17\n\x0fmegapixel_steps\x18\x05 \x01(\x01\x12\x11\n\tdevice_ms\x18\x06 \x01(\x03\"\xd3\x02\n\tPrincipal\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x17\n\x0fomit_provenance\x18\x05 \x01(\x08\x12\x19\n\x11\x61llowed_model_ids\x18\x06 \x03(\t\x12\x15\n\ris_restricted\x18\x07 \x01(\x08\x12,\n\x0bpermissions\x18\x08 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12\x0f\n\x07user_id\x18\t \x01(\t\x12\x1f\n\x04role\x18\n \x01(\x0e\x32\x11.imagineo.v1.Role\x12\x12\n\nsession_id\x18\x0b \x01(\t\x12\x18\n\x10is_administrator\x18\x0c \x01(\x08\"G\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x03\x12\x11\n\tremaining\x18\x02 \x01(\x03\x12\x18\n\x10reset_at_epoch_s\x18\x03 \x01(\x03*M\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x0e\n\nPLAN_BASIC\x10\x02\x12\x10\n\x0cPLAN_PREMIUM\x10\x03*\xcc\x03\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPERMISSION_GENERATIONS_READ\x10\x01\x12 \n\x1cPERMISSION_GENERATIONS_WRITE\x10\x02\x12\x1a\n\x16PERMISSION_MODELS_READ\x10\x03\x12\x1b\n\x17PERMISSION_MODELS_WRITE\x10\x04\x12\x18\n\x14PERMISSION_KEYS_READ\x10\x05\x12\x19\n\x15PERMISSION_KEYS_WRITE\x10\x06\x12\x19\n\x15PERMISSION_USAGE_READ\x10\x07\x12\x1c\n\x18PERMISSION_WEBHOOKS_READ\x10\x08\x12\x1d\n\x19PERMISSION_WEBHOOKS_WRITE\x10\t\x12 \n\x1cPERMISSION_ORGANIZATION_READ\x10\n\x12!\n\x1dPERMISSION_ORGANIZATION_WRITE\x10\x0b\x12\x1b\n\x17PERMISSION_MEMBERS_READ\x10\x0c\x12\x1c\n\x18PERMISSION_MEMBERS_WRITE\x10\r\x12\x19\n\x15PERMISSION_AUDIT_READ\x10\x0e*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x12\n\x0eROLE_DEVELOPER\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagineo/v1/account.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"T\n\x06Limits\x12\x1b\n\x13requests_per_minute\x18\x01 \x01(\x03\x12\x18\n\x10images_per_month\x18\x02 \x01(\x03\x12\x13\n\x0bqueued_runs\x18\x03 \x01(\x03\"\xc4\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fomit_provenance\x18\x06 \x01(\x08\"\xa5\x03\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12,\n\x0bpermissions\x18\x05 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61llowed_model_ids\x18\n \x03(\t\x12\x18\n\x10images_per_month\x18\x0b \x01(\x03\x12\x13\n\x0bimages_used\x18\x0c \x01(\x03\x12\x1a\n\x12\x63reated_by_user_id\x18\r \x01(\t\"w\n\nDailyUsage\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x0e\n\x06images\x18\x04 \x01(\x03\x12\x17\n\x0fmegapixel_steps\x18\x05 \x01(\x01\x12\x11\n\tdevice_ms\x18\x06 \x01(\x03\"\xd3\x02\n\tPrincipal\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x04 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x17\n\x0fomit_provenance\x18\x05 \x01(\x08\x12\x19\n\x11\x61llowed_model_ids\x18\x06 \x03(\t\x12\x15\n\ris_restricted\x18\x07 \x01(\x08\x12,\n\x0bpermissions\x18\x08 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12\x0f\n\x07user_id\x18\t \x01(\t\x12\x1f\n\x04role\x18\n \x01(\x0e\x32\x11.imagineo.v1.Role\x12\x12\n\nsession_id\x18\x0b \x01(\t\x12\x18\n\x10is_administrator\x18\x0c \x01(\x08\"G\n\tRateLimit\x12\r\n\x05limit\x18\x01 \x01(\x03\x12\x11\n\tremaining\x18\x02 \x01(\x03\x12\x18\n\x10reset_at_epoch_s\x18\x03 \x01(\x03*M\n\x04Plan\x12\x14\n\x10PLAN_UNSPECIFIED\x10\x00\x12\r\n\tPLAN_FREE\x10\x01\x12\x0e\n\nPLAN_BASIC\x10\x02\x12\x10\n\x0cPLAN_PREMIUM\x10\x03*\xcc\x03\n\nPermission\x12\x1a\n\x16PERMISSION_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPERMISSION_GENERATIONS_READ\x10\x01\x12 \n\x1cPERMISSION_GENERATIONS_WRITE\x10\x02\x12\x1a\n\x16PERMISSION_MODELS_READ\x10\x03\x12\x1b\n\x17PERMISSION_MODELS_WRITE\x10\x04\x12\x18\n\x14PERMISSION_KEYS_READ\x10\x05\x12\x19\n\x15PERMISSION_KEYS_WRITE\x10\x06\x12\x19\n\x15PERMISSION_USAGE_READ\x10\x07\x12\x1c\n\x18PERMISSION_WEBHOOKS_READ\x10\x08\x12\x1d\n\x19PERMISSION_WEBHOOKS_WRITE\x10\t\x12 \n\x1cPERMISSION_ORGANIZATION_READ\x10\n\x12!\n\x1dPERMISSION_ORGANIZATION_WRITE\x10\x0b\x12\x1b\n\x17PERMISSION_MEMBERS_READ\x10\x0c\x12\x1c\n\x18PERMISSION_MEMBERS_WRITE\x10\r\x12\x19\n\x15PERMISSION_AUDIT_READ\x10\x0e*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x12\n\x0eROLE_DEVELOPER\x10\x03\x12\x0f\n\x0bROLE_VIEWER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagineo.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLAN']._serialized_start=1292
-  _globals['_PLAN']._serialized_end=1369
-  _globals['_PERMISSION']._serialized_start=1372
-  _globals['_PERMISSION']._serialized_end=1832
-  _globals['_ROLE']._serialized_start=1834
-  _globals['_ROLE']._serialized_end=1931
+  _globals['_PLAN']._serialized_start=1320
+  _globals['_PLAN']._serialized_end=1397
+  _globals['_PERMISSION']._serialized_start=1400
+  _globals['_PERMISSION']._serialized_end=1860
+  _globals['_ROLE']._serialized_start=1862
+  _globals['_ROLE']._serialized_end=1959
   _globals['_LIMITS']._serialized_start=75
   _globals['_LIMITS']._serialized_end=159
   _globals['_ORGANIZATION']._serialized_start=162
   _globals['_ORGANIZATION']._serialized_end=358
   _globals['_APIKEY']._serialized_start=361
-  _globals['_APIKEY']._serialized_end=754
-  _globals['_DAILYUSAGE']._serialized_start=756
-  _globals['_DAILYUSAGE']._serialized_end=875
-  _globals['_PRINCIPAL']._serialized_start=878
-  _globals['_PRINCIPAL']._serialized_end=1217
-  _globals['_RATELIMIT']._serialized_start=1219
-  _globals['_RATELIMIT']._serialized_end=1290
+  _globals['_APIKEY']._serialized_end=782
+  _globals['_DAILYUSAGE']._serialized_start=784
+  _globals['_DAILYUSAGE']._serialized_end=903
+  _globals['_PRINCIPAL']._serialized_start=906
+  _globals['_PRINCIPAL']._serialized_end=1245
+  _globals['_RATELIMIT']._serialized_start=1247
+  _globals['_RATELIMIT']._serialized_end=1318
 # @@protoc_insertion_point(module_scope)

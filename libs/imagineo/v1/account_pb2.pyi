@@ -246,6 +246,7 @@ class ApiKey(_message.Message):
     ALLOWED_MODEL_IDS_FIELD_NUMBER: _builtins.int
     IMAGES_PER_MONTH_FIELD_NUMBER: _builtins.int
     IMAGES_USED_FIELD_NUMBER: _builtins.int
+    CREATED_BY_USER_ID_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
     """key_id is `key_…`."""
     organization_id: _builtins.str
@@ -258,6 +259,8 @@ class ApiKey(_message.Message):
     """images_per_month bounds what it may draw in a calendar month (UTC); 0: only the organization's limit does."""
     images_used: _builtins.int
     """images_used were drawn or are reserved of images_per_month in this month; 0 where that is 0."""
+    created_by_user_id: _builtins.str
+    """created_by_user_id is the member who made it, or who made the key that did; empty: an operator, or not known."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[Global___Permission.ValueType]:
         """permissions are what the key may do."""
@@ -297,10 +300,11 @@ class ApiKey(_message.Message):
         allowed_model_ids: _abc.Iterable[_builtins.str] | None = ...,
         images_per_month: _builtins.int = ...,
         images_used: _builtins.int = ...,
+        created_by_user_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at", "revoked_at", b"revoked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "created_at", b"created_at", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "images_used", b"images_used", "key_id", b"key_id", "last_used_at", b"last_used_at", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions", "prefix", b"prefix", "revoked_at", b"revoked_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_model_ids", b"allowed_model_ids", "created_at", b"created_at", "created_by_user_id", b"created_by_user_id", "expires_at", b"expires_at", "images_per_month", b"images_per_month", "images_used", b"images_used", "key_id", b"key_id", "last_used_at", b"last_used_at", "name", b"name", "organization_id", b"organization_id", "permissions", b"permissions", "prefix", b"prefix", "revoked_at", b"revoked_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -271,19 +271,25 @@ class SwitchOrganizationRequest(_message.Message):
 
     SESSION_SHA256_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
     session_sha256: _builtins.bytes
     """session_sha256 is the digest of the token."""
     organization_id: _builtins.str
     """organization_id is where the session shall work."""
+    @_builtins.property
+    def client(self) -> _member_pb2.Client:
+        """client is where the request comes from."""
+
     def __init__(
         self,
         *,
         session_sha256: _builtins.bytes = ...,
         organization_id: _builtins.str = ...,
+        client: _member_pb2.Client | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "session_sha256", b"session_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "organization_id", b"organization_id", "session_sha256", b"session_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

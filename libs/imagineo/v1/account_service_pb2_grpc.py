@@ -161,15 +161,16 @@ class AccountServiceServicer:
 
     def SignUp(self, request, context):
         """SignUp makes a user, an organization of the plan free with the user as owner, and a session. Not idempotent.
-        ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password.
+        ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password;
+        FAILED_PRECONDITION where the operator closed sign-up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LogIn(self, request, context):
-        """LogIn makes a session. INVALID_CREDENTIALS for a wrong password and for an unknown address, which take equally long;
-        FAILED_PRECONDITION where the user belongs to no organization any more.
+        """LogIn makes a session. INVALID_CREDENTIALS for a wrong password, an unknown address and a disabled user, which take
+        equally long; FAILED_PRECONDITION where the user belongs to no organization any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,7 +259,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChangeRole(self, request, context):
-        """ChangeRole changes what a member may do; sessions feel it within 2 seconds. Idempotent. NOT_FOUND if no member;
+        """ChangeRole changes what a member may do; sessions feel it within 2 seconds. A member who may do less loses the keys
+        that they could not make any more, and their open invitations. Idempotent. NOT_FOUND if no member;
         FAILED_PRECONDITION for the last owner; PERMISSION_DENIED where the actor may not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -266,7 +268,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMember(self, request, context):
-        """RemoveMember ends a membership and the user's sessions there, within 2 seconds everywhere. Refused as ChangeRole.
+        """RemoveMember ends a membership with the user's sessions, keys and open invitations there, within 2 seconds
+        everywhere. Refused as ChangeRole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,11 +40,12 @@ class AccountServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AccountServiceAsyncStub: ...
     SignUp: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.SignUpRequest, _account_service_pb2.SignUpResponse]
     """SignUp makes a user, an organization of the plan free with the user as owner, and a session. Not idempotent.
-    ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password.
+    ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password;
+    FAILED_PRECONDITION where the operator closed sign-up.
     """
     LogIn: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.LogInRequest, _account_service_pb2.LogInResponse]
-    """LogIn makes a session. INVALID_CREDENTIALS for a wrong password and for an unknown address, which take equally long;
-    FAILED_PRECONDITION where the user belongs to no organization any more.
+    """LogIn makes a session. INVALID_CREDENTIALS for a wrong password, an unknown address and a disabled user, which take
+    equally long; FAILED_PRECONDITION where the user belongs to no organization any more.
     """
     LogOut: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.LogOutRequest, _account_service_pb2.LogOutResponse]
     """LogOut ends the session of a token; it is refused everywhere within 2 seconds. Idempotent."""
@@ -79,11 +80,14 @@ class AccountServiceStub:
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ListMembersRequest, _account_service_pb2.ListMembersResponse]
     """ListMembers lists an organization's members the earliest sign-up first."""
     ChangeRole: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.ChangeRoleRequest, _account_service_pb2.ChangeRoleResponse]
-    """ChangeRole changes what a member may do; sessions feel it within 2 seconds. Idempotent. NOT_FOUND if no member;
+    """ChangeRole changes what a member may do; sessions feel it within 2 seconds. A member who may do less loses the keys
+    that they could not make any more, and their open invitations. Idempotent. NOT_FOUND if no member;
     FAILED_PRECONDITION for the last owner; PERMISSION_DENIED where the actor may not.
     """
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.RemoveMemberRequest, _account_service_pb2.RemoveMemberResponse]
-    """RemoveMember ends a membership and the user's sessions there, within 2 seconds everywhere. Refused as ChangeRole."""
+    """RemoveMember ends a membership with the user's sessions, keys and open invitations there, within 2 seconds
+    everywhere. Refused as ChangeRole.
+    """
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateInvitationRequest, _account_service_pb2.CreateInvitationResponse]
     """CreateInvitation makes an invitation, mails its link, and shows the token, this once. An earlier open one for the
     same address is revoked. ALREADY_EXISTS if the address is a member's; PERMISSION_DENIED where the actor may not.
@@ -119,11 +123,12 @@ class AccountServiceAsyncStub(AccountServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignUp: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SignUpRequest, _account_service_pb2.SignUpResponse]  # type: ignore[assignment]
     """SignUp makes a user, an organization of the plan free with the user as owner, and a session. Not idempotent.
-    ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password.
+    ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password;
+    FAILED_PRECONDITION where the operator closed sign-up.
     """
     LogIn: _aio.UnaryUnaryMultiCallable[_account_service_pb2.LogInRequest, _account_service_pb2.LogInResponse]  # type: ignore[assignment]
-    """LogIn makes a session. INVALID_CREDENTIALS for a wrong password and for an unknown address, which take equally long;
-    FAILED_PRECONDITION where the user belongs to no organization any more.
+    """LogIn makes a session. INVALID_CREDENTIALS for a wrong password, an unknown address and a disabled user, which take
+    equally long; FAILED_PRECONDITION where the user belongs to no organization any more.
     """
     LogOut: _aio.UnaryUnaryMultiCallable[_account_service_pb2.LogOutRequest, _account_service_pb2.LogOutResponse]  # type: ignore[assignment]
     """LogOut ends the session of a token; it is refused everywhere within 2 seconds. Idempotent."""
@@ -158,11 +163,14 @@ class AccountServiceAsyncStub(AccountServiceStub):
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListMembersRequest, _account_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers lists an organization's members the earliest sign-up first."""
     ChangeRole: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ChangeRoleRequest, _account_service_pb2.ChangeRoleResponse]  # type: ignore[assignment]
-    """ChangeRole changes what a member may do; sessions feel it within 2 seconds. Idempotent. NOT_FOUND if no member;
+    """ChangeRole changes what a member may do; sessions feel it within 2 seconds. A member who may do less loses the keys
+    that they could not make any more, and their open invitations. Idempotent. NOT_FOUND if no member;
     FAILED_PRECONDITION for the last owner; PERMISSION_DENIED where the actor may not.
     """
     RemoveMember: _aio.UnaryUnaryMultiCallable[_account_service_pb2.RemoveMemberRequest, _account_service_pb2.RemoveMemberResponse]  # type: ignore[assignment]
-    """RemoveMember ends a membership and the user's sessions there, within 2 seconds everywhere. Refused as ChangeRole."""
+    """RemoveMember ends a membership with the user's sessions, keys and open invitations there, within 2 seconds
+    everywhere. Refused as ChangeRole.
+    """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateInvitationRequest, _account_service_pb2.CreateInvitationResponse]  # type: ignore[assignment]
     """CreateInvitation makes an invitation, mails its link, and shows the token, this once. An earlier open one for the
     same address is revoked. ALREADY_EXISTS if the address is a member's; PERMISSION_DENIED where the actor may not.
@@ -201,7 +209,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.SignUpResponse, _abc.Awaitable[_account_service_pb2.SignUpResponse]]:
         """SignUp makes a user, an organization of the plan free with the user as owner, and a session. Not idempotent.
-        ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password.
+        ALREADY_EXISTS where the mail address is taken; INVALID_PARAMETER for a bad address, name or weak password;
+        FAILED_PRECONDITION where the operator closed sign-up.
         """
 
     @_abc_1.abstractmethod
@@ -210,8 +219,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.LogInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.LogInResponse, _abc.Awaitable[_account_service_pb2.LogInResponse]]:
-        """LogIn makes a session. INVALID_CREDENTIALS for a wrong password and for an unknown address, which take equally long;
-        FAILED_PRECONDITION where the user belongs to no organization any more.
+        """LogIn makes a session. INVALID_CREDENTIALS for a wrong password, an unknown address and a disabled user, which take
+        equally long; FAILED_PRECONDITION where the user belongs to no organization any more.
         """
 
     @_abc_1.abstractmethod
@@ -318,7 +327,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.ChangeRoleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.ChangeRoleResponse, _abc.Awaitable[_account_service_pb2.ChangeRoleResponse]]:
-        """ChangeRole changes what a member may do; sessions feel it within 2 seconds. Idempotent. NOT_FOUND if no member;
+        """ChangeRole changes what a member may do; sessions feel it within 2 seconds. A member who may do less loses the keys
+        that they could not make any more, and their open invitations. Idempotent. NOT_FOUND if no member;
         FAILED_PRECONDITION for the last owner; PERMISSION_DENIED where the actor may not.
         """
 
@@ -328,7 +338,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.RemoveMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_service_pb2.RemoveMemberResponse, _abc.Awaitable[_account_service_pb2.RemoveMemberResponse]]:
-        """RemoveMember ends a membership and the user's sessions there, within 2 seconds everywhere. Refused as ChangeRole."""
+        """RemoveMember ends a membership with the user's sessions, keys and open invitations there, within 2 seconds
+        everywhere. Refused as ChangeRole.
+        """
 
     @_abc_1.abstractmethod
     def CreateInvitation(

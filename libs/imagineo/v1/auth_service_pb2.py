@@ -28,7 +28,7 @@ from imagineo.v1 import error_reason_pb2 as imagineo_dot_v1_dot_error__reason__p
 from imagineo.v1 import member_pb2 as imagineo_dot_v1_dot_member__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eimagineo/v1/auth_service.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19imagineo/v1/account.proto\x1a\x1eimagineo/v1/error_reason.proto\x1a\x18imagineo/v1/member.proto\"\xa4\x01\n\x05\x43heck\x12\x12\n\nkey_sha256\x18\x01 \x01(\x0c\x12+\n\npermission\x18\x02 \x01(\x0e\x32\x17.imagineo.v1.Permission\x12\x16\n\x0ereserve_run_id\x18\x03 \x01(\t\x12\x14\n\x0cmore_run_ids\x18\x04 \x03(\t\x12\x16\n\x0esession_sha256\x18\x05 \x01(\x0c\x12\x14\n\x0cis_uncounted\x18\x06 \x01(\x08\"\x89\x01\n\x07Verdict\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\x12)\n\tprincipal\x18\x02 \x01(\x0b\x32\x16.imagineo.v1.Principal\x12*\n\nrate_limit\x18\x03 \x01(\x0b\x32\x16.imagineo.v1.RateLimit\"6\n\x10\x41uthorizeRequest\x12\"\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x12.imagineo.v1.Check\";\n\x11\x41uthorizeResponse\x12&\n\x08verdicts\x18\x01 \x03(\x0b\x32\x14.imagineo.v1.Verdict\"-\n\x1aReleaseReservationsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"\x1d\n\x1bReleaseReservationsResponse\"*\n\x0fGetUsageRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"\xd2\x01\n\x10GetUsageResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\x12*\n\nrate_limit\x18\x02 \x01(\x0b\x32\x16.imagineo.v1.RateLimit\x12\x13\n\x0bimages_used\x18\x03 \x01(\x03\x12\x17\n\x0fimages_reserved\x18\x04 \x01(\x03\x12\x33\n\x0fmonth_resets_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x10ListUsageRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x0e\n\x06offset\x18\x07 \x01(\x05\"w\n\x11ListUsageResponse\x12&\n\x05usage\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.DailyUsage\x12&\n\x05total\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.DailyUsage\x12\x12\n\nrows_count\x18\x03 \x01(\x05\"c\n\x19\x43reateOrganizationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"M\n\x1a\x43reateOrganizationResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\"\xdd\x01\n\x19UpdateOrganizationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x1c\n\x0fomit_provenance\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12!\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x12.imagineo.v1.ActorB\x12\n\x10_omit_provenance\"M\n\x1aUpdateOrganizationResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\"\xef\x01\n\x10\x43reateKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x0bpermissions\x18\x03 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61llowed_model_ids\x18\x05 \x03(\t\x12\x18\n\x10images_per_month\x18\x06 \x01(\x03\x12!\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x12.imagineo.v1.Actor\"E\n\x11\x43reateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.imagineo.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x0fListKeysRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x10ListKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.imagineo.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x10RevokeKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12!\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x12.imagineo.v1.Actor\"5\n\x11RevokeKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.imagineo.v1.ApiKey2\x87\x06\n\x0b\x41uthService\x12J\n\tAuthorize\x12\x1d.imagineo.v1.AuthorizeRequest\x1a\x1e.imagineo.v1.AuthorizeResponse\x12h\n\x13ReleaseReservations\x12\'.imagineo.v1.ReleaseReservationsRequest\x1a(.imagineo.v1.ReleaseReservationsResponse\x12G\n\x08GetUsage\x12\x1c.imagineo.v1.GetUsageRequest\x1a\x1d.imagineo.v1.GetUsageResponse\x12J\n\tListUsage\x12\x1d.imagineo.v1.ListUsageRequest\x1a\x1e.imagineo.v1.ListUsageResponse\x12\x65\n\x12\x43reateOrganization\x12&.imagineo.v1.CreateOrganizationRequest\x1a\'.imagineo.v1.CreateOrganizationResponse\x12\x65\n\x12UpdateOrganization\x12&.imagineo.v1.UpdateOrganizationRequest\x1a\'.imagineo.v1.UpdateOrganizationResponse\x12J\n\tCreateKey\x12\x1d.imagineo.v1.CreateKeyRequest\x1a\x1e.imagineo.v1.CreateKeyResponse\x12G\n\x08ListKeys\x12\x1c.imagineo.v1.ListKeysRequest\x1a\x1d.imagineo.v1.ListKeysResponse\x12J\n\tRevokeKey\x12\x1d.imagineo.v1.RevokeKeyRequest\x1a\x1e.imagineo.v1.RevokeKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eimagineo/v1/auth_service.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19imagineo/v1/account.proto\x1a\x1eimagineo/v1/error_reason.proto\x1a\x18imagineo/v1/member.proto\"\xb5\x01\n\x05\x43heck\x12\x12\n\nkey_sha256\x18\x01 \x01(\x0c\x12+\n\npermission\x18\x02 \x01(\x0e\x32\x17.imagineo.v1.Permission\x12\x16\n\x0ereserve_run_id\x18\x03 \x01(\t\x12\x14\n\x0cmore_run_ids\x18\x04 \x03(\t\x12\x16\n\x0esession_sha256\x18\x05 \x01(\x0c\x12\x14\n\x0cis_uncounted\x18\x06 \x01(\x08\x12\x0f\n\x07is_page\x18\x07 \x01(\x08\"\x89\x01\n\x07Verdict\x12\'\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x18.imagineo.v1.ErrorDetail\x12)\n\tprincipal\x18\x02 \x01(\x0b\x32\x16.imagineo.v1.Principal\x12*\n\nrate_limit\x18\x03 \x01(\x0b\x32\x16.imagineo.v1.RateLimit\"6\n\x10\x41uthorizeRequest\x12\"\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x12.imagineo.v1.Check\";\n\x11\x41uthorizeResponse\x12&\n\x08verdicts\x18\x01 \x03(\x0b\x32\x14.imagineo.v1.Verdict\"-\n\x1aReleaseReservationsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"\x1d\n\x1bReleaseReservationsResponse\"*\n\x0fGetUsageRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"\xd2\x01\n\x10GetUsageResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\x12*\n\nrate_limit\x18\x02 \x01(\x0b\x32\x16.imagineo.v1.RateLimit\x12\x13\n\x0bimages_used\x18\x03 \x01(\x03\x12\x17\n\x0fimages_reserved\x18\x04 \x01(\x03\x12\x33\n\x0fmonth_resets_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x10ListUsageRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tfirst_day\x18\x02 \x01(\t\x12\x10\n\x08last_day\x18\x03 \x01(\t\x12\x0e\n\x06key_id\x18\x04 \x01(\t\x12\x10\n\x08model_id\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x0e\n\x06offset\x18\x07 \x01(\x05\"w\n\x11ListUsageResponse\x12&\n\x05usage\x18\x01 \x03(\x0b\x32\x17.imagineo.v1.DailyUsage\x12&\n\x05total\x18\x02 \x01(\x0b\x32\x17.imagineo.v1.DailyUsage\x12\x12\n\nrows_count\x18\x03 \x01(\x05\"c\n\x19\x43reateOrganizationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"M\n\x1a\x43reateOrganizationResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\"\xdd\x01\n\x19UpdateOrganizationRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12#\n\x06limits\x18\x03 \x01(\x0b\x32\x13.imagineo.v1.Limits\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x1c\n\x0fomit_provenance\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12!\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x12.imagineo.v1.ActorB\x12\n\x10_omit_provenance\"M\n\x1aUpdateOrganizationResponse\x12/\n\x0corganization\x18\x01 \x01(\x0b\x32\x19.imagineo.v1.Organization\"\xef\x01\n\x10\x43reateKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x0bpermissions\x18\x03 \x03(\x0e\x32\x17.imagineo.v1.Permission\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x61llowed_model_ids\x18\x05 \x03(\t\x12\x18\n\x10images_per_month\x18\x06 \x01(\x03\x12!\n\x05\x61\x63tor\x18\x07 \x01(\x0b\x32\x12.imagineo.v1.Actor\"E\n\x11\x43reateKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.imagineo.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"Q\n\x0fListKeysRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"N\n\x10ListKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.imagineo.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x10RevokeKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12!\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x12.imagineo.v1.Actor\"5\n\x11RevokeKeyResponse\x12 \n\x03key\x18\x01 \x01(\x0b\x32\x13.imagineo.v1.ApiKey2\x87\x06\n\x0b\x41uthService\x12J\n\tAuthorize\x12\x1d.imagineo.v1.AuthorizeRequest\x1a\x1e.imagineo.v1.AuthorizeResponse\x12h\n\x13ReleaseReservations\x12\'.imagineo.v1.ReleaseReservationsRequest\x1a(.imagineo.v1.ReleaseReservationsResponse\x12G\n\x08GetUsage\x12\x1c.imagineo.v1.GetUsageRequest\x1a\x1d.imagineo.v1.GetUsageResponse\x12J\n\tListUsage\x12\x1d.imagineo.v1.ListUsageRequest\x1a\x1e.imagineo.v1.ListUsageResponse\x12\x65\n\x12\x43reateOrganization\x12&.imagineo.v1.CreateOrganizationRequest\x1a\'.imagineo.v1.CreateOrganizationResponse\x12\x65\n\x12UpdateOrganization\x12&.imagineo.v1.UpdateOrganizationRequest\x1a\'.imagineo.v1.UpdateOrganizationResponse\x12J\n\tCreateKey\x12\x1d.imagineo.v1.CreateKeyRequest\x1a\x1e.imagineo.v1.CreateKeyResponse\x12G\n\x08ListKeys\x12\x1c.imagineo.v1.ListKeysRequest\x1a\x1d.imagineo.v1.ListKeysResponse\x12J\n\tRevokeKey\x12\x1d.imagineo.v1.RevokeKeyRequest\x1a\x1e.imagineo.v1.RevokeKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,45 +36,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagineo.v1.auth_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECK']._serialized_start=166
-  _globals['_CHECK']._serialized_end=330
-  _globals['_VERDICT']._serialized_start=333
-  _globals['_VERDICT']._serialized_end=470
-  _globals['_AUTHORIZEREQUEST']._serialized_start=472
-  _globals['_AUTHORIZEREQUEST']._serialized_end=526
-  _globals['_AUTHORIZERESPONSE']._serialized_start=528
-  _globals['_AUTHORIZERESPONSE']._serialized_end=587
-  _globals['_RELEASERESERVATIONSREQUEST']._serialized_start=589
-  _globals['_RELEASERESERVATIONSREQUEST']._serialized_end=634
-  _globals['_RELEASERESERVATIONSRESPONSE']._serialized_start=636
-  _globals['_RELEASERESERVATIONSRESPONSE']._serialized_end=665
-  _globals['_GETUSAGEREQUEST']._serialized_start=667
-  _globals['_GETUSAGEREQUEST']._serialized_end=709
-  _globals['_GETUSAGERESPONSE']._serialized_start=712
-  _globals['_GETUSAGERESPONSE']._serialized_end=922
-  _globals['_LISTUSAGEREQUEST']._serialized_start=925
-  _globals['_LISTUSAGEREQUEST']._serialized_end=1074
-  _globals['_LISTUSAGERESPONSE']._serialized_start=1076
-  _globals['_LISTUSAGERESPONSE']._serialized_end=1195
-  _globals['_CREATEORGANIZATIONREQUEST']._serialized_start=1197
-  _globals['_CREATEORGANIZATIONREQUEST']._serialized_end=1296
-  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_start=1298
-  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_end=1375
-  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_start=1378
-  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_end=1599
-  _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_start=1601
-  _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_end=1678
-  _globals['_CREATEKEYREQUEST']._serialized_start=1681
-  _globals['_CREATEKEYREQUEST']._serialized_end=1920
-  _globals['_CREATEKEYRESPONSE']._serialized_start=1922
-  _globals['_CREATEKEYRESPONSE']._serialized_end=1991
-  _globals['_LISTKEYSREQUEST']._serialized_start=1993
-  _globals['_LISTKEYSREQUEST']._serialized_end=2074
-  _globals['_LISTKEYSRESPONSE']._serialized_start=2076
-  _globals['_LISTKEYSRESPONSE']._serialized_end=2154
-  _globals['_REVOKEKEYREQUEST']._serialized_start=2156
-  _globals['_REVOKEKEYREQUEST']._serialized_end=2250
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=2252
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=2305
-  _globals['_AUTHSERVICE']._serialized_start=2308
-  _globals['_AUTHSERVICE']._serialized_end=3083
+  _globals['_CHECK']._serialized_end=347
+  _globals['_VERDICT']._serialized_start=350
+  _globals['_VERDICT']._serialized_end=487
+  _globals['_AUTHORIZEREQUEST']._serialized_start=489
+  _globals['_AUTHORIZEREQUEST']._serialized_end=543
+  _globals['_AUTHORIZERESPONSE']._serialized_start=545
+  _globals['_AUTHORIZERESPONSE']._serialized_end=604
+  _globals['_RELEASERESERVATIONSREQUEST']._serialized_start=606
+  _globals['_RELEASERESERVATIONSREQUEST']._serialized_end=651
+  _globals['_RELEASERESERVATIONSRESPONSE']._serialized_start=653
+  _globals['_RELEASERESERVATIONSRESPONSE']._serialized_end=682
+  _globals['_GETUSAGEREQUEST']._serialized_start=684
+  _globals['_GETUSAGEREQUEST']._serialized_end=726
+  _globals['_GETUSAGERESPONSE']._serialized_start=729
+  _globals['_GETUSAGERESPONSE']._serialized_end=939
+  _globals['_LISTUSAGEREQUEST']._serialized_start=942
+  _globals['_LISTUSAGEREQUEST']._serialized_end=1091
+  _globals['_LISTUSAGERESPONSE']._serialized_start=1093
+  _globals['_LISTUSAGERESPONSE']._serialized_end=1212
+  _globals['_CREATEORGANIZATIONREQUEST']._serialized_start=1214
+  _globals['_CREATEORGANIZATIONREQUEST']._serialized_end=1313
+  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_start=1315
+  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_end=1392
+  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_start=1395
+  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_end=1616
+  _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_start=1618
+  _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_end=1695
+  _globals['_CREATEKEYREQUEST']._serialized_start=1698
+  _globals['_CREATEKEYREQUEST']._serialized_end=1937
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1939
+  _globals['_CREATEKEYRESPONSE']._serialized_end=2008
+  _globals['_LISTKEYSREQUEST']._serialized_start=2010
+  _globals['_LISTKEYSREQUEST']._serialized_end=2091
+  _globals['_LISTKEYSRESPONSE']._serialized_start=2093
+  _globals['_LISTKEYSRESPONSE']._serialized_end=2171
+  _globals['_REVOKEKEYREQUEST']._serialized_start=2173
+  _globals['_REVOKEKEYREQUEST']._serialized_end=2267
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=2269
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=2322
+  _globals['_AUTHSERVICE']._serialized_start=2325
+  _globals['_AUTHSERVICE']._serialized_end=3100
 # @@protoc_insertion_point(module_scope)

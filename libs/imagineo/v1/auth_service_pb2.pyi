@@ -34,6 +34,7 @@ class Check(_message.Message):
     MORE_RUN_IDS_FIELD_NUMBER: _builtins.int
     SESSION_SHA256_FIELD_NUMBER: _builtins.int
     IS_UNCOUNTED_FIELD_NUMBER: _builtins.int
+    IS_PAGE_FIELD_NUMBER: _builtins.int
     key_sha256: _builtins.bytes
     """key_sha256 is the SHA-256 digest of the whole API key, 32 bytes; the key itself stays in the gateway."""
     permission: _account_pb2.Permission.ValueType
@@ -43,8 +44,13 @@ class Check(_message.Message):
     session_sha256: _builtins.bytes
     """session_sha256 is the digest of a session's token, 32 bytes, instead of key_sha256: the member's role decides."""
     is_uncounted: _builtins.bool
-    """is_uncounted asks without counting a request against the rate limit, as the dashboard's own pages do; the verdict has
-    no rate_limit then. INVALID_PARAMETER where images are reserved with it.
+    """is_uncounted asks without counting anything; the verdict has no rate_limit then. INVALID_PARAMETER where images are
+    reserved with it.
+    """
+    is_page: _builtins.bool
+    """is_page asks for what a browser loads by itself, such as a page of the dashboard: where a session asks, it counts
+    against a bound of its user, over all their sessions, instead of the organization's rate limit, and rate_limit is where
+    the user stands. INVALID_PARAMETER where images are reserved with it.
     """
     @_builtins.property
     def more_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -61,10 +67,11 @@ class Check(_message.Message):
         more_run_ids: _abc.Iterable[_builtins.str] | None = ...,
         session_sha256: _builtins.bytes = ...,
         is_uncounted: _builtins.bool = ...,
+        is_page: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_uncounted", b"is_uncounted", "key_sha256", b"key_sha256", "more_run_ids", b"more_run_ids", "permission", b"permission", "reserve_run_id", b"reserve_run_id", "session_sha256", b"session_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_page", b"is_page", "is_uncounted", b"is_uncounted", "key_sha256", b"key_sha256", "more_run_ids", b"more_run_ids", "permission", b"permission", "reserve_run_id", b"reserve_run_id", "session_sha256", b"session_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,7 +507,7 @@ class CreateKeyRequest(_message.Message):
 
     @_builtins.property
     def actor(self) -> _member_pb2.Actor:
-        """actor is who asks, for the audit log."""
+        """actor is who asks: a member, who answers for the key, or a key, whose maker does."""
 
     def __init__(
         self,

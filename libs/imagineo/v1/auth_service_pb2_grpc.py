@@ -133,7 +133,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent.
+        """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent;
+        PERMISSION_DENIED where the actor may not make keys, or not give a permission.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,9 @@ class AuthServiceStub:
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]
     """UpdateOrganization changes plan or limits; absent fields stay. Idempotent. NOT_FOUND if absent."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.CreateKeyRequest, _auth_service_pb2.CreateKeyResponse]
-    """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent."""
+    """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent;
+    PERMISSION_DENIED where the actor may not make keys, or not give a permission.
+    """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListKeysRequest, _auth_service_pb2.ListKeysResponse]
     """ListKeys lists an organization's keys, newest first, the revoked included. Empty if there are none."""
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeKeyRequest, _auth_service_pb2.RevokeKeyResponse]
@@ -80,7 +82,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.UpdateOrganizationRequest, _auth_service_pb2.UpdateOrganizationResponse]  # type: ignore[assignment]
     """UpdateOrganization changes plan or limits; absent fields stay. Idempotent. NOT_FOUND if absent."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateKeyRequest, _auth_service_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent."""
+    """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent;
+    PERMISSION_DENIED where the actor may not make keys, or not give a permission.
+    """
     ListKeys: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListKeysRequest, _auth_service_pb2.ListKeysResponse]  # type: ignore[assignment]
     """ListKeys lists an organization's keys, newest first, the revoked included. Empty if there are none."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeKeyRequest, _auth_service_pb2.RevokeKeyResponse]  # type: ignore[assignment]
@@ -148,7 +152,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.CreateKeyResponse, _abc.Awaitable[_auth_service_pb2.CreateKeyResponse]]:
-        """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent."""
+        """CreateKey makes an API key and shows its secret, this once. Not idempotent. NOT_FOUND if the organization is absent;
+        PERMISSION_DENIED where the actor may not make keys, or not give a permission.
+        """
 
     @_abc_1.abstractmethod
     def ListKeys(

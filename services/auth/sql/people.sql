@@ -17,20 +17,28 @@ SELECT user_id, email, name, is_administrator, created_at FROM auth.users WHERE 
 -- name: read_credentials
 -- is_known: a session of the user came from this address. Indexes: users_email_key_key, sessions_by_user.
 SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at, u.password_hash,
+       u.disabled_at IS NOT NULL AS is_disabled,
        EXISTS (SELECT FROM auth.sessions AS s WHERE s.user_id = u.user_id AND s.address = $2) AS is_known
 FROM auth.users AS u WHERE u.email_key = $1
 
--- name: make_administrator
-UPDATE auth.users SET is_administrator = true WHERE user_id = $1
+-- name: set_administrator
+UPDATE auth.users SET is_administrator = $2 WHERE user_id = $1
 RETURNING user_id, email, name, is_administrator, created_at
+
+-- name: lock_user_by_email
+SELECT user_id, email, name, is_administrator, created_at, disabled_at IS NOT NULL AS is_disabled
+FROM auth.users WHERE email_key = $1 FOR NO KEY UPDATE
+
+-- name: set_disabled
+UPDATE auth.users SET disabled_at = CASE WHEN $2 THEN now() END WHERE user_id = $1
 
 -- name: set_password
 UPDATE auth.users SET password_hash = $2 WHERE user_id = $1
 
 -- name: hold_password
 -- Only while the hash is the one that was verified: a password that changes meanwhile lets no log-in through that was
--- verified by the one before, and one that changes after this row is held ends the session too.
-SELECT true FROM auth.users WHERE user_id = $1 AND password_hash = $2 FOR SHARE
+-- verified by the one before, and one that changes after this row is held ends the session too. A disabled user likewise.
+SELECT true FROM auth.users WHERE user_id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR SHARE
 
 -- name: renew_hash
 -- Only while the hash is the one that was verified: a password that changed meanwhile stays.
@@ -102,10 +110,13 @@ FROM auth.sessions WHERE user_id = $1 AND expires_at > now() ORDER BY session_id
 
 -- name: move_session
 -- No row: it has ended, or the user is no member there (the foreign key would refuse).
+WITH before AS (
+    SELECT session_id, organization_id FROM auth.sessions WHERE digest = $1 AND expires_at > now() FOR NO KEY UPDATE
+)
 UPDATE auth.sessions AS s SET organization_id = m.organization_id
-FROM auth.members AS m
-WHERE s.digest = $1 AND s.expires_at > now() AND m.user_id = s.user_id AND m.organization_id = $2
-RETURNING s.session_id, s.user_id, s.organization_id, s.created_at, s.last_seen_at, s.expires_at, s.address, s.user_agent
+FROM auth.members AS m, before
+WHERE s.session_id = before.session_id AND m.user_id = s.user_id AND m.organization_id = $2
+RETURNING before.organization_id AS left_organization_id, s.session_id, s.user_id, s.organization_id, s.created_at, s.last_seen_at, s.expires_at, s.address, s.user_agent
 
 -- name: end_session
 DELETE FROM auth.sessions WHERE digest = $1 RETURNING user_id, organization_id, session_id
@@ -135,12 +146,12 @@ FROM used WHERE s.session_id = used.session_id
 
 -- name: insert_reset
 INSERT INTO auth.password_resets (digest, user_id, expires_at)
-SELECT $1, user_id, now() + $3::interval FROM auth.users WHERE user_id = $2
+SELECT $1, user_id, now() + $3::interval FROM auth.users WHERE user_id = $2 AND disabled_at IS NULL
 
 -- name: read_reset
 SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at
 FROM auth.password_resets AS r JOIN auth.users AS u USING (user_id)
-WHERE r.digest = $1 AND r.expires_at > now()
+WHERE r.digest = $1 AND r.expires_at > now() AND u.disabled_at IS NULL
 
 -- name: use_reset
 -- All of the user's resets are over with the one that is used; no row: it was used meanwhile.
@@ -192,8 +203,23 @@ UPDATE auth.invitations SET accepted_at = now() WHERE invitation_id = $1
 -- name: revoke_invitation
 UPDATE auth.invitations SET revoked_at = coalesce(revoked_at, now()) WHERE invitation_id = $1 RETURNING revoked_at
 
--- name: read_key_prefix
-SELECT prefix FROM auth.keys WHERE organization_id = $1 AND key_id = $2 AND revoked_at IS NULL
+-- name: read_acting_key
+-- A key that asks for a change; it cannot be revoked before the change is made.
+SELECT permissions || later_permissions AS permissions, created_by_user_id FROM auth.keys
+WHERE organization_id = $1 AND key_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+FOR SHARE
+
+-- name: revoke_keys_by
+-- The keys that a member made, or that those made, which give more than $3; all of them where $3 is null.
+-- Row locks on keys in "C" order, as hold_for_keys takes them. Index: keys_by_maker.
+WITH ending AS (
+    SELECT key_id FROM auth.keys
+    WHERE organization_id = $1 AND created_by_user_id = $2 AND revoked_at IS NULL
+      AND ($3::text[] IS NULL OR NOT (permissions || later_permissions) <@ $3::text[])
+    ORDER BY key_id FOR NO KEY UPDATE
+)
+UPDATE auth.keys AS k SET revoked_at = now() FROM ending WHERE k.key_id = ending.key_id
+RETURNING k.key_id, k.name, k.prefix, k.digest
 
 -- name: list_organizations
 -- For those who run the platform.

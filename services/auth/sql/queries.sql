@@ -1,15 +1,17 @@
 -- name: check_schema
--- The newest migration's tables are there.
-SELECT count(*) FROM auth.sessions WHERE session_id = ''
+-- The newest migration's columns are there.
+SELECT count(*) FROM auth.users WHERE user_id = '' AND disabled_at IS NULL
 
 -- name: resolve_keys
--- Who stands behind each digest; revoked keys are as good as unknown. Index: keys_digest_key.
+-- Who stands behind each digest; revoked keys, and those of a disabled user, are as good as unknown. Index:
+-- keys_digest_key.
 SELECT k.digest, k.key_id, k.organization_id, k.permissions || k.later_permissions AS permissions, k.expires_at,
        k.allowed_model_ids, k.images_per_month AS key_images_per_month, o.omit_provenance, o.plan, o.requests_per_minute,
        o.images_per_month, o.queued_runs
 FROM auth.keys AS k
 JOIN auth.organizations AS o USING (organization_id)
-WHERE k.digest = ANY ($1::bytea[]) AND k.revoked_at IS NULL
+LEFT JOIN auth.users AS maker ON maker.user_id = k.created_by_user_id
+WHERE k.digest = ANY ($1::bytea[]) AND k.revoked_at IS NULL AND maker.disabled_at IS NULL
 
 -- name: resolve_sessions
 -- Who stands behind each digest; ended sessions are as good as unknown. Index: sessions_digest_key.
@@ -119,19 +121,20 @@ RETURNING organization_id, name, plan, requests_per_minute, images_per_month, qu
 -- No row: there is no such organization.
 INSERT INTO auth.keys (
     key_id, organization_id, name, prefix, digest, permissions, later_permissions, expires_at, allowed_model_ids,
-    images_per_month
+    images_per_month, created_by_user_id
 )
-SELECT $1, o.organization_id, $3, $4, $5, $6, $7, $8, $9, $10
+SELECT $1, o.organization_id, $3, $4, $5, $6, $7, $8, $9, $10, $11
 FROM auth.organizations AS o
 WHERE o.organization_id = $2
 RETURNING key_id, organization_id, name, prefix, permissions || later_permissions AS permissions, created_at,
-          expires_at, revoked_at, last_used_at, allowed_model_ids, images_per_month
+          expires_at, revoked_at, last_used_at, allowed_model_ids, images_per_month, created_by_user_id
 
 -- name: list_keys
 -- Ids sort by time of creation. Index: keys_by_organization; what a key with a limit of its own used: daily_usage_of_key
 -- and reservations_of_key.
 SELECT k.key_id, k.organization_id, k.name, k.prefix, k.permissions || k.later_permissions AS permissions,
-       k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month, coalesce(used.images, 0)::bigint AS images_used
+       k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month,
+       k.created_by_user_id, coalesce(used.images, 0)::bigint AS images_used
 FROM auth.keys AS k
 LEFT JOIN LATERAL (
     SELECT (
@@ -154,7 +157,8 @@ UPDATE auth.keys AS k
 SET revoked_at = coalesce(k.revoked_at, now())
 FROM before WHERE k.key_id = before.key_id
 RETURNING k.key_id, k.organization_id, k.name, k.prefix, k.permissions || k.later_permissions AS permissions,
-          k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month, k.digest,
+          k.created_at, k.expires_at, k.revoked_at, k.last_used_at, k.allowed_model_ids, k.images_per_month,
+          k.created_by_user_id, k.digest,
           before.revoked_at IS NULL AS is_news
 
 -- name: held_since

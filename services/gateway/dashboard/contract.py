@@ -34,7 +34,7 @@ async def ask(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:
-    """What a route of `/v1` answers to who is logged in; nothing is counted against the rate limit but submits.
+    """What a route of `/v1` answers to who is logged in. The page was counted; only submits count for the organization.
 
     Args:
         parts: the gateway's.

@@ -85,11 +85,9 @@ class _Path:
         raise errors.MethodNotAllowed(f"This address takes {allow} only.", metadata={"allow": allow})
 
     async def _let_in(self, visit: Visit, page: Page) -> None:
-        binding = session.token_of(visit.request, SESSION_COOKIE) or session.token_of(
-            visit.request, session.GUEST_COOKIE
-        )
+        binding = visit.token(SESSION_COOKIE) or visit.token(session.GUEST_COOKIE)
         if page.permission is not None:
-            visit.person = await session.person_of(self._parts, visit.request, page.permission)
+            visit.person = await session.person_of(visit, page.permission)
         elif not binding:
             binding = tokens.new_token()
             visit.guest = binding
@@ -111,7 +109,7 @@ class _Path:
             visit.problem, visit.status = problem, HTTP_STATUS[problem.reason]
             response = await page.again(visit)
         if visit.guest:
-            session.keep(response, session.GUEST_COOKIE, visit.guest, is_secure=visit.is_secure)
+            session.keep(visit.parts, response, session.GUEST_COOKIE, visit.guest)
         return response
 
 
@@ -127,7 +125,7 @@ def _to_log_in(visit: Visit) -> Response:
         return mishap_page(visit, errors.InvalidSession())
     else:
         response = visit.go(f"/login?notice=log-in-first{query}")
-    session.forget(response, SESSION_COOKIE, is_secure=visit.is_secure)
+    session.forget(visit.parts, response, SESSION_COOKIE)
     return response
 
 

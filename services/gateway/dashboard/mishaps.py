@@ -10,7 +10,7 @@ from imagineo.v1 import error_reason_pb2 as pb
 from starlette.responses import Response
 
 from services.gateway.dashboard.visit import Visit
-from services.gateway.errors import HTTP_STATUS
+from services.gateway.errors import HTTP_STATUS, retry_after
 from services.gateway.exchange import exchange_of
 
 
@@ -57,7 +57,7 @@ _ADVICE: Final[dict[pb.ErrorReason.ValueType, Advice]] = {
     ),
     pb.ERROR_REASON_RATE_LIMITED: Advice(
         "Too many requests",
-        "Nothing was changed. Wait a minute and try again.",
+        "Nothing was changed. Wait a minute and try again. Pages that you leave open count as well.",
     ),
     pb.ERROR_REASON_METHOD_NOT_ALLOWED: Advice("This address takes no such request", "Go back to the page before."),
     pb.ERROR_REASON_INTERNAL: Advice(
@@ -85,6 +85,7 @@ def mishap_page(visit: Visit, problem: errors.ImagineoError) -> Response:
     if visit.status == 413:
         # The rest of the body is not read, so the connection cannot carry another request.
         response.headers["Connection"] = "close"
+    response.headers.update(retry_after(problem))
     if allow := problem.metadata.get("allow"):
         response.headers["Allow"] = allow
     return response

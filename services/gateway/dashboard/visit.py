@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from imagineo import errors
+from imagineo import errors, tokens
 from imagineo.permissions import SCOPE_WORDS
 from imagineo.v1 import account_pb2, member_pb2
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from services.gateway.clients import actor_of, client_of
+from services.gateway.credentials import cookie_name
 from services.gateway.dashboard import contract, security
 from services.gateway.dashboard.forms import Form
 from services.gateway.dashboard.notices import NOTICES
@@ -54,11 +55,6 @@ class Visit:
     """What is shown this once, such as a new key."""
 
     @property
-    def is_secure(self) -> bool:
-        """Whether browsers reach the platform by https, so that cookies may insist on it."""
-        return self.parts.settings.public_url.startswith("https://")
-
-    @property
     def who(self) -> Person:
         """Who is logged in.
 
@@ -77,6 +73,11 @@ class Visit:
     def may(self, word: str) -> bool:
         """Whether the role allows it, such as `keys:write`."""
         return any(SCOPE_WORDS.get(permission) == word for permission in self.principal.permissions)
+
+    def token(self, cookie: str) -> str:
+        """What a cookie of ours holds; empty where there is none that could be one."""
+        token = self.request.cookies.get(cookie_name(cookie, self.parts.settings.public_url), "")
+        return token if tokens.is_well_formed(token) else ""
 
     def name(self, name: str) -> str:
         """What stands in the path for a name of the template."""
@@ -113,14 +114,15 @@ class Visit:
             "path": self.request.url.path,
         }
         content = self.views.page(template, known | context)
-        headers = security.headers(self.parts.settings.public_url.rstrip("/"))
+        headers = security.headers(self.parts.settings)
         return Response(content, status_code=self.status, headers=headers, media_type="text/html")
 
     def go(self, path: str, notice: str = "") -> Response:
         """On to another page, with a notice there."""
         mark = "&" if "?" in path else "?"
         target = f"{path}{mark}notice={quote(notice)}" if notice else path
-        return RedirectResponse(target, status_code=303, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store", **security.transport(self.parts.settings)}
+        return RedirectResponse(target, status_code=303, headers=headers)
 
 
 def _nothing(_word: str) -> bool:

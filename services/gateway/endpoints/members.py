@@ -78,7 +78,8 @@ LIST: Final = operation(
 CHANGE: Final = operation(
     "changeMember",
     "Change a member's role. Only owners make or change owners; the last owner stays; nobody gives a role that may do "
-    "more than they may themselves.",
+    "more than they may themselves. Who may do less than before loses the keys that they could not make any more, and "
+    "their open invitations.",
     {200: answer("The member as it is now.", shape("Member"))},
     refuses=[400, 404, 409, 413, 415],
     body=shape("RoleChange"),
@@ -86,7 +87,8 @@ CHANGE: Final = operation(
 )
 REMOVE: Final = operation(
     "removeMember",
-    "Remove a member: their sessions are refused everywhere within 2 seconds. Keys stay; revoke those they know.",
+    "Remove a member: their sessions, and the keys that they made, are refused everywhere within 2 seconds; the audit "
+    "log names those keys. Others stay; revoke those that they know.",
     {204: {"description": "No member any more.", "headers": {}}},
     refuses=[404, 409],
     path_values={"user_id": "$UNWANTED_USER_ID"},

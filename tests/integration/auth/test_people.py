@@ -9,20 +9,24 @@ from email.policy import default
 from urllib.parse import urlsplit
 
 import pytest
-from argon2 import PasswordHasher
-from imagineo import errors, tokens
+from argon2 import Parameters, PasswordHasher, extract_parameters
+from imagineo import errors, keys, tokens
+from imagineo.postgres.pool import Database
 from imagineo.rpc.channel import connect
-from imagineo.v1 import account_pb2, account_service_pb2_grpc
+from imagineo.v1 import account_pb2, account_service_pb2_grpc, auth_service_pb2
 from imagineo.v1 import account_service_pb2 as pb
 from imagineo.v1 import error_reason_pb2 as reasons
 
 from services.auth import throttle
 from services.auth.people import Client
 from services.auth.people_repository import SQL, PeopleRepository
+from services.auth.repository import SQL as QUERIES
 from services.auth.repository import Repository
 from tests.integration.auth.people import PASSWORD, People, fresh_client, until
 
 pytestmark = pytest.mark.integration
+
+ADMIT = QUERIES["admit"]
 
 
 async def test_every_query_around_people_prepares(database):
@@ -56,6 +60,32 @@ async def test_a_session_counts_as_a_key_does_and_an_uncounted_check_counts_noth
     assert counted[10].error.reason == reasons.ERROR_REASON_RATE_LIMITED
     with pytest.raises(errors.InvalidParameter):
         await people.verdict(ada.check(is_uncounted=True, reserve_run_id="gen_" + "0" * 26))
+
+
+async def test_pages_count_for_their_user_over_all_sessions_and_never_for_the_organization(people):
+    ada = await people.sign_up()
+    bo = await people.joined(ada, account_pb2.ROLE_VIEWER)
+    again = await people.log_in(bo.email)
+    loads = [person.check(is_page=True) for person in (bo, again) for _ in range(120)]
+    verdicts = await people.auth.authorize(*loads)
+    assert not [verdict for verdict in verdicts if verdict.HasField("error")]
+    [over] = await people.auth.authorize(again.check(is_page=True))
+    assert over.error.reason == reasons.ERROR_REASON_RATE_LIMITED
+    assert (over.rate_limit.limit, over.rate_limit.remaining) == (240, 0)
+    assert 0 < over.error.retry_after_s <= 60
+    [hers, counted] = await people.auth.authorize(ada.check(is_page=True), ada.check())
+    assert (hers.rate_limit.remaining, counted.rate_limit.remaining) == (239, 9)
+    with pytest.raises(errors.InvalidParameter):
+        await people.verdict(ada.check(is_page=True, reserve_run_id="gen_" + "0" * 26))
+
+
+async def test_a_key_counts_for_its_organization_whatever_it_is_said_to_load(auth):
+    _, _, secret = await auth.new_key("free")
+    page = auth_service_pb2.Check(
+        key_sha256=keys.digest(secret), permission=account_pb2.PERMISSION_MODELS_READ, is_page=True
+    )
+    verdicts = await auth.authorize(*[page] * 11)
+    assert [verdict.HasField("error") for verdict in verdicts] == [False] * 10 + [True]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +127,48 @@ async def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(peopl
         refusals.append(refusal.value.detail())
     assert refusals[0] == refusals[1]
     await until(lambda: people.actions(ada.organization_id), holds=lambda found: "user.log_in_failed" in found)
+
+
+async def test_every_refused_log_in_hashes_once_alike_and_asks_the_database_as_often(people, database, monkeypatch):
+    ada, bo = await people.sign_up(), await people.sign_up()
+    await database.execute("UPDATE auth.users SET disabled_at = now() WHERE user_id = $1", bo.user_id)
+    hashed: list[Parameters] = []
+    asked: list[str] = []
+    verify = PasswordHasher.verify
+
+    def verify_noted(self, stored, password):
+        hashed.append(extract_parameters(stored))
+        return verify(self, stored, password)
+
+    def noted(name):
+        method = getattr(Database, name)
+
+        async def call(self, sql, *arguments):
+            asked.append(sql)
+            return await method(self, sql, *arguments)
+
+        return call
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify_noted)
+    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+        monkeypatch.setattr(Database, name, noted(name))
+    done, counted = [], (ADMIT, SQL["read_credentials"])  # others are of what runs in the background
+    for email, password in (
+        (ada.email, "not the password"),
+        ("nobody@example.org", "not the password"),
+        ("", "not the password"),
+        ("x" * 300, "not the password"),
+        (bo.email, PASSWORD),
+        (bo.email, "not the password"),
+    ):
+        hashed.clear()
+        asked.clear()
+        with pytest.raises(errors.InvalidCredentials):
+            await people.log_in(email, password)
+        done.append((list(hashed), [sql for sql in asked if sql in counted]))
+    assert len(done[0][0]) == 1
+    assert done[0][1] == [ADMIT, SQL["read_credentials"], ADMIT]
+    assert all(each == done[0] for each in done)
 
 
 async def test_a_session_ends_everywhere_within_two_seconds(start):
@@ -235,7 +307,7 @@ async def test_an_address_that_is_used_up_makes_no_more_rows_and_all_that_are_ov
     counted = throttle.Throttle(Repository(database))
     for _ in range(30):
         await counted.admit(bound)
-    await counted.admit(throttle.of_address("mail", attacker.address))
+    await counted.admit(throttle.of_address("reset", attacker.address))
     before = await database.fetchval("SELECT count(*) FROM auth.windows")
     assert before == 2
     for number in range(5):
@@ -243,7 +315,7 @@ async def test_an_address_that_is_used_up_makes_no_more_rows_and_all_that_are_ov
             await people.log_in(f"{number}@example.org", "a guess that fails", client=attacker)
     assert await database.fetchval("SELECT count(*) FROM auth.windows") == before
     for number in range(5):
-        await counted.admit(throttle.of_mail(f"{number}@example.org"))
+        await counted.admit(throttle.of_mail("reset", f"{number}@example.org"))
     await database.execute("UPDATE auth.windows SET moments_us = '{1}'")
     await PeopleRepository(database).forget_over(2)
     assert await database.fetchval("SELECT count(*) FROM auth.windows") == 0

@@ -917,7 +917,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Remove a member: their sessions are refused everywhere within 2 seconds. Keys stay; revoke those they know.
+         * Remove a member: their sessions, and the keys that they made, are refused everywhere within 2 seconds; the audit log names those keys. Others stay; revoke those that they know.
          * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
          *
          *     ```sh
@@ -929,7 +929,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change a member's role. Only owners make or change owners; the last owner stays; nobody gives a role that may do more than they may themselves.
+         * Change a member's role. Only owners make or change owners; the last owner stays; nobody gives a role that may do more than they may themselves. Who may do less than before loses the keys that they could not make any more, and their open invitations.
          * @description Needs `members:write`: as a key's scope, or by the role owner, admin.
          *
          *     ```sh
@@ -1825,6 +1825,8 @@ export interface components {
             allowed_models: string[] | null;
             /** Format: date-time */
             created_at: string;
+            /** @description The user_id of the member who made it, or who made the key that did: it ends with what they may. Null: an operator, or not known. */
+            created_by: string | null;
             expires_at: string | null;
             id: string;
             /** @description To the minute. */
@@ -2060,6 +2062,8 @@ export interface components {
             allowed_models: string[] | null;
             /** Format: date-time */
             created_at: string;
+            /** @description The user_id of the member who made it, or who made the key that did: it ends with what they may. Null: an operator, or not known. */
+            created_by: string | null;
             expires_at: string | null;
             id: string;
             /** @description To the minute. */

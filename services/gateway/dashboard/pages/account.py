@@ -61,7 +61,9 @@ async def revoke_session(visit: Visit) -> Response:
 async def switch_organization(visit: Visit) -> Response:
     """Work in another organization."""
     asked = pb.SwitchOrganizationRequest(
-        session_sha256=visit.who.session_sha256, organization_id=visit.form.text("organization_id")
+        session_sha256=visit.who.session_sha256,
+        organization_id=visit.form.text("organization_id"),
+        client=visit.client(),
     )
     await visit.parts.peers.ask(visit.parts.peers.accounts.SwitchOrganization, asked)
     return visit.go("/playground")

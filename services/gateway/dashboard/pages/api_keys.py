@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import Any, Final
 
@@ -16,15 +17,19 @@ _FIELDS: Final = ("name", "expires_on", "monthly_images")
 
 async def show(visit: Visit) -> Response:
     """The page."""
-    found = await visit.ask("GET", "/v1/keys", query={"limit": "50", "cursor": visit.asked("cursor")})
+    found, models, makers = await asyncio.gather(
+        visit.ask("GET", "/v1/keys", query={"limit": "50", "cursor": visit.asked("cursor")}),
+        names_of_models(visit),
+        _names_of_members(visit),
+    )
     now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
     is_refused = visit.problem is not None
     return visit.page(
         "api_keys/show.html",
-        keys=[{**key, "state": _state(key, now)} for key in found["keys"]],
+        keys=[{**key, "state": _state(key, now), "maker": makers.get(key["created_by"], "")} for key in found["keys"]],
         next_cursor=found["next_cursor"],
         scopes=[SCOPE_WORDS[permission] for permission in visit.principal.permissions],
-        models=await names_of_models(visit),
+        models=models,
         typed={name: visit.form.text(name) if is_refused else "" for name in _FIELDS},
         ticked=visit.form.all("scopes") if is_refused else None,
         ticked_models=visit.form.all("allowed_models") if is_refused else [],
@@ -51,6 +56,14 @@ async def revoke(visit: Visit) -> Response:
     """End a key."""
     await visit.ask("DELETE", "/v1/keys/{key_id}", names={"key_id": visit.name("key_id")})
     return visit.go("/settings/api-keys", "key-revoked")
+
+
+async def _names_of_members(visit: Visit) -> dict[str, str]:
+    """Members' names by user_id, of the first hundred, for those who may see them."""
+    if not visit.may("members:read"):
+        return {}
+    found = await visit.ask("GET", "/v1/organization/members", query={"limit": "100"})
+    return {member["user_id"]: member["name"] for member in found["members"]}
 
 
 def _state(key: dict[str, Any], now: str) -> str:

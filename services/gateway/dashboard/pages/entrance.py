@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from imagineo import errors, tokens
@@ -12,6 +13,8 @@ from services.gateway.credentials import SESSION_COOKIE
 from services.gateway.dashboard import session
 from services.gateway.dashboard.visit import Visit
 
+log = logging.getLogger(__name__)
+
 _HOME: Final = "/playground"
 #: A password is hashed with care, behind others that are being hashed.
 HASHING_S: Final = 10.0
@@ -19,7 +22,7 @@ HASHING_S: Final = 10.0
 
 async def home(visit: Visit) -> Response:
     """To work, or to the log-in."""
-    return visit.go(_HOME if session.token_of(visit.request, SESSION_COOKIE) else "/login")
+    return visit.go(_HOME if visit.token(SESSION_COOKIE) else "/login")
 
 
 async def log_in_form(visit: Visit) -> Response:
@@ -31,13 +34,13 @@ async def log_in(visit: Visit) -> Response:
     """Make a session."""
     asked = pb.LogInRequest(email=visit.form.text("email"), password=visit.form.raw("password"), client=visit.client())
     made = await visit.parts.peers.ask(visit.parts.peers.accounts.LogIn, asked, timeout_s=HASHING_S)
-    return entered(visit, made.token, _next(visit) or _HOME)
+    return await entered(visit, made.token, _next(visit) or _HOME)
 
 
 async def sign_up_form(visit: Visit) -> Response:
     """The sign-up."""
     typed = {name: visit.form.text(name) for name in ("name", "email", "organization_name")}
-    return visit.page("entrance/signup.html", typed=typed)
+    return visit.page("entrance/signup.html", typed=typed, is_closed=visit.parts.settings.sign_up_closed)
 
 
 async def sign_up(visit: Visit) -> Response:
@@ -50,17 +53,14 @@ async def sign_up(visit: Visit) -> Response:
         client=visit.client(),
     )
     made = await visit.parts.peers.ask(visit.parts.peers.accounts.SignUp, asked, timeout_s=HASHING_S)
-    return entered(visit, made.token, f"{_HOME}?notice=welcome")
+    return await entered(visit, made.token, f"{_HOME}?notice=welcome")
 
 
 async def log_out(visit: Visit) -> Response:
     """End the session, whether or not it was still good."""
-    token = session.token_of(visit.request, SESSION_COOKIE)
-    if token:
-        asked = pb.LogOutRequest(session_sha256=tokens.digest(token), client=visit.client())
-        await visit.parts.peers.ask(visit.parts.peers.accounts.LogOut, asked)
+    await _end_session(visit)
     response = visit.go("/login", "logged-out")
-    session.forget(response, SESSION_COOKIE, is_secure=visit.is_secure)
+    session.forget(visit.parts, response, SESSION_COOKIE)
     return response
 
 
@@ -107,11 +107,21 @@ def token_sha256(visit: Visit) -> bytes:
     return tokens.digest(token)
 
 
-def entered(visit: Visit, token: str, path: str) -> Response:
-    """On to a page with a new session; a session that the browser had is left to expire."""
+async def entered(visit: Visit, token: str, path: str) -> Response:
+    """On to a page with a new session, which takes the place of the one that the browser had."""
+    try:
+        await _end_session(visit)
+    except errors.Unavailable:
+        log.warning("the session before could not be ended; it will expire")
     response = visit.go(path)
-    session.keep(response, SESSION_COOKIE, token, is_secure=visit.is_secure)
+    session.keep(visit.parts, response, SESSION_COOKIE, token)
     return response
+
+
+async def _end_session(visit: Visit) -> None:
+    if token := visit.token(SESSION_COOKIE):
+        asked = pb.LogOutRequest(session_sha256=tokens.digest(token), client=visit.client())
+        await visit.parts.peers.ask(visit.parts.peers.accounts.LogOut, asked)
 
 
 def _next(visit: Visit) -> str:

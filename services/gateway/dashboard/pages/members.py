@@ -17,15 +17,17 @@ _INVITATIONS: Final = "/v1/organization/invitations"
 
 async def show(visit: Visit) -> Response:
     """The page."""
-    found, invited = await asyncio.gather(
+    found, invited, keys = await asyncio.gather(
         visit.ask("GET", _MEMBERS, query={"limit": "100", "cursor": visit.asked("cursor")}),
         visit.ask("GET", _INVITATIONS, query={"limit": "50"}),
+        _keys_by_maker(visit),
     )
     return visit.page(
         "members/show.html",
         members=found["members"],
         next_cursor=found["next_cursor"],
         invitations=invited["invitations"],
+        keys=keys,
         roles=roles_given_by(visit.who.role),
         typed={"email": visit.form.text("email"), "role": visit.form.text("role") or "developer"},
         secret=visit.secret,
@@ -57,6 +59,17 @@ async def remove(visit: Visit) -> Response:
     """End a membership."""
     await visit.ask("DELETE", f"{_MEMBERS}/{{user_id}}", names={"user_id": visit.name("user_id")})
     return visit.go(_PLACE, "member-removed")
+
+
+async def _keys_by_maker(visit: Visit) -> dict[str, list[str]]:
+    """The names of the keys that end with each member, of the newest hundred; for those who may remove members."""
+    if not (visit.may("members:write") and visit.may("keys:read")):
+        return {}
+    made: dict[str, list[str]] = {}
+    for key in (await visit.ask("GET", "/v1/keys", query={"limit": "100"}))["keys"]:
+        if key["created_by"] and not key["revoked_at"]:
+            made.setdefault(key["created_by"], []).append(key["name"])
+    return made
 
 
 def roles_given_by(role: str) -> list[str]:

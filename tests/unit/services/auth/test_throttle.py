@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.auth.throttle import PREFIX, of_address, of_log_in
+from services.auth.admission import NO_ORGANIZATION
+from services.auth.throttle import of_address, of_log_in
 
 
 def test_an_ipv6_customer_is_bounded_as_one_and_strangers_apart():
@@ -37,4 +38,4 @@ def test_a_known_address_is_free_of_the_accounts_bound_and_no_address_is_stored_
     known = of_log_in("ada@example.org", "10.0.0.1", is_known=True)
     assert {bound.kind for bound in known} == {"log-in.pair"}
     assert {bound.kind for bound in bounds} - {bound.kind for bound in known} == {"log-in.account"}
-    assert all(bound.subject.startswith(PREFIX) and "@" not in bound.subject for bound in bounds)
+    assert all(bound.subject.startswith(NO_ORGANIZATION) and "@" not in bound.subject for bound in bounds)

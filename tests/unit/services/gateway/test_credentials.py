@@ -12,7 +12,7 @@ KEY = keys.new_secret()
 TOKEN = tokens.new_token()
 CSRF = tokens.csrf_token(TOKEN)
 URL = "https://images.example.org"
-COOKIE = {"cookie": f"theme=dark; imagineo_session={TOKEN}", "host": "images.example.org"}
+COOKIE = {"cookie": f"theme=dark; __Host-imagineo_session={TOKEN}", "host": "images.example.org"}
 
 
 def shown(method: str = "POST", **headers: str):
@@ -28,6 +28,11 @@ def test_a_key_is_taken_and_goes_before_a_session(headers):
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_session_reads_without_more(method):
     assert shown(method, **COOKIE).session_sha256 == tokens.digest(TOKEN)
+
+
+def test_by_http_the_session_has_its_plain_name():
+    headers = Headers({"cookie": f"imagineo_session={TOKEN}"})
+    assert presented(headers, "GET", "http://127.0.0.1:8000").session_sha256 == tokens.digest(TOKEN)
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT"])
@@ -61,7 +66,8 @@ def test_a_change_with_proof_is_taken(headers):
     [
         ({}, errors.MissingApiKey),
         ({"cookie": "theme=dark"}, errors.MissingApiKey),
-        ({"cookie": "imagineo_session=short"}, errors.InvalidSession),
+        ({"cookie": "__Host-imagineo_session=short"}, errors.InvalidSession),
+        ({"cookie": f"imagineo_session={TOKEN}"}, errors.MissingApiKey),  # what a neighbour in the domain may set
         ({"x_api_key": "imag_short", **COOKIE}, errors.InvalidApiKey),
     ],
 )

@@ -54,6 +54,10 @@ class Key(Struct, kw_only=True):
     """
     To the minute.
     """
+    created_by: str | None
+    """
+    The user_id of the member who made it, or who made the key that did: it ends with what they may. Null: an operator, or not known.
+    """
 
 
 class Keys(Struct, kw_only=True):
@@ -101,6 +105,10 @@ class NewKey(Struct, kw_only=True):
     last_used_at: datetime | None
     """
     To the minute.
+    """
+    created_by: str | None
+    """
+    The user_id of the member who made it, or who made the key that did: it ends with what they may. Null: an operator, or not known.
     """
     secret: str
     """
