@@ -43,7 +43,7 @@ def test_a_lost_lease_says_nothing_and_leaves_the_delivery_to_its_new_owner():
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in failures(errors.ImagineoError) if kind.__module__ == errors.__name__]
+    "kind", [kind for kind in kinds_of(errors.ImagineoError) if kind.__module__ == errors.__name__]
 )
 def test_every_error_of_the_platform_has_an_ending(kind):
     ending = outcome.of_problem(kind(), None)
