@@ -55,30 +55,34 @@ def studio(platform: Platform) -> Iterator[Account]:
 
 
 @pytest.fixture(scope="package")
-def states(platform: Platform, browser: Browser) -> dict[str, Any]:
-    """The cookies of those who have logged in, by who they are."""
-    return {}
+def logged_in(platform: Platform, browser: Browser, studio: Account) -> Callable[[str], Any]:
+    """The cookies of a member of the studio in a role, or of `administrator`, who logged in once."""
+    states: dict[str, Any] = {}
+
+    def state_of(who: str) -> Any:
+        if who not in states:
+            is_administrator = who == "administrator"
+            role = "owner" if is_administrator else who
+            address = platform.ready["grpc"]["auth"]
+            login = new_person(address, studio, role, is_administrator=is_administrator)
+            with Visitor(browser, platform.ready["url"]) as visitor:
+                states[who] = visitor.log_in(login).context.storage_state()
+        return states[who]
+
+    return state_of
 
 
 @pytest.fixture
 def visit(
-    platform: Platform, browser: Browser, studio: Account, states: dict[str, Any]
+    platform: Platform, browser: Browser, studio: Account, logged_in: Callable[[str], Any]
 ) -> Iterator[Callable[..., Visitor]]:
     """Opens the dashboard as a member of the studio in a role, as `administrator`, or as nobody (`guest`)."""
     opened: list[Visitor] = []
 
     def open_as(who: str = "owner", **options: Any) -> Visitor:
-        if who != "guest" and who not in states:
-            states[who] = _logged_in(who)
-        opened.append(Visitor(browser, platform.ready["url"], state=states.get(who), **options))
+        state = None if who == "guest" else logged_in(who)
+        opened.append(Visitor(browser, platform.ready["url"], state=state, **options))
         return opened[-1]
-
-    def _logged_in(who: str) -> Any:
-        role = "owner" if who == "administrator" else who
-        address = platform.ready["grpc"]["auth"]
-        login = new_person(address, studio, role, is_administrator=who == "administrator")
-        with Visitor(browser, platform.ready["url"]) as visitor:
-            return visitor.log_in(login).context.storage_state()
 
     yield open_as
     for visitor in opened:

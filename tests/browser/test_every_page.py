@@ -2,60 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser.conftest import QUICK
+from tests.browser.sights import SIGHTS, Scene, Sight
+from tests.support import pages
 from tests.support.browsers import Visitor, weight_bytes
+from tests.support.platform import Platform
 from tests.support.rest import Account
 
 LIMIT_BYTES = 200_000
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
-OPEN = ("/login", "/signup", "/forgot-password", "/reset-password", "/invitation")
-MINE = (
-    *("/playground", "/generations", "/generations/{run_id}", "/models", "/models/{model_id}", "/batches"),
-    *("/settings/api-keys", "/settings/members", "/settings/usage", "/settings/webhooks", "/settings/plan"),
-    *("/settings/account", "/settings/audit", "/admin"),
-)
 #: What a person who cannot see it, or use a mouse, is hindered by.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-#: The theme changes colours only.
+#: The theme changes colours, the width what is beside and below what.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+#: Who is not of the studio from the start.
+STRANGERS = ("guest", "newcomer", "traveller")
+LOOKS = (("light", "desktop", RULES), ("dark", "desktop", {}), ("dark", "390", COLOURS), ("light", "390", {}))
 
 
-@pytest.mark.parametrize("path", [*OPEN, *MINE, "/nothing/here"])
-def test_a_page_is_fit_for_everybody(
-    path: str, visit: Callable[..., Visitor], studio: Account, axe: str, screenshots: Path
-) -> None:
-    with visit("administrator" if path in MINE else "guest", viewport=DESKTOP) as visitor:
-        page = visitor.page
-        loaded: list[Any] = []
-        page.on("response", lambda answer: loaded.append(answer))  # noqa: PLW0108 - it marks its handlers
-        visitor.open(_named(path, studio), status=404 if path == "/nothing/here" else 200)
-        page.wait_for_load_state("load")
-        assert weight_bytes(loaded) < LIMIT_BYTES
-
-        page.evaluate(axe)
-        name = path.strip("/").replace("/", "-").translate({ord("{"): None, ord("}"): None})
-        for theme, rules in (("light", RULES), ("dark", COLOURS)):
-            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-            assert _serious(page.evaluate("rules => axe.run(document, rules)", rules)) == []
-            page.screenshot(path=screenshots / f"{name}-{theme}-desktop.png")
-
-        page.set_viewport_size(PHONE)
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        assert _serious(page.evaluate("rules => axe.run(document, rules)", COLOURS)) == []
-        for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-            page.screenshot(path=screenshots / f"{name}-{theme}-390.png")
-
-
-def _named(path: str, studio: Account) -> str:
+@pytest.fixture(scope="module")
+def scene(platform: Platform, studio: Account) -> Scene:
+    """Pages with something on them."""
     run = studio.get("/v1/generations", params={"status": "completed"}).json()["generations"][0]
-    return path.format(run_id=run["run_id"], model_id=studio.lora())
+    sweep = {"positive_prompts": ["a red apple", "a cactus"], "lora_weights": [0.4, 1]}
+    batch = {"name": "Fruit, two weights", "sweep": sweep, "defaults": {"model_id": studio.lora(), **QUICK}}
+    batch_id = studio.post("/v1/batches", batch).json()["batch_id"]
+    named = pages.things(studio, run_id=run["run_id"], batch_id=batch_id)
+    stopped = studio.submit(positive_prompt="a house at night", width=768, height=768, steps=100)
+    studio.post(f"/v1/generations/{stopped}/cancel")
+    for item in studio.get("/v1/generations", params={"batch_id": batch_id}).json()["generations"]:
+        studio.until(item["run_id"])
+    studio.until(stopped)
+    return Scene(platform, studio, named, stopped)
+
+
+@pytest.fixture(scope="module")
+def seats(
+    platform: Platform, scene: Scene, logged_in: Callable[[str], Any], browser: Browser
+) -> Iterator[Callable[[str], Visitor]]:
+    """One open browser for each person, by who they are."""
+    taken: dict[str, Visitor] = {}
+
+    def seat(who: str) -> Visitor:
+        if who not in taken:
+            state = None if who in STRANGERS else logged_in(who)
+            taken[who] = Visitor(browser, platform.ready["url"], state=state, viewport=DESKTOP, reduced_motion="reduce")
+            if who in ("newcomer", "traveller"):
+                login = taken[who].sign_up("Studio Nord")
+                if who == "traveller":
+                    taken[who].join(scene.invite(login.email)["link"], password=login.password)
+        return taken[who]
+
+    yield seat
+    for visitor in taken.values():
+        visitor.__exit__()
+
+
+@pytest.mark.parametrize("sight", SIGHTS, ids=lambda sight: sight.label)
+def test_a_page_is_fit_for_everybody(
+    sight: Sight, seats: Callable[[str], Visitor], scene: Scene, axe: str, screenshots: Path
+) -> None:
+    visitor = seats(sight.who)
+    page = visitor.page
+    page.set_viewport_size(DESKTOP)
+    page.emulate_media(color_scheme="light")
+    sight.reach(visitor, scene)
+    page.wait_for_load_state("load")
+    assert weight_bytes(page) < LIMIT_BYTES
+
+    page.evaluate(axe)
+    for theme, width, rules in LOOKS:
+        size = PHONE if width == "390" else DESKTOP
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=theme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        if rules:
+            assert _serious(page.evaluate("rules => axe.run(document, rules)", rules)) == []
+        page.screenshot(path=screenshots / f"{sight.label}-{theme}-{width}.png")
+
+
+def test_every_page_has_its_picture() -> None:
+    labels = [sight.label for sight in SIGHTS]
+
+    assert set(pages.SHOWN) <= {sight.path for sight in SIGHTS if not sight.opens or sight.then}
+    assert len(labels) == len(set(labels))
 
 
 def _serious(found: dict[str, Any]) -> list[str]:
@@ -64,23 +102,6 @@ def _serious(found: dict[str, Any]) -> list[str]:
         for problem in found["violations"]
         if problem["impact"] in ("serious", "critical")
     ]
-
-
-def test_the_keyboard_alone_reaches_content_and_controls(visit: Callable[..., Visitor]) -> None:
-    visitor = visit("viewer")
-    page = visitor.open("/generations")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Enter")
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if "shot" in page.evaluate("document.activeElement.className"):
-            break
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-
-    assert outline == "solid"
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/generations/gen_*")
 
 
 def test_the_theme_is_switched_and_kept(visit: Callable[..., Visitor]) -> None:

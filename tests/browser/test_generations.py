@@ -65,7 +65,7 @@ def test_a_picture_is_varied_and_enlarged_and_deleted(visit: Callable[..., Visit
     assert "512" in visitor.said()
 
     visitor.open(f"/generations/{run['run_id']}")
-    visitor.click("Delete")
+    visitor.click("Delete", is_asked=True)
     expect(page.get_by_role("status")).to_contain_text("deleted")
     visitor.open(f"/generations/{run['run_id']}", status=404)
     assert httpx.get(run["image_url"], trust_env=False).status_code == 404

@@ -39,7 +39,7 @@ def test_a_lora_is_uploaded_checked_shared_and_deleted(visit: Callable[..., Visi
     visitor.click("Save")
     expect(page.locator("#shared_with-wrong")).to_contain_text("ids of organizations")
 
-    visitor.click("Delete this LoRA")
+    visitor.click("Delete this LoRA", is_asked=True)
     expect(page.get_by_role("status")).to_contain_text("deleted")
     assert "Monday Pixels" not in page.inner_text("main")
 

@@ -9,6 +9,15 @@ from playwright.sync_api import expect
 from tests.support.browsers import Visitor
 
 DRAWN_MS = 90_000
+#: Writes down what a screen reader is told.
+LISTEN = """
+window.heard = [];
+const place = document.getElementById("stage-heard");
+const hear = () => { if (place.textContent) heard.push(place.textContent); };
+new MutationObserver(hear).observe(place, { childList: true });
+"""
+#: The four states of a run, and its quarters.
+MOST_HEARD = 7
 
 
 def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> None:
@@ -17,6 +26,7 @@ def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> N
     visitor.fill(positive_prompt="a sailboat", steps="60")
     page.get_by_label("Pixel Art").check()
     page.get_by_label("LoRA weight").fill("0.5")
+    page.evaluate(LISTEN)
     visitor.click("Draw")
 
     expect(page.locator("#picture.is-preview")).to_be_visible(timeout=DRAWN_MS)
@@ -26,6 +36,10 @@ def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> N
     expect(page.locator("#stage-words")).to_contain_text("seed", timeout=DRAWN_MS)
     expect(page.locator("#picture")).not_to_have_class("is-preview")
     page.wait_for_function("document.getElementById('picture').naturalWidth === 256")
+    heard = page.evaluate("heard")
+    assert heard[-1] == "The picture is there."
+    assert any(words.startswith("Drawing") for words in heard)
+    assert len(heard) == len(set(heard)) <= MOST_HEARD
     page.get_by_role("link", name="Details").click()
     facts = page.inner_text("main")
     assert "a sailboat" in facts

@@ -64,9 +64,9 @@ def test_a_webhook_is_added_switched_off_and_deleted(visit: Callable[..., Visito
     page.get_by_role("link", name="https://hooks.example.com/imagineo").click()
     visitor.click("Switch off")
     expect(page.get_by_role("button", name="Switch on")).to_be_visible()
-    visitor.click("New secret")
+    visitor.click("New secret", is_asked=True)
     assert page.inner_text("#new-secret") != secret
-    visitor.click("Delete")
+    visitor.click("Delete", is_asked=True)
     expect(page.get_by_role("status")).to_contain_text("deleted")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,8 +12,9 @@ import grpc
 import pytest
 from imagineo.ids import new_id
 from imagineo.v1 import account_pb2, account_service_pb2, account_service_pb2_grpc
-from playwright.sync_api import Browser, Page, Response
+from playwright.sync_api import Browser, Page
 
+from tests.support.platform import Platform
 from tests.support.rest import Account
 
 #: What `.ci/run` sets, so that a browser that is missing there fails.
@@ -45,13 +47,15 @@ class Login:
     password: str = PASSWORD
 
 
-def new_person(grpc_address: str, account: Account, role: str, *, is_administrator: bool = False) -> Login:
+def new_person(
+    grpc_address: str, account: Account, role: str, *, name: str = "", is_administrator: bool = False
+) -> Login:
     """A user with a role in the account's organization, as an operator makes one."""
     email = f"{role}.{new_id('user')[-12:]}@example.com"
     request = account_service_pb2.CreateUserRequest(
         email=email,
         password=PASSWORD,
-        name=f"{role.capitalize()} Jones",
+        name=name or f"{role.capitalize()} Jones",
         organization_id=account.organization_id,
         role=ROLES[role],
         is_administrator=is_administrator,
@@ -59,6 +63,15 @@ def new_person(grpc_address: str, account: Account, role: str, *, is_administrat
     with grpc.insecure_channel(grpc_address) as channel:
         account_service_pb2_grpc.AccountServiceStub(channel).CreateUser(request, timeout=20)
     return Login(email)
+
+
+def mailed_link(platform: Platform, email: str) -> str:
+    """Where the newest letter to somebody leads that resets a password; empty: there is none yet."""
+    for mail in sorted(platform.data.rglob("*.eml"), reverse=True):
+        text = mail.read_text().replace("=\n", "").replace("=\r\n", "")
+        if email in text and (found := re.search(r"/reset-password#[A-Za-z0-9_-]{43}", text)):
+            return found[0]
+    return ""
 
 
 class Visitor:
@@ -72,7 +85,6 @@ class Visitor:
         self.complaints: list[str] = []
         self.page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
         self.page.on("console", self._hear)
-        self.page.on("dialog", lambda dialog: dialog.accept())
 
     def _hear(self, message: Any) -> None:
         # A refused form is answered with its status, which the browser notes as an error of its own.
@@ -102,9 +114,32 @@ class Visitor:
         self.page.wait_for_url("**/playground")
         return self
 
-    def click(self, name: str) -> None:
-        """Press a button."""
+    def sign_up(self, organization: str) -> Login:
+        """Become a new person with an organization of their own, by the form."""
+        login = Login(f"nora.{new_id('user')[-12:]}@example.com")
+        self.open("/signup")
+        self.fill(name="Nora North", email=login.email, organization_name=organization, password=login.password)
+        self.click("Create the account")
+        self.page.wait_for_url("**/playground*")
+        return login
+
+    def join(self, link: str, **fields: str) -> Self:
+        """Open an invitation's link and accept it."""
+        self.page.goto(link)
+        self.fill(**fields)
+        self.click("Join")
+        self.page.wait_for_url("**/playground*")
+        return self
+
+    def click(self, name: str, *, is_asked: bool = False) -> None:
+        """Press a button, and agree where the page asks before it does it."""
         self.page.get_by_role("button", name=name, exact=True).first.click()
+        if is_asked:
+            self.agree()
+
+    def agree(self) -> None:
+        """Answer what the page asks before something is lost."""
+        self.page.locator("#ask[open] #ask-yes").click()
 
     def fill(self, **fields: str) -> None:
         """Type into fields, by their ids."""
@@ -124,7 +159,14 @@ class Visitor:
         return self.context.request.post(path, form={"csrf_token": self.csrf(), **form}, max_redirects=0)
 
 
-def weight_bytes(responses: list[Response]) -> int:
+#: What the browser itself measured, of what came out of its cache too.
+_WEIGHT = """
+[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .filter(({ initiatorType }) => initiatorType !== "img")
+  .reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0)
+"""
+
+
+def weight_bytes(page: Page) -> int:
     """What a page and all that it loads weigh, without its pictures."""
-    texts = [answer for answer in responses if not answer.headers.get("content-type", "").startswith("image/")]
-    return sum(len(answer.body()) for answer in texts)
+    return int(page.evaluate(_WEIGHT))

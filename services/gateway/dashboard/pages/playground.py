@@ -12,6 +12,8 @@ from services.gateway.dashboard.visit import Visit
 
 _MODELS: Final = "100"
 _RECENT: Final = "24"
+#: What somebody may begin with who has drawn nothing yet.
+TRIES: Final = ("a red apple", "a sunflower", "a rocket", "a dog face")
 SIZES: Final = ((256, 256), (512, 512), (768, 768), (1024, 1024), (768, 512), (512, 768), (1024, 576), (576, 1024))
 
 
@@ -34,6 +36,7 @@ async def show(visit: Visit) -> Response:
         begun=begun or {},
         recent=[run for run in recent["generations"] if run["image_url"]][:12],
         sizes=SIZES,
+        tries=TRIES,
         formats=("png", "webp", "jpeg"),
         base_url=visit.parts.public_url(visit.request),
     )

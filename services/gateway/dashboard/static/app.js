@@ -27,12 +27,15 @@ async function copy(button) {
   setTimeout(() => { words.textContent = before; }, 2000);
 }
 
-const nearby = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const minute = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const thisYear = new Intl.DateTimeFormat(undefined, minute);
+const otherYear = new Intl.DateTimeFormat(undefined, { ...minute, year: "numeric" });
 
 export function localizeTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(time.dateTime);
     time.title = time.dateTime;
-    time.textContent = nearby.format(new Date(time.dateTime));
+    time.textContent = (at.getFullYear() === new Date().getFullYear() ? thisYear : otherYear).format(at);
   }
 }
 
@@ -53,9 +56,21 @@ document.addEventListener("click", (event) => {
   else switchTheme();
 });
 
+// Asks in the page itself: Escape, "Cancel" and a click beside it leave all as it was, and the focus where it was.
+function ask(form, button) {
+  const dialog = document.getElementById("ask");
+  document.getElementById("ask-words").textContent = form.dataset.confirm;
+  document.getElementById("ask-yes").textContent = button.textContent.trim();
+  dialog.returnValue = "no";
+  dialog.onclose = () => { if (dialog.returnValue === "yes") form.submit(); };
+  dialog.onclick = ({ target }) => { if (target === dialog) dialog.close("no"); };
+  dialog.showModal();
+}
+
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+  if (!event.target.dataset.confirm) return;
+  event.preventDefault();
+  ask(event.target, event.submitter);
 });
 
 document.addEventListener("htmx:afterSwap", () => localizeTimes(document));

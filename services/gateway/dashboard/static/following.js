@@ -7,6 +7,16 @@ export function isOver(run) {
   return TERMINAL.has(run.status);
 }
 
+const HEARD = { queued: "It waits for a worker.", canceling: "It stops at its next step.", completed: "The picture is there.", canceled: "Stopped." };
+
+// What a screen reader is told of a run: each state once, and the progress at its quarters; the eye sees every step.
+export function announce(place, run) {
+  const quarters = Math.floor(run.progress / 25) * 25;
+  const drawing = quarters ? `Drawing, ${quarters} % done.` : "Drawing.";
+  const words = run.status === "running" ? drawing : HEARD[run.status] ?? run.error?.message ?? "It was not drawn.";
+  if (place.textContent !== words) place.textContent = words;
+}
+
 export function follow(runId, { tell, show, gone }) {
   const stream = new EventSource(`/v1/generations/${runId}/events?previews=true`);
   const onRun = (event) => {

@@ -1,7 +1,7 @@
 // The playground: reads the form as the body of a submit, sends it with the session, and shows the picture while it is
 // drawn. What is wrong stands beside its field; nothing is lost of what was typed.
 
-import { follow, isOver } from "./following.js";
+import { announce, follow, isOver } from "./following.js";
 import { curl, pythonCode, typescriptCode } from "./snippets.js";
 
 const $ = (id) => document.getElementById(id);
@@ -78,6 +78,8 @@ function begin(run) {
   busy(true);
   $("progress").value = 0;
   $("picture").hidden = true;
+  $("backdrop").hidden = true;
+  $("stage-heard").textContent = "";
   if ($("stage-empty")) $("stage-empty").hidden = true;
   $("stage-words").textContent = "It waits for a worker.";
   $("open-run").href = `/generations/${run.run_id}`;
@@ -85,6 +87,7 @@ function begin(run) {
 }
 
 function tell(run) {
+  announce($("stage-heard"), run);
   $("progress").value = run.progress;
   if (run.status === "queued") $("stage-words").textContent = run.waiting_for || "It waits for a worker.";
   else if (run.status === "running") $("stage-words").textContent = `Drawing, ${run.progress} %${run.estimated_time ? `, about ${run.estimated_time} s left` : ""}`;
@@ -105,6 +108,8 @@ function finish(run) {
   picture.alt = run.parameters.positive_prompt;
   picture.hidden = false;
   picture.classList.remove("is-preview");
+  $("backdrop").src = picture.src;
+  $("backdrop").hidden = false;
   $("stage-words").textContent = `${run.parameters.positive_prompt.slice(0, 120)} · seed ${run.seed}`;
   const link = document.createElement("a");
   link.className = "shot";
@@ -168,6 +173,12 @@ if (form) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   $("stop").addEventListener("click", stop);
+  form.addEventListener("click", ({ target }) => {
+    if (!target.dataset.prompt) return;
+    $("positive_prompt").value = target.dataset.prompt;
+    $("positive_prompt").focus();
+    fit();
+  });
   const tabs = [...document.querySelectorAll("[data-language]")];
   for (const [place, tab] of tabs.entries()) {
     tab.addEventListener("click", () => choose(tab));
