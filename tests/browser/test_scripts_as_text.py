@@ -14,6 +14,8 @@ from tests.support.platform import REPOSITORY, Platform
 from tests.support.rest import Account
 
 SCRIPT = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+#: What fits into a trigger word.
+SHORT = SCRIPT.partition("<img")[0]
 FILE = REPOSITORY / "libs" / "starter" / "weights" / "loras" / "pixel-art.safetensors"
 
 
@@ -28,9 +30,9 @@ def haunted(platform: Platform) -> Iterator[Account]:
 @pytest.fixture(scope="module")
 def named(haunted: Account) -> dict[str, str]:
     """What pages are about, every text of it a script."""
-    upload = {"name": SCRIPT, "description": SCRIPT, "trigger_words": [SCRIPT, "</textarea>"], "sharing": "private"}
+    upload = {"name": SCRIPT, "description": SCRIPT, "trigger_words": [SHORT, "</textarea>"], "sharing": "private"}
     upload["base_model_id"] = haunted.base_model()
-    files = {"file": (f"{SCRIPT[:39]}.safetensors", FILE.read_bytes())}
+    files = {"file": (f"{SHORT}.safetensors", FILE.read_bytes())}
     model = haunted.http.post("/v1/models", data=upload, files=files)
     assert model.status_code == 200, model.text
     texts = {"positive_prompt": SCRIPT, "negative_prompt": SCRIPT, "metadata": {SCRIPT[:32]: SCRIPT}}
@@ -84,7 +86,7 @@ def test_scripts_in_every_text_are_shown_and_never_run(visitor: Visitor, named: 
     visitor.open("/models/" + named["model_id"])
     assert visitor.page.input_value("#name") == SCRIPT
     assert visitor.page.input_value("#description") == SCRIPT
-    assert visitor.page.input_value("#trigger_words") == f"{SCRIPT}, </textarea>"
+    assert visitor.page.input_value("#trigger_words") == f"{SHORT}, </textarea>"
 
 
 def test_the_playground_writes_a_script_as_text(visitor: Visitor, named: dict[str, str]) -> None:
@@ -112,7 +114,6 @@ def test_an_invitation_by_a_script_is_text(platform: Platform, browser: Browser,
         guest.page.goto(link)
         guest.page.wait_for_selector("#name")
         assert guest.page.inner_text("h1") == f"Join {SCRIPT}"
-        assert SCRIPT in guest.page.inner_text("main p")
         unharmed(guest)
         guest.fill(name=SCRIPT, password="short")
         guest.click("Join")

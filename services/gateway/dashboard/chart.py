@@ -130,5 +130,5 @@ def _marks(days: Sequence[dt.date]) -> tuple[tuple[float, str], ...]:
     return tuple(
         (round(_LEFT + slot * (place + 0.5), 1), day.strftime("%-d %b"))
         for place, day in enumerate(days)
-        if place % every == 0
+        if (len(days) - 1 - place) % every == 0
     )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from services.gateway.dashboard import pictures, static_files
 
 _FOLDER: Final = Path(__file__).parent / "templates"
+_MANY: Final = 10_000_000
 
 #: What stands for a status, by the class of its badge.
 _TONES: Final = {
@@ -53,6 +54,11 @@ def _count(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
+def _short(value: float) -> str:
+    """A count that fits into a tile: millions from ten of them on."""
+    return f"{value / 1e6:,.0f} M" if value >= _MANY else _count(value)
+
+
 def _badge(status: str) -> Markup:
     tone = _TONES.get(status, "")
     return Markup('<span class="badge{}">{}</span>').format(f" badge-{tone}" if tone else "", status)
@@ -72,7 +78,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(time=_time, size=_size, count=_count, badge=_badge, initials=_initials)
+    made.filters.update(time=_time, size=_size, count=_count, short=_short, badge=_badge, initials=_initials)
     made.globals.update(static=static_files.address, door_pictures=pictures.of_door)
     return made
 

@@ -110,6 +110,7 @@ class Visit:
             "may": self.may if self.person else _nothing,
             "wrong": lambda name: wrong(self.problem, name),
             "problem": self.problem,
+            "refusal": refusal(self.problem),
             "notice": NOTICES.get(self.asked("notice"), "") if self.problem is None else "",
             "path": self.request.url.path,
         }
@@ -127,6 +128,17 @@ class Visit:
 
 def _nothing(_word: str) -> bool:
     return False
+
+
+def refusal(problem: errors.ImagineoError | None) -> str:
+    """Why a form was refused, above it: in people's words where the field is known by its name."""
+    if problem is None:
+        return ""
+    param, allowed = problem.metadata.get("param", ""), problem.metadata.get("allowed", "")
+    if not (param and allowed):
+        return problem.message
+    words = param.partition("[")[0].rpartition(".")[2].replace("_", " ")
+    return f"{words[0].upper()}{words[1:]} must be {allowed}."
 
 
 def wrong(problem: errors.ImagineoError | None, name: str) -> str:

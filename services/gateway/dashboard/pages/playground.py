@@ -13,7 +13,7 @@ from services.gateway.dashboard.visit import Visit
 _MODELS: Final = "100"
 _RECENT: Final = "24"
 #: What somebody may begin with who has drawn nothing yet.
-TRIES: Final = ("a red apple", "a sunflower", "a rocket", "a dog face")
+TRIES: Final = ("red apple", "sunflower", "rocket", "dog face")
 SIZES: Final = ((256, 256), (512, 512), (768, 768), (1024, 1024), (768, 512), (512, 768), (1024, 576), (576, 1024))
 
 

@@ -57,11 +57,12 @@ function clearProblem() {
   for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
 }
 
-function refuse({ message, param }) {
-  $("studio-problem").querySelector("div").textContent = message;
-  $("studio-problem").hidden = false;
+function refuse({ message, param, details }) {
   const name = param === "width" || param === "height" ? "size" : param;
   const field = name && form.elements.namedItem(name);
+  const label = field instanceof HTMLElement && field.labels[0]?.textContent;
+  $("studio-problem").querySelector("div").textContent = label && details?.allowed ? `${label} must be ${details.allowed}.` : message;
+  $("studio-problem").hidden = false;
   if (field instanceof HTMLElement) {
     field.setAttribute("aria-invalid", "true");
     field.focus();
@@ -116,7 +117,10 @@ function finish(run) {
   link.href = `/generations/${run.run_id}`;
   const small = picture.cloneNode();
   small.removeAttribute("id");
-  link.append(small);
+  const frame = document.createElement("span");
+  frame.className = "shot-frame";
+  frame.append(small);
+  link.append(frame);
   $("strip").prepend(link);
   $("strip").hidden = false;
 }
@@ -151,7 +155,7 @@ async function draw(event) {
     const stream = follow(run.run_id, { tell, show, gone: () => location.reload() });
     drawing = { id: run.run_id, close: () => stream.close() };
   } catch (problem) {
-    refuse({ message: problem.message || "The platform cannot be reached. Try again.", param: problem.param });
+    refuse({ message: problem.message || "The platform cannot be reached. Try again.", param: problem.param, details: problem.details });
   } finally {
     $("draw").disabled = false;
   }
