@@ -137,7 +137,7 @@ def refusal(problem: errors.ImagineoError | None) -> str:
     param, allowed = problem.metadata.get("param", ""), problem.metadata.get("allowed", "")
     if not (param and allowed):
         return problem.message
-    words = param.partition("[")[0].rpartition(".")[2].replace("_", " ")
+    words = param.partition("[")[0].rpartition(".")[2].replace("_", " ").replace("lora", "LoRA")
     return f"{words[0].upper()}{words[1:]} must be {allowed}."
 
 

@@ -29,7 +29,10 @@ async def show(visit: Visit) -> Response:
         invitations=invited["invitations"],
         keys=keys,
         roles=roles_given_by(visit.who.role),
-        typed={"email": visit.form.text("email"), "role": visit.form.text("role") or "developer"},
+        typed={
+            "email": visit.form.text("email") if visit.problem else "",
+            "role": visit.form.text("role") or "developer",
+        },
         secret=visit.secret,
     )
 

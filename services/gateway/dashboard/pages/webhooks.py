@@ -22,8 +22,8 @@ async def show_all(visit: Visit) -> Response:
         webhooks=found["webhooks"],
         next_cursor=found["next_cursor"],
         event_types=EVENT_TYPES,
-        typed={name: visit.form.text(name) for name in ("url", "description")},
-        ticked=visit.form.all("events"),
+        typed={name: visit.form.text(name) if visit.problem else "" for name in ("url", "description")},
+        ticked=visit.form.all("events") if visit.problem else [],
         secret=visit.secret,
     )
 
