@@ -23,7 +23,7 @@ MOST_HEARD = 7
 def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> None:
     visitor = visit("developer")
     page = visitor.open("/playground")
-    visitor.fill(positive_prompt="a sailboat", steps="60")
+    visitor.fill(positive_prompt="a sailboat", steps="40")
     page.get_by_label("Pixel Art").check()
     page.get_by_label("LoRA weight").fill("0.5")
     page.evaluate(LISTEN)
@@ -35,7 +35,7 @@ def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> N
 
     expect(page.locator("#stage-words")).to_contain_text("seed", timeout=DRAWN_MS)
     expect(page.locator("#picture")).not_to_have_class("is-preview")
-    page.wait_for_function("document.getElementById('picture').naturalWidth === 256")
+    expect(page.locator("#picture")).to_have_js_property("naturalWidth", 256)
     heard = page.evaluate("heard")
     assert heard[-1] == "The picture is there."
     assert any(words.startswith("Drawing") for words in heard)

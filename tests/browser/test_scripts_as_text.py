@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import QUICK
 from tests.support import pages
@@ -97,7 +97,7 @@ def test_the_playground_writes_a_script_as_text(visitor: Visitor, named: dict[st
         assert "onerror" in page.inner_text("#code-text")
     visitor.fill(steps="2")
     visitor.click("Draw")
-    page.wait_for_function("document.getElementById('stage-words').textContent.includes('seed')", timeout=90_000)
+    expect(page.locator("#stage-words")).to_contain_text("seed", timeout=90_000)
 
     assert "<script>" in page.inner_text("#stage-words")
     unharmed(visitor)

@@ -91,7 +91,7 @@ def draw(owner: Visitor) -> None:
     expect(page.locator("#progress")).to_be_visible()
     expect(page.locator("#picture.is-preview")).to_be_visible(timeout=DRAWN_MS)
     expect(page.locator("#stage-words")).to_contain_text("a sunflower · seed", timeout=DRAWN_MS)
-    page.wait_for_function("document.getElementById('picture').naturalWidth === 256")
+    expect(page.locator("#picture")).to_have_js_property("naturalWidth", 256)
     expect(page.locator("#strip .shot")).to_have_count(2)
 
 
