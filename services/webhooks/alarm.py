@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from imagineo.ids import new_id
+from imagineo.telemetry.logs import bind
 from imagineo.v1 import webhook_pb2 as pb
 from imagineo.wire.shown_webhook import REASON_WORDS
 
@@ -36,7 +37,8 @@ class Alarm:
         if row is None:
             return
         word = REASON_WORDS[reason] or ""
-        log.warning("webhook switched off", extra={"webhook_id": webhook_id, "reason": word})
+        with bind(org_id=row["organization_id"]):
+            log.warning("webhook switched off", extra={"webhook_id": webhook_id, "reason": word})
         if self._metrics:
             self._metrics.switched_off.labels(word).inc()
         note = self._draft(row, webhook_id, new_id("evt"), now)

@@ -18,9 +18,10 @@ from google.protobuf.message import DecodeError
 from imagineo import errors
 from imagineo.egress import urls
 from imagineo.egress.urls import Receiver
+from imagineo.telemetry.logs import bind
 from imagineo.v1 import webhook_pb2 as pb
 
-from services.webhooks import schedule, signing
+from services.webhooks import events, schedule, signing
 from services.webhooks.alarm import Alarm
 from services.webhooks.metrics import WebhookMetrics
 from services.webhooks.payloads import Presenter
@@ -159,8 +160,6 @@ class Deliverer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._attempts[task]
         self._news.set()
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            log.error("an attempt failed unexpectedly", exc_info=problem)
 
     async def _drain(self) -> None:
         if not self._attempts:
@@ -171,6 +170,15 @@ class Deliverer:
         await asyncio.gather(*late, return_exceptions=True)
 
     async def _attempt(self, row: Row) -> None:
+        """One attempt; what it logs says whose it is and which run it tells of, if of any."""
+        is_of_run = row["event_type"] != events.WEBHOOK_DISABLED
+        with bind(org_id=row["organization_id"], run_id=row["subject_id"] if is_of_run else ""):
+            try:
+                await self._send(row)
+            except Exception:
+                log.exception("an attempt failed unexpectedly", extra={"delivery_id": row["delivery_id"]})
+
+    async def _send(self, row: Row) -> None:
         began = self._clock()
         try:
             message = self._writer.write(row, began)

@@ -13,6 +13,7 @@ from imagineo.broker.port import Broker, Delivery
 from imagineo.egress import urls
 from imagineo.errors import InvalidParameter
 from imagineo.ids import new_id
+from imagineo.telemetry.logs import bind
 from imagineo.v1 import event_pb2
 from imagineo.wire.times import moment
 
@@ -134,7 +135,8 @@ class Intake:
         try:
             receiver = urls.read("webhook_url", run.webhook_url, allow_loopback=self._allow_loopback)
         except InvalidParameter as problem:
-            log.warning("the webhook_url of %s is not taken: %s", run.run_id, problem)
+            with bind(run_id=run.run_id, org_id=run.organization_id):
+                log.warning("the webhook_url is not taken: %s", problem)
             return None
         await self._endpoints.ensure_secret(run.organization_id, self._vault.lock(signing.new_secret()))
         return draft_of(event, webhook_id="", url=run.webhook_url, origin=receiver.origin)

@@ -87,8 +87,8 @@ LEFT JOIN webhooks.deliveries AS own ON own.delivery_id = c.delivery_id
 LEFT JOIN webhooks.endpoints AS e ON e.webhook_id = own.webhook_id
 LEFT JOIN webhooks.organizations AS o ON o.organization_id = own.organization_id
 WHERE d.delivery_id = c.delivery_id AND d.state = 1
-RETURNING d.delivery_id, d.organization_id, d.webhook_id, d.event_id, d.event_type, d.occurred_at, d.payload, d.tries,
-    d.round_at, d.claims, d.url AS own_url, e.url AS endpoint_url, c.suspect,
+RETURNING d.delivery_id, d.organization_id, d.webhook_id, d.event_id, d.event_type, d.subject_id, d.occurred_at,
+    d.payload, d.tries, d.round_at, d.claims, d.url AS own_url, e.url AS endpoint_url, c.suspect,
     CASE WHEN d.webhook_id = '' THEN o.secret ELSE e.secret END AS secret,
     CASE WHEN d.webhook_id = '' THEN o.previous_secret ELSE e.previous_secret END AS previous_secret,
     CASE WHEN d.webhook_id = '' THEN o.previous_until ELSE e.previous_until END AS previous_until

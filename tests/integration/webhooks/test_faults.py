@@ -110,6 +110,23 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(tmp_path):
     assert all(json.loads(line)["service"] == "webhooks" for line in logged.splitlines())
 
 
+async def test_what_is_logged_of_an_attempt_says_whose_it_is_and_of_which_run(
+    webhooks_dsn, nats, broker, clock, target, tmp_path
+):
+    async with (
+        program(tmp_path, webhooks_dsn, nats.url) as (process, ports),
+        client_of(ports["listen"], broker, clock, new_id("org")) as hooks,
+    ):
+        webhook_id, _ = await hooks.create(target.url)
+        event_id = await hooks.say()
+        told = json.loads((await target.next()).body)["data"]
+        await hooks.until(lambda log: log and log[0].state == pb.DELIVERY_STATE_DELIVERED, webhook_id)
+        process.send_signal(signal.SIGTERM)
+        lines = [json.loads(line) for line in (await process.stderr.read()).splitlines()]
+    [attempt] = [line for line in lines if line.get("event_id") == event_id]
+    assert (attempt["org_id"], attempt["run_id"]) == (hooks.owner, told["run_id"])
+
+
 async def test_a_command_that_lacks_a_setting_names_it():
     process = await asyncio.create_subprocess_exec(
         sys.executable,
