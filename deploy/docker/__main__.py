@@ -25,8 +25,17 @@ def _chosen(images: list[str] | None) -> list[str]:
 
 
 @cli.command()
-def lock(images: _Image = None, *, upgrade: Annotated[bool, typer.Option(help="Take newer versions.")] = False) -> None:
+def lock(
+    images: _Image = None,
+    *,
+    upgrade: Annotated[bool, typer.Option(help="Take newer versions.")] = False,
+    cpu: Annotated[bool, typer.Option(help="The worker's with PyTorch for CPUs, into worker-cpu.lock.")] = False,
+    find_links: Annotated[str, typer.Option(help="With --cpu: where that wheel lies, if not at PyTorch's index.")] = "",
+) -> None:
     """Resolve the lock files anew; versions that fit stay."""
+    if cpu:
+        locks.resolve_for_cpu(upgrade=upgrade, find_links=find_links)
+        return
     for image in _chosen(images):
         locks.resolve(image, locks.lock_path(image), upgrade=upgrade)
 
@@ -40,7 +49,6 @@ def build(
 ) -> None:
     """Build images without a container engine, and write what each holds to FOLDER/<image>.cdx.json."""
     builder = Builder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for image in _chosen(images):
         typer.echo(builder.build(image, worker_lock if image == "worker" else None))
         builder.sbom(image, folder / f"{image}.cdx.json")

@@ -1,6 +1,7 @@
 """Builds the images without a container engine: buildah in a chroot, over a base that debootstrap makes.
 
 Needs root, and Debian's `buildah` and `debootstrap`. Where an engine is at hand the Dockerfile works with it as it is.
+`python -m deploy.docker.images FOLDER IMAGE…` builds with the standard library and pip alone, while the rest is set up.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from deploy.docker.locks import FOLDER, REPOSITORY, lock_path
 
 LOCAL_BASE: Final = "localhost/imagineo-base:bookworm"
 IMAGES: Final = ("control", "worker")
+#: Debian bookworm's.
+PYTHON: Final = (3, 11)
 
 
 def name_of(image: str) -> str:
     """An image's name in the local storage."""
     return f"localhost/imagineo-{image}:local"
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the repository; nothing where this is none."""
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -53,23 +62,40 @@ class Builder:
         """Tell whether the storage holds an image."""
         return bool(self.buildah("images", "--quiet", "--filter", f"reference={name}", capture=True))
 
+    def is_fresh(self, image: str) -> bool:
+        """Tell whether the storage holds an image of what is checked out here, and nothing has changed since."""
+        if not self.has(name_of(image)):
+            return False
+        label = '{{index .OCIv1.Config.Labels "org.opencontainers.image.revision"}}'
+        built = self.buildah("inspect", "--type", "image", "--format", label, name_of(image), capture=True)
+        return built == _git("rev-parse", "HEAD") and not _git("status", "--porcelain")
+
     def base(self) -> None:
         """Make the base image of Debian's minimal system, once."""
         if self.has(LOCAL_BASE):
             return
         root = self.folder / "base"
         shutil.rmtree(root, ignore_errors=True)
-        subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(root)], check=True, stdout=sys.stderr)
+        with (self.folder / "debootstrap.log").open("w") as log:  # two lines for each package
+            subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(root)], check=True, stdout=log)
         container = self.buildah("from", "scratch", capture=True)
         self.buildah("add", "--quiet", container, str(root), "/")
         self.buildah("commit", "--quiet", "--rm", container, LOCAL_BASE)
         shutil.rmtree(root)
 
     def wheels(self, image: str, lock: Path) -> Path:
-        """Fetch what a lock file names, once, with this machine's pip: it knows the way to its index."""
+        """Fetch what a lock file names, once, with this machine's pip: it knows the way to its index.
+
+        Raises:
+            RuntimeError: if this is another Python than the images'.
+        """
         place = self.folder / "wheels" / f"{image}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
         if place.exists():
             return place
+        if sys.version_info[:2] != PYTHON:
+            raise RuntimeError(
+                "The images hold Python 3.11, and wheels are fetched for the Python that runs this: use 3.11."
+            )
         fetched = place.with_suffix(".part")
         shutil.rmtree(fetched, ignore_errors=True)
         forms = ["--only-binary=:all:", "--no-binary=nkeys"]
@@ -80,12 +106,11 @@ class Builder:
 
     def build(self, image: str, lock: Path | None = None) -> str:
         """Build one image over the local base; gives its name. `lock`: in place of the worker's own lock file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.base()
         chosen = lock or lock_path(image)
-        revision = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, check=False, capture_output=True, text=True
-        ).stdout.strip()
-        arguments = [f"BASE={LOCAL_BASE}", "PIP_OPTIONS=--no-index", f"REVISION={revision or 'unknown'}"]
+        revision = _git("rev-parse", "HEAD") or "unknown"
+        arguments = [f"BASE={LOCAL_BASE}", "PIP_OPTIONS=--no-index", f"REVISION={revision}"]
         if lock is not None:
             arguments.append(f"WORKER_LOCK={chosen.resolve().relative_to(REPOSITORY)}")
         self.buildah(
@@ -109,3 +134,8 @@ class Builder:
             subprocess.run([*tool, "--output-file", str(target), str(root / "opt/imagineo")], check=True)
         finally:
             self.buildah("rm", container, capture=True)
+
+
+if __name__ == "__main__":
+    for each in sys.argv[2:]:
+        Builder(Path(sys.argv[1])).build(each)

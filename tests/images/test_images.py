@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from tests.support.platform import eventually
 from tests.support.servers import NatsServer, PostgresServer, free_port
 
 DOCKERFILE = locks.FOLDER / "Dockerfile"
-REQUIRED = "IMAGINEO_TEST_IMAGES"
+#: Names the variable that names a folder: storage of images, where the control image is built or lies.
+FOLDER = "IMAGINEO_TEST_IMAGES"
 SERVICES = ("auth", "catalog", "status", "webhooks", "gateway")
 
 
@@ -41,6 +42,15 @@ def test_the_base_is_pinned_by_its_digest() -> None:
     base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert base is not None
     assert re.fullmatch(r"docker\.io/library/debian:bookworm-slim@sha256:[0-9a-f]{64}", base[1])
+
+
+def test_another_base_may_be_given_for_every_stage() -> None:
+    """As the build without an engine does: the pinned one lies at a registry."""
+    given, stages = set(), set()
+    for base, stage in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE.read_text(), re.MULTILINE):
+        given |= {base} - stages
+        stages.add(stage)
+    assert given == {"${BASE}", "scratch"}
 
 
 @pytest.mark.parametrize("image", sorted(locks.EXTRAS))
@@ -75,48 +85,50 @@ def test_the_worker_draws_with_the_build_of_torch_that_the_tests_run() -> None:
 
 
 class Box:
-    """Runs services from the control image in containers of their own, on this machine's network."""
+    """Runs services in one container of the control image, on this machine's network."""
 
-    def __init__(self, builder: Builder, folder: Path, environ: dict[str, str]) -> None:
-        self.builder = builder
-        self.folder = folder
-        self.environ = environ
+    def __init__(self, builder: Builder, container: str, folder: Path, environ: dict[str, str]) -> None:
+        self._folder = folder
+        variables = [f"--env={name}={value}" for name, value in environ.items()]
+        flags = ["--isolation=chroot", "--user=65532:65532", f"--volume={folder}:/var/lib/imagineo", *variables]
+        self._command = [*builder.command(), "run", *flags, container, "--", "python", "-m"]
 
-    def command(self, container: str, *arguments: str) -> list[str]:
-        variables = [f"--env={name}={value}" for name, value in self.environ.items()]
-        volume = f"--volume={self.folder}:/var/lib/imagineo"
-        flags = ["--isolation=chroot", "--user=65532:65532", volume, *variables]
-        return [*self.builder.command(), "run", *flags, container, "--", "python", "-m", *arguments]
+    def run(self, *arguments: str) -> None:
+        """Run a command to its end."""
+        subprocess.run([*self._command, *arguments], check=True, timeout=100)
 
     @contextmanager
-    def container(self) -> Iterator[str]:
-        name = self.builder.buildah("from", "--pull-never", name_of("control"), capture=True)
+    def serving(self, service: str) -> Iterator[Callable[[str], None]]:
+        """A service; gives how to wait until it answers at a URL."""
+        log = self._folder / f"{service}.log"
+        with log.open("wb") as lines:
+            process = subprocess.Popen(
+                [*self._command, f"services.{service}"], stdout=lines, stderr=lines, start_new_session=True
+            )
+
+        def until_ready(url: str) -> None:
+            eventually(
+                lambda: process.poll() is not None or answers(url),
+                within_s=60,
+                what=f"{service} is ready at {url}: {log.read_text()[-2000:]}",
+            )
+            assert process.poll() is None, log.read_text()[-4000:]
+
         try:
-            yield name
+            yield until_ready
         finally:
-            self.builder.buildah("rm", name, capture=True)
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
 
-    def migrate(self, service: str) -> None:
-        with self.container() as container:
-            subprocess.run(self.command(container, f"services.{service}", "migrate"), check=True, timeout=100)
 
-    @contextmanager
-    def serving(self, service: str, ready_url: str) -> Iterator[None]:
-        log = self.folder / f"{service}.log"
-        with self.container() as container, log.open("wb") as lines:
-            command = self.command(container, f"services.{service}")
-            process = subprocess.Popen(command, stdout=lines, stderr=lines, start_new_session=True)
-            try:
-                eventually(
-                    lambda: process.poll() is not None or answers(ready_url),
-                    within_s=60,
-                    what=f"{service} is ready at {ready_url}: {log.read_text()[-2000:]}",
-                )
-                assert process.poll() is None, log.read_text()[-4000:]
-                yield
-            finally:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+@contextmanager
+def container(builder: Builder, image: str) -> Iterator[str]:
+    """A container of an image; gone at the end."""
+    name = builder.buildah("from", "--pull-never", name_of(image), capture=True)
+    try:
+        yield name
+    finally:
+        builder.buildah("rm", name, capture=True)
 
 
 def answers(url: str) -> bool:
@@ -128,24 +140,19 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
-    if os.geteuid() != 0:
-        missing.append("root")
-    if missing and REQUIRED not in os.environ:
-        pytest.skip(f"images are built with {', '.join(missing)}, which this machine lacks")
-    if REQUIRED not in os.environ:
-        pytest.skip(f"it takes minutes: set {REQUIRED}=1 to build the control image")
-    assert not missing
-    return Builder(Path(os.environ.get("IMAGINEO_TEST_IMAGES_FOLDER") or tmp_path / "images"))
+def builder() -> Builder:
+    folder = os.environ.get(FOLDER)
+    if folder is None:
+        pytest.skip(f"it takes minutes: set {FOLDER} to a folder to build the control image in; it is kept")
+    return Builder(Path(folder))
 
 
 @pytest.mark.timeout(1_200)
 def test_every_control_service_gets_ready_from_the_image(
     builder: Builder, postgres: PostgresServer, nats: NatsServer, dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    builder.folder.mkdir(parents=True, exist_ok=True)
-    builder.build("control")
+    if not builder.is_fresh("control"):
+        builder.build("control")
     folder = tmp_path_factory.mktemp("control")
     folder.chmod(0o777)
     ports = {name: (free_port(), free_port()) for name in SERVICES}
@@ -160,12 +167,13 @@ def test_every_control_service_gets_ready_from_the_image(
     environ |= {f"IMAGINEO_{name.upper()}_LISTEN": f"127.0.0.1:{ports[name][0]}" for name in SERVICES}
     environ |= {f"IMAGINEO_{name.upper()}_METRICS_LISTEN": f"127.0.0.1:{ports[name][1]}" for name in SERVICES}
     environ |= {f"IMAGINEO_{name.upper()}_ADDRESS": f"127.0.0.1:{ports[name][0]}" for name in SERVICES[:4]}
-    box = Box(builder, folder, environ)
     with ExitStack() as stack:
-        for name in SERVICES:
-            if name != "gateway":
-                box.migrate(name)
-            stack.enter_context(box.serving(name, f"http://127.0.0.1:{ports[name][1]}/readyz"))
+        box = Box(builder, stack.enter_context(container(builder, "control")), folder, environ)
+        for name in SERVICES[:4]:
+            box.run(f"services.{name}", "migrate")
+        waits = {name: stack.enter_context(box.serving(name)) for name in SERVICES}
+        for name, until_ready in waits.items():
+            until_ready(f"http://127.0.0.1:{ports[name][1]}/readyz")
         assert answers(f"http://127.0.0.1:{ports['gateway'][0]}/readyz")
 
 
