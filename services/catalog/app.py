@@ -51,7 +51,8 @@ async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
     probes = Probes()
     metrics_port = metrics.serve(settings.metrics_listen, probes)
     port = await server.start()
-    checks = {"postgres": database.ping, **({"blobs": blobs.ping} if blobs else {})}
+    # The store may be away: models are looked up all the same, and uploads refused.
+    checks = {"postgres": repository.check_schema, **({"blobs": blobs.ping} if blobs else {})}
     readiness = Readiness(checks, optional=("blobs",))
     works = process.background(
         lambda: metrics.watch_loop_lag("catalog", probes),

@@ -95,6 +95,10 @@ class CatalogRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def check_schema(self) -> None:
+        """Return if the database answers and has the tables."""
+        await self._database.execute("SELECT 1 FROM catalog.base_models LIMIT 1")
+
     async def list_base_models(self) -> list[pb.BaseModel]:
         """All base models, newest first."""
         return [_base_model(row) for row in await self._database.fetch(_SQL["list_base_models"])]

@@ -7,7 +7,9 @@ TLS both ways with certificates of the names that the chart asks for. The tests 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets as random
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ import trustme
 from cryptography.fernet import Fernet
 
 from tests.support import keda
-from tests.support.chart import RELEASE, Rendered, render
+from tests.support.chart import RELEASE, Rendered, notes, render
 from tests.support.network import arrows, connections
 from tests.support.object_store import KEYS, s3_server
 from tests.support.platform import eventually
@@ -137,11 +139,21 @@ def scaled(release: Release) -> keda.Scaled:
     return keda.scaled(release.chart.one("ScaledObject", "worker-tiny"), monitoring(release))
 
 
+def commands() -> list[str]:
+    """What the notes of `helm install` run in auth's container."""
+    return re.findall(r"kubectl .*exec .*deploy/imagineo-auth -- python -m services\.auth (.+)", notes("laptop"))
+
+
 @pytest.fixture(scope="module")
 def account(release: Release) -> Iterator[Account]:
-    """A key as the notes of `helm install` say: by a command in auth's container."""
-    made = release.containers["auth"].execute("create-organization", "--name", "Test", "--plan", "premium")
-    key = release.containers["auth"].execute("create-key", made["organization_id"], "--name", "test")
+    """A key, made by the commands of the notes."""
+    auth = release.containers["auth"]
+    organization, *others = commands()
+    owner = auth.execute(*shlex.split(organization))["organization_id"]
+    key, person = (
+        auth.execute(*shlex.split(line.replace("org_…", owner)), given=f"{random.token_hex(12)}\n") for line in others
+    )
+    assert person["is_administrator"] is True
     port = release.containers["gateway"].ports["http"]
     with Account(f"http://127.0.0.1:{port}", key["secret"]) as found:
         yield found

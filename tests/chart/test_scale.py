@@ -35,6 +35,8 @@ def test_services_answer_on_while_their_callers_learn_of_their_end(chart: Render
     for name in ("auth", "catalog", "status", "webhooks"):
         (container,) = pod(chart.one("Deployment", name))["containers"]
         assert container["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
+        # The cluster's DNS may keep an answer for 30 s.
+        assert chart.one("Deployment", name)["spec"]["minReadySeconds"] >= 30
 
 
 def test_a_pool_is_scaled_by_the_sum_of_all_queues_that_its_workers_pull_from() -> None:

@@ -53,6 +53,15 @@ def render(profile: str, *options: str) -> Rendered:
     return Rendered(done.stdout)
 
 
+def notes(profile: str) -> str:
+    """What `helm install` prints in the end."""
+    values = str(CHART / "ci" / f"{profile}.yaml")
+    options = ["--namespace", NAMESPACE, "--values", values, "--dry-run=client"]
+    done = _helm("install", RELEASE, str(CHART), *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
 def render_values(*files: Path) -> Rendered:
     """Render with values files alone, later ones over earlier."""
     options = [part for path in files for part in ("--values", str(path))]

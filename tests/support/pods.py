@@ -114,13 +114,14 @@ class Container:
         except httpx.TransportError:
             return False
 
-    def execute(self, *arguments: str) -> Any:
-        """Run the container's program with arguments beside it, as `kubectl exec` would; it prints JSON."""
+    def execute(self, *arguments: str, given: str = "") -> Any:
+        """Run the container's program with arguments beside it, as `kubectl exec -i` would; it prints JSON."""
         mounts = self._mounts()
         done = subprocess.run(
             [_PROGRAMS["python"], *self._container["command"][1:], *arguments],
             env=_IMAGE | self._environment(mounts),
             cwd=REPOSITORY,
+            input=given,
             capture_output=True,
             text=True,
             timeout=30,

@@ -26,6 +26,8 @@ _OPTIONS = [
     # Not a pause, for all its name: how long the handshakes of one connection may take, at busy peers too.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # How often a name may be looked up where replicas go and come; the default, 30 s, is longer than a rollout's step.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     # Calls go round the replicas that take calls; one that drains says so, and gets no more.
     ("grpc.service_config", _SERVICE_CONFIG),
     # No call is tried again, but for one that certainly reached nobody: it met a connection that was just ending.

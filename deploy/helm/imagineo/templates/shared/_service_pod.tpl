@@ -16,6 +16,11 @@ spec:
   replicas: {{ .values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
+  {{- if ne .name "gateway" }}
+  # Callers look a service's pods up in the cluster's DNS, which may keep an answer for 30 s: an old pod goes once they
+  # can know the new one.
+  minReadySeconds: 30
+  {{- end }}
   strategy:
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
   selector:
@@ -49,7 +54,8 @@ spec:
           {{- include "imagineo.probes" (dict "startSeconds" 60) | nindent 10 }}
           {{- if ne .name "gateway" }}
           lifecycle:
-            # Callers learn of the end while it still serves: no call meets a closed port. The gateway waits by itself.
+            # Whoever looks its name up finds it no more before it ends; callers that are connected it tells at SIGTERM,
+            # and serves on until they have gone. The gateway waits by itself.
             preStop: {sleep: {seconds: 5}}
           {{- end }}
           resources:
