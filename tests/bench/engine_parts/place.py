@@ -133,13 +133,13 @@ def _run_on(cores: set[int]) -> None:
 
 
 def traffic(files: list[AdapterUse], side_px: int, count: int = REQUESTS, seed: int = 1) -> list[DrawRequest]:
-    """Mixed traffic with Pareto popularity."""
+    """Mixed traffic with Pareto popularity; every seed brings texts that nobody has encoded."""
     draw = random.Random(seed)  # noqa: S311 - it makes up requests
     made = []
     for number in range(count):
         use = files[min(len(files) - 1, int(draw.paretovariate(1.2)) - 1)]
         guidance, steps = draw.choice([1.0, 4.0, 7.5, 9.0]), draw.choice([10, 15, 20])
-        made.append(request_of(use, draw.uniform(0.2, 1.2), guidance, steps, number, side_px))
+        made.append(request_of(use, draw.uniform(0.2, 1.2), guidance, steps, 1000 * seed + number, side_px))
     return made
 
 
@@ -163,9 +163,19 @@ def request_of(
     )
 
 
-def ratio(theirs: Callable[[], object], ours: Callable[[], object]) -> float:
-    """How many times the seconds of ours theirs take: the median of pairs that take turns, the first left out."""
-    pairs = [timed(theirs) / timed(ours) for _ in range(PAIRS + 1)]
+def ratio(
+    theirs: Callable[[list[DrawRequest]], object],
+    ours: Callable[[list[DrawRequest]], object],
+    make: Callable[[int], list[DrawRequest]],
+) -> float:
+    """How many times the seconds of ours theirs take: the median of pairs that take turns, the first left out.
+
+    Both draw what `make` gives for the number of their pair.
+    """
+    pairs = []
+    for pair in range(PAIRS + 1):
+        requests = make(pair)
+        pairs.append(timed(lambda: theirs(requests)) / timed(lambda: ours(requests)))  # noqa: B023 - called at once
     return statistics.median(pairs[1:])
 
 
@@ -181,15 +191,17 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def lora(base: Path, path: Path, seed: int) -> AdapterUse:
-    """A LoRA of rank 8 on every attention projection."""
+def lora(
+    base: Path, path: Path, seed: int, rank: int = 8, ends: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+) -> AdapterUse:
+    """A LoRA on every layer whose name ends so: as a rule every attention projection."""
     draw = torch.Generator().manual_seed(seed)
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
     tensors = {}
     for name, module in unet.named_modules():
-        if name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
-            tensors[f"unet.{name}.lora_A.weight"] = torch.randn(8, module.in_features, generator=draw) * 0.05
-            tensors[f"unet.{name}.lora_B.weight"] = torch.randn(module.out_features, 8, generator=draw) * 0.05
+        if name.endswith(ends):
+            tensors[f"unet.{name}.lora_A.weight"] = torch.randn(rank, module.in_features, generator=draw) * 0.05
+            tensors[f"unet.{name}.lora_B.weight"] = torch.randn(module.out_features, rank, generator=draw) * 0.05
     save_file(tensors, path)
     return AdapterUse(f"model_{seed}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 1.0)
 

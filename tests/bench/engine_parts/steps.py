@@ -23,6 +23,13 @@ from tests.bench.report import Report
 
 RUNS = 8
 STEPS = 40
+#: Rank and layers of LoRAs that cannot share one multiplication: two runs have each.
+SHAPES = (
+    (4, ("to_q", "to_v")),
+    (8, ("to_q", "to_k", "to_v", "to_out.0")),
+    (16, ("to_q", "to_k", "to_v", "to_out.0", "net.2")),
+    (32, ("to_q", "to_k", "to_v", "to_out.0")),
+)
 #: Steps of one turn with cold LoRAs coming in, and of one without.
 STREAM_STEPS = 100
 STREAM_PAIRS = 9
@@ -43,15 +50,20 @@ def _costs(report: Report, place: Place) -> None:
     model = place.model
     latents, timesteps = torch.randn(2 * RUNS, 4, 8, 8), torch.full((2 * RUNS,), 500.0)
     text = torch.randn(2 * RUNS, 77, model.denoiser.config.cross_attention_dim)
+    shaped = [
+        lora(place.base, place.folder / f"shaped_{number}.safetensors", 500 + number, *SHAPES[number % len(SHAPES)])
+        for number in range(RUNS)
+    ]
     bare = UNet2DConditionModel.from_pretrained(place.base / "unet").eval().requires_grad_(False)
 
     @torch.inference_mode()
     def rounds() -> dict[str, float]:
         batches = {
             "loras": Batch(model, [_run(place, use, seed, STEPS) for seed, use in enumerate(place.files[:RUNS])]),
+            "shaped": Batch(model, [_run(place, use, seed, STEPS) for seed, use in enumerate(shaped)]),
             "plain": Batch(model, [_run(place, None, seed, STEPS) for seed in range(RUNS)]),
         }
-        seconds: dict[str, list[float]] = {"loras": [], "plain": [], "bare": []}
+        seconds: dict[str, list[float]] = {"loras": [], "shaped": [], "plain": [], "bare": []}
         for _ in range(STEPS):
             for name, batch in batches.items():
                 seconds[name].append(timed(batch.step))
@@ -65,6 +77,7 @@ def _costs(report: Report, place: Place) -> None:
     report.figure("step_ms_8_loras", found["loras"] * 1000, "ms")
     report.figure("pure_base_over_ours_step", found["bare"] / found["loras"], "ratio", at_least=0.55, aim=0.85)
     report.figure("step_8_loras_over_none", found["loras"] / found["plain"], "ratio", at_most=1.30, aim=1.10)
+    report.figure("step_8_loras_of_4_shapes_over_none", found["shaped"] / found["plain"], "ratio")
     report.figure("step_one_lora_fused_over_not", found["fused"] / found["shared"], "ratio")
     report.figure("fusing_ms", found["fusing"] * 1000, "ms")
 

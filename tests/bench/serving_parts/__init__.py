@@ -1,1 +1,1 @@
-"""The starter behind what one would pick instead: each framework with its own batching, one model, one thread."""
+"""The starter behind what one would pick instead: each framework with its own batching, and one model."""

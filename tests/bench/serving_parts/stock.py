@@ -20,13 +20,14 @@ from diffusers import StableDiffusionPipeline
 BATCH = 16
 WAIT_S = 0.05
 FOLDER = "IMAGINEO_BENCH_FOLDER"
+THREADS = "IMAGINEO_BENCH_THREADS"
 
 
 class Stock:
     """The pipeline of one process."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(os.environ[THREADS]))
         folder = Path(os.environ[FOLDER])
         with warnings.catch_warnings(action="ignore"):
             self._pipeline = StableDiffusionPipeline.from_pretrained(

@@ -58,7 +58,7 @@ def requests(seed: int) -> list[dict[str, Any]]:
     draw = random.Random(seed)  # noqa: S311 - it makes up requests
     return [
         {
-            "prompt": f"a red mug {number}",
+            "prompt": f"a red apple {seed} {number}",
             "lora": f"l{min(LORAS - 1, int(draw.paretovariate(1.2)) - 1):02}",
             "weight": round(draw.uniform(0.2, 1.2), 3),
             "guidance": draw.choice([1.0, 4.0, 7.5, 9.0]),
