@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
 import kubernetes_validate
 import pytest
 
@@ -9,6 +12,16 @@ from tests.support.chart import NAMESPACE, Rendered, lint, render
 
 #: Kinds that Kubernetes itself does not know; `test_custom_resources` checks them.
 CUSTOM = {"ScaledObject", "Certificate", "PodMonitor", "PrometheusRule", "HTTPRoute"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_are_read_once() -> Iterator[None]:
+    """The validator reads megabytes of definitions anew for each manifest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            kubernetes_validate.utils, "schema_contents", functools.cache(kubernetes_validate.utils.schema_contents)
+        )
+        yield
 
 
 def test_helm_finds_nothing_wrong(profile: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from deploy.helm import values_table
-from tests.support.chart import CHART, refusal, render, render_values
+from tests.chart.conftest import rendered
+from tests.support.chart import CHART, refusal, render_values
 
 
 def test_a_misspelt_value_is_named() -> None:
@@ -95,7 +96,7 @@ def test_named_pools_replace_the_default_one() -> None:
 
 
 def _workers(profile: str) -> list[dict[str, Any]]:
-    found = render(profile).of("Deployment")
+    found = rendered(profile).of("Deployment")
     return [one for one in found if one["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"]
 
 

@@ -23,7 +23,7 @@ class Rendered:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.manifests: list[Manifest] = [found for found in yaml.safe_load_all(text) if found]
+        self.manifests: list[Manifest] = [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
 
     def of(self, kind: str) -> list[Manifest]:
         """All of one kind."""
