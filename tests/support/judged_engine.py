@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,14 @@ from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest,
 from services.worker.engine.batch_engine import BatchEngine
 from tests.support.stock import Stock
 
+Ending = tuple[DrawRequest, StopSignal, DrawResult]
+
 
 class JudgedEngine:
     """An engine that lives over many event loops with one base model, `tiny`, and its oracle."""
 
-    def __init__(self, directory: Path, family: str = "sd", **options: object) -> None:
-        self.stock = Stock(directory)
+    def __init__(self, directory: Path, family: str = "sd", *, stock: Stock | None = None, **options: object) -> None:
+        self.stock = stock or Stock(directory)
         self.engine = BatchEngine(threads=1, **options)
         self.latents = {}
         inner = self.engine._pictures.draw
@@ -29,8 +33,8 @@ class JudgedEngine:
         asyncio.run(self.engine.open(BaseModelFiles("tiny", directory, family, 64)))
         self.model = self.engine._models["tiny"]
 
-    def draw(self, *requests: DrawRequest) -> list[tuple[DrawRequest, StopSignal, DrawResult]]:
-        """Draw requests in one batch; each with the signal that its latents are kept under."""
+    def draw(self, *requests: DrawRequest) -> list[Ending]:
+        """Draw requests beside each other; each with the signal that its latents are kept under."""
 
         async def one(request):
             stop = StopSignal()
@@ -40,6 +44,35 @@ class JudgedEngine:
             return await asyncio.gather(*(one(request) for request in requests))
 
         return asyncio.run(all_at_once())
+
+    def draw_together(self, *requests: DrawRequest) -> list[Ending]:
+        """As `draw`, with the first step held until all have come: they are one batch from the start."""
+        return asyncio.run(self._together(requests))
+
+    async def _together(self, requests: Sequence[DrawRequest]) -> list[Ending]:
+        began, release, come = threading.Event(), threading.Event(), asyncio.Semaphore(0)
+        holding = asyncio.create_task(self.engine._steps.call(lambda: (began.set(), release.wait(60))))
+        await asyncio.to_thread(began.wait, 60)
+        inner = self.engine._steps.denoise
+
+        async def noted(model, run):
+            denoising = asyncio.create_task(inner(model, run))
+            await asyncio.sleep(0)
+            come.release()
+            return await denoising
+
+        self.engine._steps.denoise = noted
+        stops = [StopSignal() for _ in requests]
+        drawing = [
+            asyncio.create_task(self.engine.draw(request, stop=stop, on_progress=lambda _: None))
+            for request, stop in zip(requests, stops, strict=True)
+        ]
+        for _ in requests:
+            await asyncio.wait_for(come.acquire(), 60)
+        self.engine._steps.denoise = inner
+        release.set()
+        await holding
+        return list(zip(requests, stops, await asyncio.gather(*drawing), strict=True))
 
     def check(self, request: DrawRequest, stop: StopSignal, result: DrawResult) -> None:
         """Assert that a run equals the stock pipeline alone."""

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import shutil
-import warnings
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from services.worker.engine.base import AdapterUse, BaseModelFiles, StopSignal
 from services.worker.engine.failures import AdapterIncompatible, AdapterMissing, BaseModelBroken, NotFinite, OutOfMemory
 from services.worker.engine.lora_layers import RANK_BUCKETS
 from tests.support.judged_engine import JudgedEngine, request_of
-from tests.support.tiny_models import lora_file, tiny_base
+from tests.support.tiny_models import lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,9 +53,8 @@ LORAS = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        made = JudgedEngine(tiny_base(tmp_path_factory.mktemp("base")))
+def place(directory, stock):
+    made = JudgedEngine(directory, stock=stock)
     yield made
     made.close()
 

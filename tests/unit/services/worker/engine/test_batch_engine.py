@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import shutil
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load, load_file, save_file
 
-from services.worker.engine import schedulers
+from services.worker.engine import memory
 from services.worker.engine.base import (
     AdapterUse,
     BaseModelFiles,
@@ -34,24 +33,27 @@ from services.worker.engine.failures import (
     SchedulerUnknown,
 )
 from services.worker.engine.upscaler import Enlargement
-from tests.support.tiny_models import UNET_MODULES, lora_file, tiny_base
+from tests.support.tiny_models import UNET_MODULES, lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        return tiny_base(tmp_path_factory.mktemp("tiny"))
+def opened(directory):
+    """One engine for all tests; it lives over their event loops."""
+    engine = BatchEngine(threads=1)
+    asyncio.run(engine.open(BaseModelFiles("tiny", directory, "sd", 64, upscaler="upscaler.safetensors")))
+    yield engine
+    asyncio.run(engine.close())
 
 
 @pytest.fixture
-async def engine(directory):
-    engine = BatchEngine(threads=1)
-    await engine.open(BaseModelFiles("tiny", directory, "sd", 64, upscales=False, upscaler="upscaler.safetensors"))
-    yield engine
-    await engine.close()
+def engine(opened, monkeypatch):
+    """The engine with nothing in its memory."""
+    monkeypatch.setattr(memory, "free", lambda _: None)  # collections of garbage would take most of the time here
+    opened._adapter_memory.give_back()
+    return opened
 
 
 def request_of(*adapters, **changes):
@@ -81,47 +83,22 @@ async def draw(engine, request):
     return result
 
 
-def assert_same(rgb, stock):
+def assert_same(result, stock, request):
     """Equal to one grey level of 255: the rounding of a sum that was added in another order."""
-    ours, theirs = (np.frombuffer(one, np.uint8).astype(int) for one in (rgb, stock))
-    assert np.abs(ours - theirs).max() <= 1
-
-
-def stock_rgb(directory, request):
-    torch.set_num_threads(1)  # as the engine's: sums in another order differ in the last bit
-    with warnings.catch_warnings(action="ignore"):
-        pipeline = StableDiffusionPipeline.from_pretrained(directory, safety_checker=None, local_files_only=True)
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.scheduler = schedulers.CLASSES[request.scheduler].from_config(pipeline.scheduler.config)
-        for index, use in enumerate(request.adapters):
-            # In the base model's dtype: with a half-precision file the stock layers would round every activation.
-            tensors = {key: tensor.float() for key, tensor in load_file(use.path).items()}
-            pipeline.load_lora_weights(tensors, adapter_name=f"a{index}")
-        if request.adapters:
-            names = [f"a{index}" for index in range(len(request.adapters))]
-            pipeline.set_adapters(names, [use.weight for use in request.adapters])
-        image = pipeline(
-            request.positive_prompt,
-            negative_prompt=request.negative_prompt,
-            guidance_scale=request.guidance,
-            width=request.width_px,
-            height=request.height_px,
-            num_inference_steps=request.steps,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-        ).images[0]
-    return image.tobytes()
+    ours = np.frombuffer(result.rgb, np.uint8).astype(int)
+    assert np.abs(ours - stock.draw(request)[1].ravel()).max() <= 1
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"])
-async def test_the_base_models_picture_is_the_stock_pipelines(engine, directory, scheduler):
+async def test_the_base_models_picture_is_the_stock_pipelines(engine, stock, scheduler):
     request = request_of(scheduler=scheduler)
-    assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
+    assert_same(await draw(engine, request), stock, request)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5, 20.0])
-async def test_guidance_is_the_stock_pipelines(engine, directory, guidance):
+async def test_guidance_is_the_stock_pipelines(engine, stock, guidance):
     request = request_of(guidance=guidance, width_px=128)
-    assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
+    assert_same(await draw(engine, request), stock, request)
 
 
 @pytest.mark.parametrize("text", [False, True])
@@ -129,30 +106,30 @@ async def test_guidance_is_the_stock_pipelines(engine, directory, guidance):
     ("naming", "alpha"),
     [("peft", None), ("diffusers", None), ("diffusers-old", None), ("kohya", None), ("kohya", 2.0)],
 )
-async def test_a_lora_in_any_naming_draws_the_stock_pipelines_picture(engine, directory, tmp_path, naming, alpha, text):
+async def test_a_lora_in_any_naming_draws_the_stock_pipelines_picture(engine, stock, tmp_path, naming, alpha, text):
     if text and naming == "diffusers-old":
         pytest.skip("the older naming of text encoders has no mlp layers")
     use = use_of(lora_file(tmp_path / "l.safetensors", naming, alpha=alpha, text=text))
     request = request_of(use)
     result = await draw(engine, request)
-    assert_same(result.rgb, stock_rgb(directory, request))
+    assert_same(result, stock, request)
     assert result.rgb != (await draw(engine, request_of())).rgb
     tensors = load_file(use.path)
     assert (result.adapter_reports[0].matched_keys, result.adapter_reports[0].ignored_keys) == (len(tensors), 0)
 
 
-async def test_a_half_precision_lora_draws_the_stock_pipelines_picture(engine, directory, tmp_path):
+async def test_a_half_precision_lora_draws_the_stock_pipelines_picture(engine, stock, tmp_path):
     request = request_of(use_of(lora_file(tmp_path / "l.safetensors", dtype=torch.float16)))
-    assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
+    assert_same(await draw(engine, request), stock, request)
 
 
-async def test_several_loras_draw_the_stock_pipelines_picture(engine, directory, tmp_path):
+async def test_several_loras_draw_the_stock_pipelines_picture(engine, stock, tmp_path):
     uses = [
         use_of(lora_file(tmp_path / f"{seed}.safetensors", "kohya", seed=seed, rank=rank, alpha=alpha, text=True), 0.3)
         for seed, rank, alpha in [(1, 4, 2.0), (2, 8, 8.0), (3, 2, 1.0)]
     ]
     request = request_of(*uses, scheduler="euler_ancestral")
-    assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
+    assert_same(await draw(engine, request), stock, request)
 
 
 async def test_weight_0_is_the_base_models_picture_bit_for_bit(engine, tmp_path):
@@ -170,7 +147,7 @@ async def test_the_same_seed_gives_the_same_picture_and_another_seed_another(eng
     assert first.rgb == again.rgb != other.rgb
 
 
-async def test_switching_loras_leaves_nothing_behind(engine, directory, tmp_path):
+async def test_switching_loras_leaves_nothing_behind(engine, stock, tmp_path):
     base = await draw(engine, request_of())
     weights_before = base_digest(engine)
     uses = [
@@ -181,7 +158,7 @@ async def test_switching_loras_leaves_nothing_behind(engine, directory, tmp_path
         await draw(engine, request_of(use))
     assert len(engine.warm_sha256s) == 9
     request = request_of(uses[0])
-    assert_same((await draw(engine, request)).rgb, stock_rgb(directory, request))
+    assert_same(await draw(engine, request), stock, request)
     assert (await draw(engine, request_of())).rgb == base.rgb
     assert base_digest(engine) == weights_before
 
@@ -292,7 +269,7 @@ async def test_a_stop_ends_the_run_at_the_next_step(engine):
     assert steps == [1, 2]
 
 
-async def test_a_base_that_upscales_reaches_the_exact_size(directory):
+async def test_a_base_that_upscales_reaches_the_exact_size(directory, stock):
     engine = BatchEngine(threads=1)
     await engine.open(BaseModelFiles("tiny", directory, "sd", 64, upscales=True, upscaler="upscaler.safetensors"))
     request = request_of(width_px=264, height_px=136)
@@ -300,7 +277,7 @@ async def test_a_base_that_upscales_reaches_the_exact_size(directory):
     pixels = np.frombuffer(large.rgb, np.uint8).reshape(136, 264, 3)
     assert pixels.std() > 0
     small = await draw(engine, request_of(width_px=64, height_px=64))
-    assert_same(small.rgb, stock_rgb(directory, request_of(width_px=64, height_px=64)))
+    assert_same(small, stock, request_of(width_px=64, height_px=64))
     await engine.close()
 
 

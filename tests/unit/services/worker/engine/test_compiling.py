@@ -7,11 +7,9 @@ minutes.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
-import threading
 import warnings
 from dataclasses import replace
 
@@ -22,10 +20,12 @@ from safetensors.torch import save_file
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from services.worker.engine import compiling, knee
-from services.worker.engine.base import AdapterUse, StopSignal
+from services.worker.engine.base import AdapterUse
+from services.worker.engine.model import Model
 from services.worker.settings import COMPILE_MODES, Settings
 from tests.support import judged_engine
 from tests.support.judged_engine import JudgedEngine
+from tests.support.steady_rows import MEASURE
 from tests.support.tiny_models import tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -49,39 +49,12 @@ class Place(JudgedEngine):
         self.graphs = CompileCounterWithBackend(backend)
         super().__init__(directory, compile_options={"backend": self.graphs})
 
-    def draw(self, *requests):
+    def graphs_for(self, *requests):
         """Draw requests that begin together, check each against its oracle, and count the graphs made for them."""
         before = self.graphs.frame_count
-        stops = [StopSignal() for _ in requests]
-        results = asyncio.run(self._together(requests, stops))
-        for request, stop, result in zip(requests, stops, results, strict=True):
-            self.check(request, stop, result)
+        for ending in self.draw_together(*requests):
+            self.check(*ending)
         return self.graphs.frame_count - before
-
-    async def _together(self, requests, stops):
-        """Draw with the first step held until all have come."""
-        began, release, come = threading.Event(), threading.Event(), asyncio.Semaphore(0)
-        holding = asyncio.create_task(self.engine._steps.call(lambda: (began.set(), release.wait(60))))
-        await asyncio.to_thread(began.wait, 60)
-        inner = self.engine._steps.denoise
-
-        async def noted(model, run):
-            denoising = asyncio.create_task(inner(model, run))
-            await asyncio.sleep(0)
-            come.release()
-            return await denoising
-
-        self.engine._steps.denoise = noted
-        drawing = [
-            asyncio.create_task(self.engine.draw(request, stop=stop, on_progress=lambda _: None))
-            for request, stop in zip(requests, stops, strict=True)
-        ]
-        for _ in requests:
-            await asyncio.wait_for(come.acquire(), 60)
-        self.engine._steps.denoise = inner
-        release.set()
-        await holding
-        return await asyncio.gather(*drawing)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +81,7 @@ def directory(tmp_path_factory):
 def place(request, directory):
     torch._dynamo.reset()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+        patch.setattr(Model, "measure", MEASURE)
         patch.setattr(knee, "LADDER", (1, 4))
         made = Place(directory, request.param)
     made.model.native_row_cap = 4
@@ -149,11 +123,11 @@ def test_adapters_weights_and_rows_of_a_bucket_make_no_graph_anew(place, loras):
     first, second, wide, conv = loras
     # One row and four were measured at the start, and runs are stepped by the same graphs; three are padded to four.
     assert place.graphs.frame_count == 2
-    assert place.draw(request_of(), request_of(seed=2, guidance=3.0)) == 0
-    assert place.draw(request_of(), request_of(seed=2, guidance=1.0)) == 0
-    assert place.draw(request_of(guidance=1.0)) == 0
+    assert place.graphs_for(request_of(), request_of(seed=2, guidance=3.0)) == 0
+    assert place.graphs_for(request_of(), request_of(seed=2, guidance=1.0)) == 0
+    assert place.graphs_for(request_of(guidance=1.0)) == 0
     # The first LoRA makes a graph, and after that:
-    assert place.draw(request_of(first), request_of()) == 1
+    assert place.graphs_for(request_of(first), request_of()) == 1
     for requests in [
         (request_of(second), request_of(seed=5, scheduler="euler")),
         (request_of(replace(first, weight=0.3), seed=6), request_of(second, guidance=1.0)),
@@ -161,13 +135,13 @@ def test_adapters_weights_and_rows_of_a_bucket_make_no_graph_anew(place, loras):
         (request_of(replace(second, weight=0.0)), request_of(first, positive_prompt="two dogs")),
         (request_of(), request_of(seed=3)),
     ]:
-        assert place.draw(*requests) == 0
+        assert place.graphs_for(*requests) == 0
     # Another rank bucket, and modules that none before it changed, make one each.
-    assert place.draw(request_of(wide), request_of(first)) == 1
-    assert place.draw(request_of(first, second), request_of(wide, seed=7)) == 0
-    assert place.draw(request_of(conv), request_of(first)) == 1
-    assert place.draw(request_of(conv), request_of(first, seed=3)) == 0
-    assert place.draw(request_of(first), request_of(seed=9)) == 0
+    assert place.graphs_for(request_of(wide), request_of(first)) == 1
+    assert place.graphs_for(request_of(first, second), request_of(wide, seed=7)) == 0
+    assert place.graphs_for(request_of(conv), request_of(first)) == 1
+    assert place.graphs_for(request_of(conv), request_of(first, seed=3)) == 0
+    assert place.graphs_for(request_of(first), request_of(seed=9)) == 0
 
 
 @pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (9, 16), (64, 64)])

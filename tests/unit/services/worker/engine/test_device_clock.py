@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 
@@ -11,7 +9,7 @@ from services.worker.engine.device_clock import EventClock, ThreadClock, clock_o
 from services.worker.engine.families.sd import denoising
 from services.worker.engine.knee import RowCap
 from tests.support.judged_engine import JudgedEngine, request_of
-from tests.support.tiny_models import tiny_base
+from tests.support.steady_rows import MEASURE
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -49,9 +47,8 @@ class Event:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        made = JudgedEngine(tiny_base(tmp_path_factory.mktemp("base")))
+def place(directory, stock):
+    made = JudgedEngine(directory, stock=stock)
     yield made
     made.close()
 
@@ -83,7 +80,7 @@ def test_a_reading_waits_for_the_work_and_leaves_out_what_was_asked_before():
 def test_the_knee_is_that_of_the_devices_time_not_of_the_time_to_ask_for_it(place, device, monkeypatch):
     monkeypatch.setattr(place.model, "native_row_cap", 0)
     with torch.inference_mode():
-        place.model.measure()
+        MEASURE(place.model)
     assert place.model.native_row_cap == 8
 
 

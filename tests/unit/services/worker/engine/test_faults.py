@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import warnings
 import weakref
 
 import pytest
@@ -17,7 +16,8 @@ from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.failures import DeviceBroken, OutOfMemory
 from services.worker.engine.model import Model
 from tests.support import judged_engine
-from tests.support.tiny_models import lora_file, tiny_base
+from tests.support.steady_rows import MEASURE
+from tests.support.tiny_models import lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,10 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 WAIT_S = 60
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        return BaseModelFiles("tiny", tiny_base(tmp_path_factory.mktemp("tiny")), "sd", 64)
+@pytest.fixture
+def base(directory):
+    return BaseModelFiles("tiny", directory, "sd", 64)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +39,12 @@ def loras(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    """Collections of garbage and the measuring of rows would take most of the time here."""
+    """Collections of garbage would take most of the time here."""
     monkeypatch.setattr(memory, "free", lambda _: None)
 
 
 @pytest.fixture
-async def engine(base, monkeypatch):
-    monkeypatch.setattr(Model, "measure", lambda model: setattr(model, "native_row_cap", 16))
+async def engine(base):
     engine = BatchEngine(threads=1)
     await engine.open(base)
     yield engine
@@ -215,7 +213,7 @@ async def test_rows_that_do_not_fit_while_measuring_end_the_ladder(base, monkeyp
 
     monkeypatch.setattr(Model, "_step_s", step_s)
     with torch.inference_mode():
-        model.measure()
+        MEASURE(model)
     assert model.native_row_cap in (1, 2)
 
 

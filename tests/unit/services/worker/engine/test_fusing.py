@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,7 @@ from services.worker.engine.base import AdapterUse
 from services.worker.engine.fusing import FusedWeights, Gain, sole_lora
 from services.worker.engine.lora_layers import LoraRows
 from tests.support.judged_engine import JudgedEngine, request_of
-from tests.support.tiny_models import conv_lora_file, lora_file, tiny_base
+from tests.support.tiny_models import conv_lora_file, lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -39,9 +38,8 @@ class Always:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        made = JudgedEngine(tiny_base(tmp_path_factory.mktemp("base")))
+def place(directory, stock):
+    made = JudgedEngine(directory, stock=stock)
     yield made
     made.close()
 

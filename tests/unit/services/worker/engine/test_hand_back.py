@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +19,6 @@ from services.worker.engine.base import (
     StopSignal,
 )
 from services.worker.engine.batch_engine import BatchEngine
-from tests.support.stock import Stock
-from tests.support.tiny_models import tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -41,17 +38,6 @@ REQUEST = DrawRequest(
     scheduler="ddim",
 )
 MASKED = SourceImage(64, 64, bytes(range(256)) * 48, 0.9, bytes(2048) + b"\xff" * 2048)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        return tiny_base(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def stock(directory):
-    return Stock(directory)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import json
 import random
 import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from services.worker.engine import waves
+from services.worker.engine import memory, waves
 from services.worker.engine.base import AdapterUse, DrawStopped, SourceImage, StopReason, StopSignal
 from services.worker.engine.failures import AdapterMissing, OutOfMemory
 from tests.support import schedules
 from tests.support.judged_engine import JudgedEngine, request_of
-from tests.support.tiny_models import conv_lora_file, lora_file, tiny_base
+from tests.support.tiny_models import conv_lora_file, lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -37,16 +38,29 @@ SCHEDULES = {
 }
 
 
-@pytest.fixture(scope="module", params=SCHEDULES)
-def place(request, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("base")
-    with warnings.catch_warnings(action="ignore"):
-        tiny_base(directory)
-        path = directory / "scheduler" / "scheduler_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | SCHEDULES[request.param]))
-        made = JudgedEngine(directory)
+@pytest.fixture(scope="module")
+def place(directory, stock):
+    made = JudgedEngine(directory, stock=stock)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module", params=SCHEDULES)
+def scheduled(request, directory, tmp_path_factory):
+    """As `place`, with each kind of noise schedule."""
+    changed = Path(shutil.copytree(directory, tmp_path_factory.mktemp("base"), dirs_exist_ok=True))
+    path = changed / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | SCHEDULES[request.param]))
+    with warnings.catch_warnings(action="ignore"):
+        made = JudgedEngine(changed)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Collections of garbage would take most of the time where memory runs out."""
+    monkeypatch.setattr(memory, "free", lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +121,14 @@ async def draw(place, request, stop=None, on_progress=lambda _: None):
     return request, stop, result
 
 
-def test_a_batch_of_requests_that_differ_in_everything_draws_each_as_stock(place, loras):
+def test_a_batch_of_requests_that_differ_in_everything_draws_each_as_stock(scheduled, loras):
     async def all_at_once():
-        return await asyncio.gather(*(draw(place, request) for request in requests_of(loras, 10)))
+        return await asyncio.gather(*(draw(scheduled, request) for request in requests_of(loras, 10)))
 
     for request, stop, result in asyncio.run(all_at_once()):
-        place.check(request, stop, result)
+        scheduled.check(request, stop, result)
         assert [one.ignored_keys for one in result.adapter_reports] == [0] * len(request.adapters)
-    assert place.model.adapters.held_sha256s == frozenset()
+    assert scheduled.model.adapters.held_sha256s == frozenset()
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +144,11 @@ def bad(tmp_path_factory):
     }
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_the_schedule_each_run_ends_as_it_would_alone(place, loras, bad, data):
+def test_whatever_the_schedule_each_run_ends_as_it_would_alone(scheduled, loras, bad, data):
     pool = requests_of(loras, 6, seed=5)
-    schedules.check(place, schedules.plans(data, pool, bad))
+    schedules.check(scheduled, schedules.plans(data, pool, bad))
 
 
 def test_weight_0_among_others_is_the_base_models_picture(place, loras):
@@ -166,7 +180,7 @@ def test_a_hundred_runs_cancelled_in_one_step_leave_their_mates_alone(place, lor
     assert place.model.adapters.held_sha256s == frozenset()
 
 
-def test_a_step_beyond_memory_is_made_in_halves(place, loras, monkeypatch):
+def test_a_step_beyond_memory_is_made_in_halves(place, loras, quick, monkeypatch):
     widths = []
     inner = waves.Batch.step
 
@@ -187,7 +201,7 @@ def test_a_step_beyond_memory_is_made_in_halves(place, loras, monkeypatch):
     assert max(widths) <= 4
 
 
-def test_a_run_that_never_fits_fails_alone(place, loras, monkeypatch):
+def test_a_run_that_never_fits_fails_alone(place, loras, quick, monkeypatch):
     inner = waves.Batch.step
 
     def step(batch):

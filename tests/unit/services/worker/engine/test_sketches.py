@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from services.worker.engine.batch_engine import BatchEngine
 from services.worker.engine.model import Model
 from services.worker.engine.schedulers import CLASSES
 from services.worker.engine.sketches import MOST_PX, Glance
-from tests.support.tiny_models import tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = [
@@ -42,12 +40,6 @@ REQUEST = DrawRequest(
     seed=11,
     scheduler="ddim",
 )
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        return tiny_base(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

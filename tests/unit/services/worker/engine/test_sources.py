@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import shutil
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -18,23 +17,12 @@ from PIL import Image
 from services.worker.engine.base import AdapterUse, BaseModelFiles, DrawRequest, SourceImage, StopSignal
 from services.worker.engine.batch_engine import BatchEngine
 from tests.support.stock import Stock
-from tests.support.tiny_models import lora_file, tiny_base
+from tests.support.tiny_models import lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SCHEDULERS = ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "lcm"]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    with warnings.catch_warnings(action="ignore"):
-        return tiny_base(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def stock(directory):
-    return Stock(directory)
 
 
 @pytest.fixture
