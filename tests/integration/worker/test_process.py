@@ -27,7 +27,7 @@ from tests.support.worker_peers import ScriptedCatalog, ScriptedStatus, job_of, 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 WAIT_S = 150
-LONG = 900
+LONG = 500
 
 
 class Stage:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import warnings
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from imagineo.v1 import (
 from imagineo.v1 import generation_service_pb2 as generations
 from PIL import Image, ImageChops
 
+from services.worker import outcome as outcomes
 from services.worker.app import Worker
 from services.worker.engine.batch_engine import BatchEngine
 from services.worker.settings import Settings
@@ -236,6 +238,14 @@ async def test_a_renewal_brings_word_of_a_cancel_or_a_loss(platform, verdict):
         assert not await platform.queue_is_empty()
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What was away is tried again soon."""
+    for name in ("AWAY", "CLAIM_UNANSWERED"):
+        monkeypatch.setattr(outcomes, name, replace(getattr(outcomes, name), delay_s=0.5))
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_store_that_is_away_hands_the_run_back(platform, tmp_path):
     await platform.submit(job_of("gen_0"))
     await platform.outcome()
@@ -349,6 +359,7 @@ async def test_a_run_that_is_over_is_acked_without_a_word(platform, verdict):
     assert await drained(platform)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_status_that_is_away_leaves_the_job_in_the_queue(platform):
     platform.status.is_away = True
     await platform.submit(job_of("gen_1"))
@@ -414,7 +425,7 @@ async def test_what_is_not_a_job_is_given_up(platform):
 
 
 async def test_an_outcome_waits_for_a_broker_that_is_away(platform):
-    await platform.submit(job_of("gen_1", steps=200))
+    await platform.submit(job_of("gen_1", steps=80))
     await platform.started()
     platform.broker.disconnect()
     await asyncio.wait_for(platform.blobs.image_stored.wait(), WAIT_S)
@@ -459,17 +470,17 @@ def farthest(one, other):
 @pytest.mark.parametrize("scheduler", ["ddim", "euler_ancestral", "dpmpp_2m"])
 async def test_a_run_that_was_handed_back_goes_on_elsewhere_with_the_same_picture(directory, tmp_path, scheduler):
     async with running(directory, tmp_path / "1") as first:
-        await first.submit(job_of("gen_0", steps=200, scheduler=scheduler))
+        await first.submit(job_of("gen_0", steps=80, scheduler=scheduler))
         whole = await first.image(await first.outcome())
         while not first.progress.empty():
             first.progress.get_nowait()
-        await first.submit(job_of("gen_1", steps=200, scheduler=scheduler))
+        await first.submit(job_of("gen_1", steps=80, scheduler=scheduler))
         await first.started()
         first.stop.set()
         assert (await first.outcome()).status == generation_pb2.STATUS_QUEUED
     assert await first.blobs.list("images/org_1/gen_1") == ["images/org_1/gen_1/state"]
     async with running(directory, tmp_path / "2", before=first) as second:
-        await second.submit(job_of("gen_1", steps=200, scheduler=scheduler))
+        await second.submit(job_of("gen_1", steps=80, scheduler=scheduler))
         outcome = await second.outcome()
         assert (outcome.attempt, outcome.status) == (2, generation_pb2.STATUS_COMPLETED)
         assert second.progress.get_nowait().step > 1
