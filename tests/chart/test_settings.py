@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 
 from tests.chart.conftest import rendered
-from tests.support.chart import RELEASE, Rendered, component, pod, variables
+from tests.support.chart import RELEASE, Rendered, component, pod, render, variables
 
 #: Where each component's process reads its settings.
 SETTINGS = {
@@ -39,6 +39,13 @@ def test_every_setting_without_a_default_is_given(chart: Rendered) -> None:
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 names = (f"IMAGINEO_{name.upper()}_{field.name.upper()}", f"IMAGINEO_{field.name.upper()}")
                 assert any(each in given for each in names), names
+
+
+def test_the_gateway_is_told_which_origins_may_call_it() -> None:
+    chart = render("laptop", "--set", "gateway.allowedOrigins={https://app.example.org,http://localhost:5173}")
+    [gateway] = [found for found in chart.of("Deployment") if component(found) == "gateway"]
+    told = variables(gateway)["IMAGINEO_GATEWAY_ALLOWED_ORIGINS"]
+    assert told == "https://app.example.org,http://localhost:5173"
 
 
 def test_no_secret_is_written_into_a_manifest(chart: Rendered) -> None:

@@ -26,6 +26,7 @@ def test_a_misspelt_value_is_named() -> None:
     ("value", "said"),
     [
         ("gateway.replicas=0", "'/gateway/replicas': minimum: got 0, want 1"),
+        ("gateway.allowedOrigins={app.example.org}", "'/gateway/allowedOrigins/0': 'app.example.org' does not match"),
         ("logLevel=LOUD", "'/logLevel'"),
         ("publicUrl=images.example.org", "'/publicUrl'"),
         ("nats.servers=nats://nats:4222", "'/nats/servers'"),
