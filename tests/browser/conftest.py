@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +36,33 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+class _QuietPages(SimpleHTTPRequestHandler):
+    """Serves a folder and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="package")
-def platform(browser: Browser) -> Iterator[Platform]:
-    with local.platform("--no-first-image") as running:
-        yield running
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """A web server of somebody else on this machine: the folder that it serves, and its port."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "index.html").write_text("<!doctype html><title>Somebody else's page</title>")
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_QuietPages, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="package")
+def platform(browser: Browser, elsewhere: tuple[Path, int]) -> Iterator[Platform]:
+    """It lets the pages of `http://127.0.0.1:<port>` call the API, and not those of `http://localhost:<port>`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMAGINEO_GATEWAY_ALLOWED_ORIGINS", f"http://127.0.0.1:{elsewhere[1]}")
+        with local.platform("--no-first-image") as running:
+            yield running
 
 
 @pytest.fixture(scope="package")
