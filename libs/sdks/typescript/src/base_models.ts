@@ -1,5 +1,6 @@
 /** The models that LoRAs go on, and that draw alone as well. */
 
+import type { components } from "./openapi.ts";
 import type { Page } from "./pages.ts";
 import type { CallOptions, Transport } from "./transport.ts";
 import type { BaseModel } from "./types.ts";
@@ -13,7 +14,7 @@ export class BaseModels {
 
   /** The base models, with their sizes, steps and schedulers. They are few: there are no pages. */
   async list(options?: CallOptions): Promise<Page<BaseModel>> {
-    const found = await this.#transport.get<{ base_models: BaseModel[] }>("/v1/base-models", {}, options);
+    const found = await this.#transport.get<components["schemas"]["BaseModels"]>("/v1/base-models", {}, options);
     return { items: found.base_models, nextCursor: null };
   }
 }

@@ -6,7 +6,7 @@ import { ConfigurationError } from "./errors.ts";
 import { broken } from "./failures.ts";
 import { fileAt } from "./files.ts";
 import { lines } from "./lines.ts";
-import type { operations } from "./openapi.ts";
+import type { components, operations } from "./openapi.ts";
 import { explained } from "./oversize.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type SubmitOptions, splitOptions, submit, submitHeaders } from "./submission.ts";
@@ -145,7 +145,4 @@ async function sizeOfCall({ content }: Call): Promise<number> {
   return body instanceof Blob ? body.size : (await new Response(body).arrayBuffer()).byteLength;
 }
 
-interface Listed {
-  readonly batches: Batch[];
-  readonly next_cursor: string | null;
-}
+type Listed = components["schemas"]["Batches"];

@@ -1,8 +1,8 @@
 /** The model that draws where a call names none. */
 
+import type { components } from "./openapi.ts";
 import { ModelNotFoundError } from "./refusals.ts";
 import type { CallOptions, Transport } from "./transport.ts";
-import type { BaseModel } from "./types.ts";
 
 /** The client's own, else the platform's first base model, which is asked for once. */
 export class DefaultModel {
@@ -21,7 +21,7 @@ export class DefaultModel {
    */
   async id(options: CallOptions): Promise<string> {
     if (this.#id === undefined) {
-      const found = await this.#transport.get<{ base_models: BaseModel[] }>("/v1/base-models", {}, options);
+      const found = await this.#transport.get<components["schemas"]["BaseModels"]>("/v1/base-models", {}, options);
       this.#id = found.base_models[0]?.id ?? none();
     }
     return this.#id;

@@ -2,7 +2,7 @@
 
 import { UnexpectedAnswerError } from "./errors.ts";
 import { type FollowOptions, follow, type RunEvent } from "./event_stream.ts";
-import type { operations } from "./openapi.ts";
+import type { components, operations } from "./openapi.ts";
 import { iterated, type Page } from "./pages.ts";
 import { PermissionDeniedError } from "./refusals.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -90,7 +90,4 @@ export class Generations {
   }
 }
 
-interface Listed {
-  readonly generations: Generation[];
-  readonly next_cursor: string | null;
-}
+type Listed = components["schemas"]["Generations"];

@@ -1,5 +1,6 @@
 /** Everything that the package offers. */
 
+export type { AuditFilter, AuditLog } from "./audit_log.ts";
 export type { BaseModels } from "./base_models.ts";
 export { BatchRun, type BatchWaitOptions } from "./batch_run.ts";
 export type { Batches, BatchFilter, BatchHead, BatchRequest } from "./batches.ts";
@@ -8,7 +9,9 @@ export * from "./errors.ts";
 export type { ChangeEvent, FollowOptions, Preview, PreviewEvent, RunEvent } from "./event_stream.ts";
 export type { Progress } from "./form.ts";
 export type { GenerationFilter, Generations } from "./generations.ts";
+export type { InvitationFilter, Invitations } from "./invitations.ts";
 export type { KeyFilter, Keys } from "./keys.ts";
+export type { MemberFilter, Members } from "./members.ts";
 export type { ModelFilter, Models, ModelUpload } from "./models.ts";
 export type { components, operations, paths } from "./openapi.ts";
 export type { Page } from "./pages.ts";

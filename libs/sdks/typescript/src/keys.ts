@@ -1,6 +1,6 @@
 /** API keys of the account. */
 
-import type { operations } from "./openapi.ts";
+import type { components, operations } from "./openapi.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type CallOptions, json, part, type Transport } from "./transport.ts";
 import type { Key, KeyRequest, NewKey } from "./types.ts";
@@ -38,7 +38,4 @@ export class Keys {
   }
 }
 
-interface Listed {
-  readonly keys: Key[];
-  readonly next_cursor: string | null;
-}
+type Listed = components["schemas"]["Keys"];

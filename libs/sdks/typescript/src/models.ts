@@ -2,7 +2,7 @@
 
 import { fileAt } from "./files.ts";
 import { finished, formContent, type Progress, sizeOf } from "./form.ts";
-import type { operations } from "./openapi.ts";
+import type { components, operations } from "./openapi.ts";
 import { explained } from "./oversize.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type CallOptions, json, part, type Transport } from "./transport.ts";
@@ -82,7 +82,4 @@ export class Models {
   }
 }
 
-interface Listed {
-  readonly models: Model[];
-  readonly next_cursor: string | null;
-}
+type Listed = components["schemas"]["Models"];

@@ -4,6 +4,7 @@ import type { components } from "./openapi.ts";
 
 type Schemas = components["schemas"];
 
+export type AuditEntry = Schemas["AuditEntry"];
 export type BaseModel = Schemas["BaseModel"];
 export type Batch = Schemas["Batch"];
 export type BatchItem = Schemas["BatchItem"];
@@ -15,14 +16,18 @@ export type Delivery = Schemas["Delivery"];
 export type DryRun = Schemas["DryRun"];
 export type ErrorCode = Schemas["ErrorCode"];
 export type Generation = Schemas["Generation"];
+export type Invitation = Schemas["Invitation"];
+export type InvitationRequest = Schemas["InvitationRequest"];
 export type Key = Schemas["Key"];
 export type KeyRequest = Schemas["KeyRequest"];
 export type Limits = Schemas["Limits"];
 export type LoraReport = Schemas["LoraReport"];
 export type Manifest = Schemas["Manifest"];
+export type Member = Schemas["Member"];
 export type Model = Schemas["Model"];
 export type ModelChange = Schemas["ModelChange"];
 export type ModelCheck = Schemas["ModelCheck"];
+export type NewInvitation = Schemas["NewInvitation"];
 export type NewKey = Schemas["NewKey"];
 export type NewWebhook = Schemas["NewWebhook"];
 export type Organization = Schemas["Organization"];
@@ -47,5 +52,7 @@ export type WebhookChange = Schemas["WebhookChange"];
 export type WebhookRequest = Schemas["WebhookRequest"];
 /** What a webhook receives. */
 export type WebhookEvent = Schemas["Event"];
+/** What a member may do. */
+export type Role = Member["role"];
 /** Where a run stands. */
 export type RunStatus = Generation["status"];

@@ -1,9 +1,11 @@
 /** Webhooks: where events are posted to, with which secret, and what became of each delivery. */
 
-import type { operations } from "./openapi.ts";
+import type { components, operations } from "./openapi.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type Call, type CallOptions, json, part, type Transport } from "./transport.ts";
 import type { Delivery, NewWebhook, Rotation, SigningSecret, Webhook, WebhookChange, WebhookRequest } from "./types.ts";
+
+type Schemas = components["schemas"];
 
 /** Which webhooks to list, named as the API does. */
 export type WebhookFilter = NonNullable<operations["listWebhooks"]["parameters"]["query"]>;
@@ -27,7 +29,7 @@ export class Webhooks {
 
   /** One page of the registered webhooks. */
   async list(filter: WebhookFilter = {}, options?: CallOptions): Promise<Page<Webhook>> {
-    const page = await this.#transport.get<WebhooksListed>("/v1/webhooks", filter, options);
+    const page = await this.#transport.get<Schemas["Webhooks"]>("/v1/webhooks", filter, options);
     return { items: page.webhooks, nextCursor: page.next_cursor };
   }
 
@@ -71,7 +73,7 @@ export class Webhooks {
   async deliveries(filter: DeliveryFilter = {}, options?: CallOptions): Promise<Page<Delivery>> {
     const { webhook_id: id, ...query } = filter;
     const path = id === undefined ? "/v1/webhooks/deliveries" : `/v1/webhooks/${part(id)}/deliveries`;
-    const page = await this.#transport.get<DeliveriesListed>(path, query, options);
+    const page = await this.#transport.get<Schemas["Deliveries"]>(path, query, options);
     return { items: page.deliveries, nextCursor: page.next_cursor };
   }
 
@@ -88,14 +90,4 @@ export class Webhooks {
 
 function once(method: "POST" | "PATCH", path: string, request: object, options?: CallOptions): Call {
   return { method, path, content: json(request), repeatable: "refused", options };
-}
-
-interface WebhooksListed {
-  readonly webhooks: Webhook[];
-  readonly next_cursor: string | null;
-}
-
-interface DeliveriesListed {
-  readonly deliveries: Delivery[];
-  readonly next_cursor: string | null;
 }

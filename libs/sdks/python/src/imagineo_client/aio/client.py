@@ -8,11 +8,12 @@ import httpx
 from typing_extensions import Self, Unpack
 
 from imagineo_client import environment
-from imagineo_client.aio.account import KeysOfAccount, LimitsOfAccount, OrganizationOfAccount, UsageOfAccount
+from imagineo_client.aio.account import KeysOfAccount, LimitsOfAccount, UsageOfAccount
 from imagineo_client.aio.batches import AsyncBatchRun, BatchesOfAccount
 from imagineo_client.aio.drawing import Drawing
 from imagineo_client.aio.generations import GenerationsOfAccount
 from imagineo_client.aio.models import BaseModelsOfPlatform, ModelsOfAccount
+from imagineo_client.aio.organization import OrganizationOfAccount
 from imagineo_client.aio.runs import AsyncRun
 from imagineo_client.aio.transport import Transport
 from imagineo_client.aio.uploads import Uploads

@@ -1,4 +1,4 @@
-"""What belongs to the account: keys, limits, usage, the organization."""
+"""What belongs to the account: keys, limits, usage."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing_extensions import Unpack
 
 from imagineo_client.calls import Call, Listing, Page, once
 from imagineo_client.sync.transport import Transport
-from imagineo_client.types.answers import Key, Keys, Limits, NewKey, Organization, Usage, UsageUsage
-from imagineo_client.types.requests import KeyOptions, OrganizationChange
+from imagineo_client.types.answers import Key, Keys, Limits, NewKey, Usage, UsageUsage
+from imagineo_client.types.requests import KeyOptions
 
 _KEYS: Listing[Key] = Listing("/v1/keys", Keys, lambda answer: answer.keys)
 
@@ -81,21 +81,6 @@ class UsageOfAccount:
     ) -> Iterator[UsageUsage]:
         """All rows."""
         return self._transport.items(_usage(from_day, to_day, key_id, model_id), page_size)
-
-
-class OrganizationOfAccount:
-    """`client.organization`."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def get(self) -> Organization:
-        """Read it."""
-        return self._transport.answer(Call("GET", "/v1/organization", Organization))
-
-    def update(self, **changes: Unpack[OrganizationChange]) -> Organization:
-        """Change it; what is not named stays."""
-        return self._transport.answer(Call("PATCH", "/v1/organization", Organization, body=changes))
 
 
 def _usage(from_day: date | None, to_day: date | None, key_id: str | None, model_id: str | None) -> Listing[UsageUsage]:

@@ -11,11 +11,12 @@ from imagineo_client import environment
 from imagineo_client.pictures import Picture
 from imagineo_client.retries import RetryPolicy
 from imagineo_client.sources import Source
-from imagineo_client.sync.account import KeysOfAccount, LimitsOfAccount, OrganizationOfAccount, UsageOfAccount
+from imagineo_client.sync.account import KeysOfAccount, LimitsOfAccount, UsageOfAccount
 from imagineo_client.sync.batches import BatchesOfAccount, BatchRun
 from imagineo_client.sync.drawing import Drawing
 from imagineo_client.sync.generations import GenerationsOfAccount
 from imagineo_client.sync.models import BaseModelsOfPlatform, ModelsOfAccount
+from imagineo_client.sync.organization import OrganizationOfAccount
 from imagineo_client.sync.runs import Run
 from imagineo_client.sync.transport import Transport
 from imagineo_client.sync.uploads import Uploads
