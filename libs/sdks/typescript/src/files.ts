@@ -12,19 +12,28 @@ export async function writeWhole(
   draw: () => Promise<Iterable<Uint8Array> | AsyncIterable<Uint8Array>>,
 ): Promise<void> {
   const { open, rename, rm } = await filesystem();
-  const part = `${path}.${crypto.getRandomValues(new Uint32Array(1))[0]}.part`;
-  const file = await open(part, "wx").catch((problem) => Promise.reject(unwritable(path, problem)));
+  const written = <Done>(work: Promise<Done>): Promise<Done> =>
+    work.catch((problem) => Promise.reject(unwritable(path, problem)));
+  const isSpecial = await written(isDevice(path));
+  const part = isSpecial ? path : `${path}.${crypto.getRandomValues(new Uint32Array(1))[0]}.part`;
+  const file = await written(open(part, isSpecial ? "w" : "wx"));
   try {
-    for await (const piece of await draw()) {
-      await file.appendFile(piece).catch((problem) => Promise.reject(unwritable(path, problem)));
-    }
-    await file.close();
-    await rename(part, path).catch((problem) => Promise.reject(unwritable(path, problem)));
+    for await (const piece of await draw()) await written(file.appendFile(piece));
+    await written(file.close());
+    if (!isSpecial) await written(rename(part, path));
   } catch (problem) {
     await file.close().catch(() => undefined);
-    await rm(part, { force: true });
+    if (!isSpecial) await rm(part, { force: true });
     throw problem;
   }
+}
+
+/** Whether there is a device or a pipe, which must not be replaced by a file. */
+async function isDevice(path: string): Promise<boolean> {
+  const { stat } = await filesystem();
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) throw new Error("it is a folder, and must be a file");
+  return found !== undefined && !found.isFile();
 }
 
 /** A file of the disk, read only when it is sent.
@@ -58,6 +67,8 @@ function unwritable(path: string, problem: unknown): OutputError {
   return new OutputError(`${path} cannot be written: ${reason(problem)}`, { cause: problem });
 }
 
+/** The system's words, without the call and the path that it names: the path may be that of a part. */
 function reason(problem: unknown): string {
-  return `${problem instanceof Error ? problem.message : String(problem)}.`;
+  const said = problem instanceof Error ? problem.message : String(problem);
+  return `${said.replace(/, \w+( '.*)?$/s, "")}.`;
 }

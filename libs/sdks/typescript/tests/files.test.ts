@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -48,6 +49,23 @@ test("a place that cannot be written to is told before anything is drawn", async
     assert.ok(problem.message.startsWith(`${path} cannot be written: ENOENT`));
     return true;
   });
+});
+
+test("a folder is told before anything is drawn", async () => {
+  const drawn = () => assert.fail("drawn in vain");
+  await assert.rejects(writeWhole(folder, drawn), {
+    name: "OutputError",
+    message: `${folder} cannot be written: it is a folder, and must be a file.`,
+  });
+});
+
+test("a device is written to, and stays one", { skip: !existsSync("/dev/full") }, async () => {
+  const written = writeWhole("/dev/full", () => Promise.resolve([bytes("x")]));
+  await assert.rejects(written, {
+    name: "OutputError",
+    message: "/dev/full cannot be written: ENOSPC: no space left on device.",
+  });
+  assert.ok((await stat("/dev/full")).isCharacterDevice());
 });
 
 test("a file that is absent is a ConfigurationError; one that is there keeps its name", async () => {

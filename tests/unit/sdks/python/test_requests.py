@@ -8,7 +8,7 @@ from imagineo_client import Imagineo, MissingApiKeyError, WebhookVerificationErr
 from imagineo_client.batching import Pace, body_of
 from imagineo_client.calls import spelled
 from imagineo_client.environment import base_url
-from imagineo_client.files import Form, written_whole
+from imagineo_client.files import Form, check_writable, written_whole
 from imagineo_client.sources import id_of, picture_of
 from standardwebhooks import Webhook
 
@@ -23,8 +23,19 @@ def test_a_client_needs_a_key_before_it_asks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("IMAGINEO_URL", "https://pictures.example/v1/")
     assert Imagineo().base_url == "https://pictures.example"
     assert Imagineo(base_url="http://host:1/sub").base_url == "http://host:1/sub"
-    with pytest.raises(ValueError, match="http://"):
-        base_url("host:8000")
+    for wrong in (
+        "host:8000",
+        "http://",
+        "http://host:99999",
+        "http://[bad",
+        "http://me:secret@host",
+        "http://host/?a=1",
+    ):
+        with pytest.raises(ValueError, match="http://"):
+            base_url(wrong)
+    for wrong in ("two words", "imag_é", "imag\n_x"):
+        with pytest.raises(ValueError, match="visible ASCII"):
+            Imagineo(wrong)
 
 
 def test_queries_leave_out_what_is_not_said_and_name_a_zone() -> None:
@@ -83,6 +94,22 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with written_whole(tmp_path / "a.png") as file:
         file.write(b"whole")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"whole")]
+
+
+def test_a_place_that_cannot_be_written_to_is_named_and_a_device_is_never_replaced(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    (tmp_path / "file").touch()
+    for place, kind in (("absent/x", FileNotFoundError), ("file/x", NotADirectoryError), (".", IsADirectoryError)):
+        with pytest.raises(kind) as told:
+            check_writable(tmp_path / place)
+        assert told.value.filename == str(tmp_path / place)
+    check_writable(tmp_path / "x.png")
+    check_writable(full)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), written_whole(full) as device:
+        device.write(b"x")
+    assert full.is_char_device()
 
 
 def test_a_source_is_told_by_what_it_is() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from imagineo_client.errors import MissingApiKeyError
 
@@ -17,10 +18,13 @@ def api_key(given: str | None) -> str:
 
     Raises:
         MissingApiKeyError: if there is none.
+        ValueError: if it cannot be one.
     """
     found = (given if given is not None else os.environ.get("IMAGINEO_API_KEY", "")).strip()
     if not found:
         raise MissingApiKeyError("There is no API key: pass api_key, or set IMAGINEO_API_KEY.")
+    if not all("!" <= character <= "~" for character in found):
+        raise ValueError("An API key has visible ASCII characters only and no spaces; was more copied than the key?")
     return found
 
 
@@ -28,12 +32,22 @@ def base_url(given: str | None) -> str:
     """The address without `/v1` and without a slash at its end, given or `IMAGINEO_URL`.
 
     Raises:
-        ValueError: if it is no http or https URL.
+        ValueError: if it is no http or https address, or has a user name, a query or a fragment.
     """
-    found = (given or os.environ.get("IMAGINEO_URL") or DEFAULT_URL).strip().rstrip("/").removesuffix("/v1")
-    if not found.startswith(("http://", "https://")):
-        raise ValueError(f"The address must begin with http:// or https://, and is '{found}'.")
-    return found.rstrip("/")
+    found = (given or os.environ.get("IMAGINEO_URL") or DEFAULT_URL).strip()
+    if not _is_address(found):
+        raise ValueError(f"The address must be such as {DEFAULT_URL}, with http:// or https://, and is '{found}'.")
+    return found.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # refuses what is no number, or too large
+    except ValueError:
+        return False
+    more = (parts.username, parts.password, parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not any(more)
 
 
 def model_id(given: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,21 +78,65 @@ class Form:
         return "file" if isinstance(self.file, bytes) else Path(self.file).name
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out now whether a file can be written later, before anybody waits for what shall be in it.
+
+    Raises:
+        OSError: if it cannot; it names the file.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, and must be a file", str(target))
+    if not _is_special(target):
+        part = _part_of(target)
+        with _told_of(target):
+            part.open("wb").close()
+            part.unlink()
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file that appears under its name once it is whole; on an error nothing is left.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written; it names the file.
     """
     target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
+    if _is_special(target):
+        with _told_of(target), target.open("wb") as device:
+            yield device
+        return
+    part = _part_of(target)
+    with _told_of(target), part.open("wb") as file:
+        try:
             yield file
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+            file.close()
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _is_special(target: Path) -> bool:
+    """Whether it is a device or a pipe, which must not be replaced by a file."""
+    return target.exists() and not target.is_file()
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def _told_of(target: Path) -> Iterator[None]:
+    """Name the file that was asked for in the system's errors: it names the part, or on a full disk none."""
+    try:
+        yield
+    except ConnectionError:
+        raise
+    except OSError as problem:
+        if problem.errno is None or problem.filename not in (None, str(_part_of(target))):
+            raise
+        raise OSError(problem.errno, os.strerror(problem.errno), str(target)) from problem
 
 
 def _silent(_sent_bytes: int, _total_bytes: int) -> None:

@@ -16,7 +16,7 @@ from imagineo_client.aio.drawing import Drawing
 from imagineo_client.aio.transport import told
 from imagineo_client.calls import Call
 from imagineo_client.events import OVER, SILENCE_S, AsyncEvents, EventParser, Resumption
-from imagineo_client.files import written_whole
+from imagineo_client.files import check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.types.answers import Generation, Submitted
 from imagineo_client.types.requests import UpscaleOptions, VariationsOptions
@@ -87,17 +87,24 @@ class AsyncRun:
                 await self._given_up(timeout_s, cancel_on_timeout)
         return endings.completed(self.generation)
 
-    async def image(self, *, timeout_s: float | None = None) -> Picture:
+    async def image(self, *, timeout_s: float | None = None, cancel_on_timeout: bool = True) -> Picture:
         """The picture's file, waited for if need be: bytes, with `.pil()` where Pillow is there."""
-        generation = await self.wait(timeout_s=timeout_s)
+        generation = await self.wait(timeout_s=timeout_s, cancel_on_timeout=cancel_on_timeout)
         try:
             return await self._transport.download(endings.image_url(generation))
         except errors.PermissionDeniedError:  # the link has expired since
             return await self._transport.download(endings.image_url(await self.refresh()))
 
-    async def save(self, path: str | os.PathLike[str], *, timeout_s: float | None = None) -> Path:
-        """Write the picture's file, waited for if need be."""
-        content = await self.image(timeout_s=timeout_s)
+    async def save(
+        self, path: str | os.PathLike[str], *, timeout_s: float | None = None, cancel_on_timeout: bool = True
+    ) -> Path:
+        """Write the picture's file, waited for if need be.
+
+        Raises:
+            OSError: if it cannot be written; a place that cannot be written to is told before the wait.
+        """
+        check_writable(path)
+        content = await self.image(timeout_s=timeout_s, cancel_on_timeout=cancel_on_timeout)
         with written_whole(path) as file:
             file.write(content)
         return Path(path)

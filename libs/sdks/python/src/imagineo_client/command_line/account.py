@@ -80,9 +80,10 @@ def usage(
     first, last = (day.date() if day else None for day in (from_day, to_day))
     chosen: Chosen = context.obj
     with chosen.client() as client:
-        page = client.usage.list(limit=min(limit, 100), from_day=first, to_day=last)
+        page = client.usage.list(limit=1, from_day=first, to_day=last)
+        page.usage = list(islice(client.usage.iterate(from_day=first, to_day=last), limit))
     if as_json:
-        give(page)
+        give({"usage": page.usage, "total": page.total})
         return
     rows: list[tuple[object, ...]] = [
         (one.day, one.model_id, one.key_id, one.images, f"{one.megapixel_steps:.1f}", f"{one.device_seconds:.0f}")

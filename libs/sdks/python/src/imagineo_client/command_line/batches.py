@@ -29,7 +29,10 @@ def run_batch(
     model: Annotated[str | None, typer.Option("--model", "-m", help="Of lines that name none.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a file of requests; pictures and results.jsonl appear as they finish. Ctrl-C cancels the rest."""
+    """Draw a file of requests; pictures and results.jsonl appear as they finish.
+
+    Ctrl-C cancels the rest, and so does a folder that cannot be written to any more.
+    """
     output.mkdir(parents=True, exist_ok=True)
     chosen: Chosen = context.obj
     with chosen.client(model) as client:
@@ -37,7 +40,7 @@ def run_batch(
         say(f"{batch.id} is accepted.")
         try:
             results = _drawn(client, batch, output, hidden=as_json)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):
             batch.cancel()
             say(f"{batch.id} is canceled; what was drawn is in {output}.")
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from pathlib import Path
@@ -12,12 +13,13 @@ import typer
 from imagineo_client import environment
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, give, say
+from imagineo_client.command_line.session import AsJson, Chosen, give, say, table
 from imagineo_client.command_line.terminal_picture import sequences
 from imagineo_client.errors import ImagineoError, WaitTimeoutError
-from imagineo_client.files import written_whole
+from imagineo_client.files import check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.sync.runs import Run
+from imagineo_client.types.answers import DryRun
 
 _SUFFIXES = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
@@ -27,7 +29,8 @@ def generate(  # noqa: PLR0917 - options of a command
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What is to be seen.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; - writes to stdout. Default: the run's id.")
+        Path | None,
+        typer.Option("--output", "-o", help="A .png, .webp or .jpg file; - is stdout. Default: the run's id."),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="A LoRA or a base model.")] = None,
     negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
@@ -46,7 +49,7 @@ def generate(  # noqa: PLR0917 - options of a command
     as_json: AsJson = False,
 ) -> None:
     """Draw one picture. Ctrl-C cancels it."""
-    target = _writable(output)
+    target = _checked(output)
     fields: dict[str, Any] = {"negative_prompt": negative, "lora_weight": lora_weight, "guidance": guidance}
     fields |= {"width": width, "height": height, "steps": steps, "seed": seed, "scheduler": scheduler}
     fields |= {"loras": [_lora(one) for one in lora] if lora else None, "output_format": _format(target)}
@@ -54,11 +57,32 @@ def generate(  # noqa: PLR0917 - options of a command
     chosen: Chosen = context.obj
     with chosen.client(model) as client:
         if dry_run:
-            give(client.dry_run(prompt, **cast("Any", options)))
+            _priced(client.dry_run(prompt, **cast("Any", options)), as_json=as_json)
             return
         run = client.generate(prompt, cancel_after_s=None, **cast("Any", options))
         picture = _drawn(run, timeout, hidden=as_json)
-        _left(run, picture, target, as_json=as_json, show=show, open_it=open_it)
+        try:
+            _left(run, picture, target, as_json=as_json, show=show, open_it=open_it)
+        except OSError:
+            if not as_json:
+                say(f"It is drawn all the same: `imagineo runs show {run.id}` gives a link to it.")
+            raise
+
+
+def _priced(found: DryRun, *, as_json: bool) -> None:
+    """Tell what a request would come to."""
+    if as_json:
+        give(found)
+        return
+    blocked = " ".join(one.message for one in found.blocked_by)
+    parameters = found.parameters
+    rows = [
+        ("accepted", f"no: {blocked}" if blocked else "yes"),
+        ("model", parameters.model_id),
+        ("size", f"{parameters.width}x{parameters.height}, {parameters.steps} steps"),
+        ("work", f"{found.megapixel_steps:.1f} megapixel-steps, about {found.estimated_time} s"),
+    ]
+    table(("", ""), rows)
 
 
 def _drawn(run: Run, timeout_s: float | None, *, hidden: bool) -> Picture:
@@ -85,6 +109,7 @@ def _left(run: Run, picture: Picture, target: Path | None, *, as_json: bool, sho
     """Put the picture where it shall be, and tell."""
     if target is not None and str(target) == "-":
         sys.stdout.buffer.write(picture)
+        sys.stdout.buffer.flush()
         return
     path = target or Path(f"{run.id}.{picture.format or 'png'}")
     with written_whole(path) as file:
@@ -101,17 +126,18 @@ def _left(run: Run, picture: Picture, target: Path | None, *, as_json: bool, sho
         typer.launch(str(path))
 
 
-def _writable(output: Path | None) -> Path | None:
-    """The same path, told unwritable before anything is drawn."""
-    if output is None or str(output) == "-":
+def _checked(output: Path | None) -> Path | None:
+    """The same path; what is wrong with it is told before anything is drawn."""
+    if output is None:
+        check_writable("picture.png")  # in this folder, by whatever name
+        return None
+    if str(output) == "-":
         return output
-    if output.is_dir():
-        raise IsADirectoryError(21, "is a folder; name a file", str(output))
+    if output.suffix and output.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{output}: the name must end in one of {', '.join(_SUFFIXES)}, or in no suffix for PNG.")
     if not output.parent.is_dir():
-        raise FileNotFoundError(2, "there is no such folder", str(output.parent))
-    with written_whole(output.with_name(f".{output.name}.probe")):
-        pass
-    output.with_name(f".{output.name}.probe").unlink()
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(output.parent))
+    check_writable(output)
     return output
 
 

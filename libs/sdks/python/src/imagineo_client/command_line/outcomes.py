@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -51,14 +53,24 @@ def spoken(command: Command) -> Command:
     """A command whose problems become one line and an exit code; with `--json` an object on stderr."""
 
     @functools.wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
+    def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            return command(*args, **kwargs)
+            command(*args, **kwargs)
+            sys.stdout.flush()  # a full disk shows here
         except tuple(kind for kind, _ in _CODES) as problem:
+            _drop_unwritten()
             _say(problem, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(int(code_of(problem))) from None
 
     return guarded  # type: ignore[return-value] # it takes and gives the same
+
+
+def _drop_unwritten() -> None:
+    """Forget what stdout could not take: the interpreter would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def code_of(problem: BaseException) -> ExitCode:
@@ -70,8 +82,10 @@ def line_of(problem: BaseException) -> str:
     """A problem in one line, with what helps."""
     if isinstance(problem, KeyboardInterrupt):
         return "Interrupted."
-    if isinstance(problem, OSError) and problem.filename:
-        return f"{problem.filename}: {problem.strerror}"
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.filename or 'The output'}: {problem.strerror}"
+    if isinstance(problem, errors.MissingApiKeyError):
+        return "There is no API key: `imagineo login` keeps one, or give --api-key or IMAGINEO_API_KEY."
     line = " ".join(str(problem).split()) or type(problem).__name__
     if isinstance(problem, errors.AuthenticationError):
         line += " `imagineo login` keeps a key for you."

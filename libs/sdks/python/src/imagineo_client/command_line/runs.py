@@ -33,7 +33,7 @@ def list_runs(
         give(found)
     else:
         rows = [(one.run_id, one.status, one.created_at, one.parameters.positive_prompt[:60]) for one in found]
-        table(("ID", "STATUS", "CREATED", "PROMPT"), rows)
+        table(("ID", "STATUS", "CREATED", "PROMPT"), rows, kept=2)
 
 
 @app.command()

@@ -50,11 +50,18 @@ def give(value: Any) -> None:
     typer.echo(msgspec.json.encode(value).decode())
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout."""
-    found = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        found.add_row(*(escape(_shown(value)) for value in row))
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, kept: int = 1) -> None:
+    """A table on stdout. Its first columns, such as ids, which people copy, are never cut.
+
+    Where no column has a name there is no head.
+    """
+    texts = [[escape(_shown(value)) for value in row] for row in rows]
+    found = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for number, name in enumerate(columns):
+        width = max((len(row[number]) for row in texts), default=0) if number < kept else None
+        found.add_column(name, min_width=width, no_wrap=bool(name) or number < kept)
+    for row in texts:
+        found.add_row(*row)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 1000  # a pipe has no edge to wrap at

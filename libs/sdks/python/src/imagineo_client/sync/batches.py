@@ -13,7 +13,7 @@ from imagineo_client.batching import IN_PROGRESS, LineReader, Pace, body_of, ove
 from imagineo_client.calls import Call, Listing, Page, submit
 from imagineo_client.errors import WaitTimeoutError
 from imagineo_client.events import SILENCE_S
-from imagineo_client.files import File, written_whole
+from imagineo_client.files import File, check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.sync.drawing import Drawing
 from imagineo_client.sync.transport import told
@@ -77,7 +77,12 @@ class BatchRun:
             sleep(pace.next_s(over))
 
     def archive(self, path: str | os.PathLike[str]) -> Path:
-        """Write what is drawn so far as a ZIP file, with `results.jsonl`."""
+        """Write what is drawn so far as a ZIP file, with `results.jsonl`.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        check_writable(path)
         call = Call("GET", f"{self._path}/results", type(None), query={"format": "zip"})
         try:
             with self._transport.stream(call, silence_s=SILENCE_S) as response:

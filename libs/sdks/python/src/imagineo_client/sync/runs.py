@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from imagineo_client import endings, errors
 from imagineo_client.calls import Call
 from imagineo_client.events import OVER, SILENCE_S, EventParser, Events, Resumption
-from imagineo_client.files import written_whole
+from imagineo_client.files import check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.sync.drawing import Drawing
 from imagineo_client.sync.transport import told
@@ -87,17 +87,24 @@ class Run:
                 self._given_up(timeout_s, cancel_on_timeout)
         return endings.completed(self.generation)
 
-    def image(self, *, timeout_s: float | None = None) -> Picture:
+    def image(self, *, timeout_s: float | None = None, cancel_on_timeout: bool = True) -> Picture:
         """The picture's file, waited for if need be: bytes, with `.pil()` where Pillow is there."""
-        generation = self.wait(timeout_s=timeout_s)
+        generation = self.wait(timeout_s=timeout_s, cancel_on_timeout=cancel_on_timeout)
         try:
             return self._transport.download(endings.image_url(generation))
         except errors.PermissionDeniedError:  # the link has expired since
             return self._transport.download(endings.image_url(self.refresh()))
 
-    def save(self, path: str | os.PathLike[str], *, timeout_s: float | None = None) -> Path:
-        """Write the picture's file, waited for if need be."""
-        content = self.image(timeout_s=timeout_s)
+    def save(
+        self, path: str | os.PathLike[str], *, timeout_s: float | None = None, cancel_on_timeout: bool = True
+    ) -> Path:
+        """Write the picture's file, waited for if need be.
+
+        Raises:
+            OSError: if it cannot be written; a place that cannot be written to is told before the wait.
+        """
+        check_writable(path)
+        content = self.image(timeout_s=timeout_s, cancel_on_timeout=cancel_on_timeout)
         with written_whole(path) as file:
             file.write(content)
         return Path(path)
