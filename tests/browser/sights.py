@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from playwright.sync_api import expect
 
 from tests.support import lapses, pages
@@ -118,12 +119,20 @@ def _stale(visitor: Visitor, scene: Scene) -> None:
     filled("Save", name="Stolen")(visitor, scene)
 
 
+def _in_haste(visitor: Visitor, scene: Scene) -> None:
+    cookies = {cookie["name"]: cookie["value"] for cookie in visitor.context.cookies()}
+    with httpx.Client(base_url=scene.platform.ready["url"], cookies=cookies, trust_env=False) as tabs:
+        answers = (tabs.head("/settings/account").status_code for _ in range(1_000))
+        assert next(status for status in answers if status != httpx.codes.OK) == httpx.codes.TOO_MANY_REQUESTS
+    visitor.open("/generations", status=429)
+
+
 def _asked(visitor: Visitor, _scene: Scene) -> None:
     visitor.click("Delete")
     expect(visitor.page.get_by_role("dialog")).to_be_visible()
 
 
-#: `newcomer` has just signed up; `traveller` works in two organizations.
+#: `newcomer` and `hasty` have just signed up; `traveller` works in two organizations.
 SIGHTS = (
     Sight("/login", who="guest"),
     Sight("/login", "login-refused", "guest", then=filled("Log in", email="ada@example.com", password="not mine")),
@@ -178,6 +187,7 @@ SIGHTS = (
     Sight("/admin"),
     Sight("/admin", "admin-nothing-fits", opens=lambda _: "/admin?q=nothing+like+it"),
     Sight("/admin", "error-403", "viewer", status=403),
+    Sight("/settings/account", "error-429", "hasty", then=_in_haste),
     Sight("/nothing/here", "error-404", status=404),
     Sight("/nothing/here", "error-404-guest", "guest", status=404),
 )

@@ -24,7 +24,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"
 #: The theme changes colours, the width what is beside and below what.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 #: Who is not of the studio from the start.
-STRANGERS = ("guest", "newcomer", "traveller")
+STRANGERS = ("guest", "newcomer", "hasty", "traveller")
 LOOKS = (("light", "desktop", RULES), ("dark", "desktop", {}), ("dark", "390", COLOURS), ("light", "390", {}))
 
 
@@ -55,7 +55,7 @@ def seats(
         if who not in taken:
             state = None if who in STRANGERS else logged_in(who)
             taken[who] = Visitor(browser, platform.ready["url"], state=state, viewport=DESKTOP, reduced_motion="reduce")
-            if who in ("newcomer", "traveller"):
+            if who in STRANGERS and who != "guest":
                 login = taken[who].sign_up("Studio Nord")
                 if who == "traveller":
                     taken[who].join(scene.invite(login.email)["link"], password=login.password)
