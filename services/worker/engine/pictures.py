@@ -160,7 +160,7 @@ class PictureDesk:
         if image is None:
             raise NotFinite
         started_s = time.perf_counter()
-        if one.stop.reason is None:
+        if one.stop.reason not in _UNWANTED:
             image = to_asked_size(image, one.asked, one.model.upscaler, one.model.device)
         return Picture(image, decode_s, time.perf_counter() - started_s)
 

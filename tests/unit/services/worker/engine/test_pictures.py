@@ -115,3 +115,10 @@ async def test_a_run_that_was_cancelled_is_not_decoded(desk, model):
     stop.set(StopReason.CANCELED)
     with pytest.raises(DrawStopped):
         await desk.draw(model, latents(), Size(64, 64), stop)
+
+
+async def test_a_run_that_is_decoded_while_its_worker_ends_has_the_size_asked(desk, model):
+    stop = StopSignal()
+    stop.set(StopReason.DRAINING)
+    drawn = await desk.draw(model, latents(), Size(96, 80), stop)
+    assert drawn.image.size == (96, 80)
