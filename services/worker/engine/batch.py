@@ -79,7 +79,7 @@ class Batch:
         self._run_of_row = torch.tensor([index for index, _ in rows], device=device)
         self._conditional = torch.tensor(conditional, device=device)
         self._unconditional = torch.tensor(unconditional, device=device)
-        guidance = torch.tensor([run.guidance for run in self.runs], device=device, dtype=self._latents.dtype)
+        guidance = torch.tensor([run.guidance for run in self.runs], device=device, dtype=torch.float32)
         self._guidance = guidance.view(-1, 1, 1, 1)
         self._remembers = any(run.table is not None and run.table.remembers for run in self.runs)
         self._has_euler = any(run.table is not None and run.table.is_euler for run in self.runs)
@@ -129,7 +129,8 @@ class Batch:
         unconditional = output.index_select(0, self._unconditional)
         conditional = output.index_select(0, self._conditional)
         # Source: Ho and Salimans 2022 (arXiv 2207.12598), equation 6, in the stock pipeline's order of operations.
-        return unconditional + self._guidance * (conditional - unconditional)
+        # Guidance is a float32 there too: 7.3 of bfloat16 would be 7.3125. The product is rounded once.
+        return unconditional + (self._guidance * (conditional - unconditional)).to(output.dtype)
 
     def _own(self) -> tuple[int, ...]:
         """Which runs are stepped by schedulers of their own: those without a table, and one that is alone."""
@@ -148,7 +149,7 @@ class Batch:
         return torch.from_numpy(rows).to(self._latents.device)
 
     def _scaled(self, table: Tensor, own: Sequence[int]) -> Tensor:
-        scaled = self._latents * table[:, schedulers.SCALE].view(-1, 1, 1, 1).to(self._latents.dtype)
+        scaled = (self._latents * table[:, schedulers.SCALE].view(-1, 1, 1, 1)).to(self._latents.dtype)
         for index in own:
             run, row = self.runs[index], slice(index, index + 1)
             scaled[row] = run.scheduler.scaled(self._latents[row], run.step)

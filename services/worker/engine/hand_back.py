@@ -50,7 +50,8 @@ def restore(run: Run, state: bytes) -> bool:
         return False
     run.generator.set_state(generator)
     run.latents = latents.to(run.latents)
-    run.predicted = predicted.to(run.latents)
+    # Some schedulers remember it in float32, whatever the latents are in.
+    run.predicted = predicted.to(run.latents.device)
     run.step = step
     return True
 
