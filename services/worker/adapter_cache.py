@@ -39,6 +39,7 @@ class AdapterCache:
         self._unverified: set[str] = set()
         self._holders: collections.Counter[str] = collections.Counter()
         self._fetches: SharedLoads[None] = SharedLoads()
+        self._checks: SharedLoads[None] = SharedLoads()
         self.hits = 0
         self.misses = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ class AdapterCache:
         if not _DIGEST.fullmatch(file.sha256):
             raise AdapterMissing("The LoRA's file has no digest.")
         if file.sha256 in self._unverified:
-            await self._verify(file.sha256)
+            await self._checks.get(file.sha256, lambda: self._verify(file.sha256))
         if self._is_there(file.sha256):
             self.hits += 1
             self._sizes.move_to_end(file.sha256)
@@ -107,7 +108,6 @@ class AdapterCache:
         return sha256 in self._sizes
 
     async def _verify(self, sha256: str) -> None:
-        self._unverified.discard(sha256)
         try:
             content = await asyncio.to_thread(self._path(sha256).read_bytes)
             is_sound = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest() == sha256)
@@ -115,6 +115,8 @@ class AdapterCache:
             is_sound = False
         if not is_sound:
             self._drop(sha256)
+        # Only now: until then whoever else wants the file waits for this look at it.
+        self._unverified.discard(sha256)
 
     def _evict(self) -> None:
         for sha256 in list(self._sizes):

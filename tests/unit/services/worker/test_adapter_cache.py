@@ -158,3 +158,16 @@ async def test_a_new_worker_keeps_what_is_sound_on_disk_and_sweeps_drafts(blobs,
         assert [path.read_bytes() for path in paths] == [b"a", b"b"]
     assert blobs.fetches == 1
     assert not (tmp_path / ".draft").exists()
+
+
+async def test_runs_that_want_a_damaged_file_at_once_all_get_the_sound_one(blobs, tmp_path):
+    file = await put(blobs, b"a")
+    (tmp_path / f"{file.sha256}.safetensors").write_bytes(b"x")
+    cache = AdapterCache(blobs, tmp_path, 1000)
+
+    async def use():
+        async with cache.hold([file]) as (path,):
+            return path.read_bytes()
+
+    assert await asyncio.gather(*(use() for _ in range(3))) == [b"a"] * 3
+    assert blobs.fetches == 1
