@@ -45,14 +45,14 @@ async def enlarge(
     while enlargement.step < enlargement.steps:
         if stop.reason is not None:
             raise DrawStopped
-        device_s += await thread.run(lambda: _advanced(enlargement, give_back))
+        device_s += await thread.run(lambda: advanced(enlargement, give_back))
         rest_s = device_s / enlargement.step * (enlargement.steps - enlargement.step)
         on_progress(Progress(enlargement.step, enlargement.steps, rest_s))
     return await asyncio.to_thread(_result, enlargement.image(), device_s)
 
 
 @torch.inference_mode()
-def _advanced(enlargement: Enlargement, give_back: Callable[[], object]) -> float:
+def advanced(enlargement: Enlargement, give_back: Callable[[], object]) -> float:
     """Seconds that a tile took; where memory runs out, tried once more."""
     started_s = time.perf_counter()
     for _ in range(2):

@@ -1,5 +1,7 @@
 """Latents to pictures of the size asked, on a thread of their own: what waits together is decoded together.
 
+A picture that is enlarged is so after the others before it, a tile at a time: between two tiles others are decoded.
+
 A picture too large for the memory is decoded in tiles that overlap and are blended, as the stock pipeline does when
 told to; up to that size it is decoded whole, since tiles change it a little.
 """
@@ -22,11 +24,12 @@ from torch import Tensor
 from services.worker.engine import memory
 from services.worker.engine.base import DrawRequest, DrawStopped, SourceImage, StopReason, StopSignal
 from services.worker.engine.device_thread import DeviceThread
+from services.worker.engine.enlarging import advanced
 from services.worker.engine.failures import NotFinite, OutOfMemory
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
 from services.worker.engine.sources import Encoded
-from services.worker.engine.upscaler import to_asked_size
+from services.worker.engine.upscaler import Enlargement, enlargement_to, fitted
 
 #: Pixels that are decoded at once at most: the autoencoder saturates a device early, and its memory is large.
 _MOST_PX: Final = 1 << 20
@@ -58,18 +61,28 @@ class _Latents:
         return (self.model.base.slug, tuple(self.latents.shape))
 
 
+@dataclass(slots=True, eq=False)
+class _Enlarging:
+    wanted: _Latents
+    enlargement: Enlargement
+    decode_s: float
+    upscale_s: float
+
+
 class PictureDesk:
     """Decodes and enlarges."""
 
     def __init__(self, prepare: Callable[[], None]) -> None:
         self.thread = DeviceThread(prepare)
         self._waiting: collections.deque[_Latents] = collections.deque()
+        # The thread's alone.
+        self._enlargings: collections.deque[_Enlarging] = collections.deque()
 
     async def draw(self, model: Model, latents: Tensor, asked: Size, stop: StopSignal) -> Picture:
         """The picture of latents (1, channels, height, width).
 
         Raises:
-            DrawStopped: if nobody wants it any more before it is decoded.
+            DrawStopped: if nobody wants it any more before it is decoded, or before its last tile.
             NotFinite: if its numbers ran away.
             OutOfMemory: if the device does not hold it.
         """
@@ -96,8 +109,10 @@ class PictureDesk:
             raise
 
     async def close(self) -> None:
-        """End the thread after the work that waits."""
+        """End the thread after the work that waits; pictures that are being enlarged are dropped."""
         await self.thread.close()
+        while self._enlargings:
+            self._enlargings.popleft().wanted.answer.set_exception(DrawStopped())
 
     @torch.inference_mode()
     def _serve(self) -> None:
@@ -111,7 +126,7 @@ class PictureDesk:
                 pictures = self._decoded(together)
         for index, one in enumerate(together):
             try:
-                one.answer.set_result(self._finished(one, pictures[index] if pictures else self._decoded_alone(one)))
+                self._go_on(one, *(pictures[index] if pictures else self._decoded_alone(one)))
             except Exception as problem:  # noqa: BLE001 - it is the outcome of this picture alone
                 one.answer.set_exception(OutOfMemory() if memory.is_out_of_memory(problem) else problem)
 
@@ -155,14 +170,45 @@ class PictureDesk:
         share_s = (time.perf_counter() - started_s) / len(together)
         return [(image, share_s) for image in images]
 
-    def _finished(self, one: _Latents, decoded: tuple[Image.Image | None, float]) -> Picture:
-        image, decode_s = decoded
+    def _go_on(self, one: _Latents, image: Image.Image | None, decode_s: float) -> None:
+        """Answer with a decoded picture, or have it enlarged first."""
         if image is None:
             raise NotFinite
         started_s = time.perf_counter()
-        if one.stop.reason not in _UNWANTED:
-            image = to_asked_size(image, one.asked, one.model.upscaler, one.model.device)
-        return Picture(image, decode_s, time.perf_counter() - started_s)
+        enlargement = enlargement_to(one.asked, image, one.model.upscaler, one.model.device)
+        if enlargement is None:
+            picture = fitted(image, one.asked)
+            one.answer.set_result(Picture(picture, decode_s, time.perf_counter() - started_s))
+            return
+        self._enlargings.append(_Enlarging(one, enlargement, decode_s, time.perf_counter() - started_s))
+        if len(self._enlargings) == 1:
+            self.thread.submit(self._enlarge)
+
+    @torch.inference_mode()
+    def _enlarge(self) -> None:
+        """Make one tile of the picture that came first, and see to it that the next one is made."""
+        first = self._enlargings[0]
+        try:
+            picture = self._advanced(first)
+            if picture is not None:
+                first.wanted.answer.set_result(picture)
+        except Exception as problem:  # noqa: BLE001 - it is the outcome of this picture alone
+            first.wanted.answer.set_exception(OutOfMemory() if memory.is_out_of_memory(problem) else problem)
+        if first.wanted.answer.done():
+            self._enlargings.popleft()
+        if self._enlargings:
+            self.thread.submit(self._enlarge)
+
+    def _advanced(self, one: _Enlarging) -> Picture | None:
+        """The picture, once its last tile is made."""
+        if one.wanted.stop.reason in _UNWANTED:
+            raise DrawStopped
+        one.upscale_s += advanced(one.enlargement, one.wanted.model.adapters.memory.give_back)
+        if one.enlargement.step < one.enlargement.steps:
+            return None
+        started_s = time.perf_counter()
+        picture = fitted(one.enlargement.image(), one.wanted.asked)
+        return Picture(picture, one.decode_s, one.upscale_s + time.perf_counter() - started_s)
 
 
 @torch.inference_mode()

@@ -143,17 +143,12 @@ class Enlargement:
         self._out = torch.empty(1, 3, height * grown, width * grown, dtype=torch.uint8 if last else torch.float32)
 
 
-def to_asked_size(image: Image.Image, asked: Size, upscaler: Upscaler | None, device: torch.device) -> Image.Image:
-    """Bring a drawn picture to the size asked: enlarge as often as needed, cut to its aspect, resize by Lanczos."""
-    have = Size(*image.size)
-    if upscaler is not None:
-        count = upscale_count(have, asked, upscaler.factor)
-        if count:
-            enlargement = Enlargement(image, upscaler.factor**count, upscaler, device)
-            while enlargement.step < enlargement.steps:
-                enlargement.advance()
-            image = enlargement.image()
-    return fitted(image, asked)
+def enlargement_to(
+    asked: Size, image: Image.Image, upscaler: Upscaler | None, device: torch.device
+) -> Enlargement | None:
+    """What brings a drawn picture to at least the size asked, for `fitted` to cut; None where it is large enough."""
+    count = 0 if upscaler is None else upscale_count(Size(*image.size), asked, upscaler.factor)
+    return Enlargement(image, upscaler.factor**count, upscaler, device) if upscaler is not None and count else None
 
 
 def fitted(image: Image.Image, asked: Size) -> Image.Image:

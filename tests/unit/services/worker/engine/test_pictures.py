@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from services.worker.engine import pictures
+from services.worker.engine import pictures, upscaler
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.base import BaseModelFiles, DrawStopped, StopReason, StopSignal
 from services.worker.engine.failures import NotFinite, OutOfMemory
@@ -122,3 +123,85 @@ async def test_a_run_that_is_decoded_while_its_worker_ends_has_the_size_asked(de
     stop.set(StopReason.DRAINING)
     drawn = await desk.draw(model, latents(), Size(96, 80), stop)
     assert drawn.image.size == (96, 80)
+
+
+@pytest.fixture(scope="module")
+def enlarging(directory):
+    base = BaseModelFiles("tiny", directory, "sd", 64, upscales=True, upscaler="upscaler.safetensors")
+    return Model(base, AdapterMemory(torch.device("cpu"), 0))
+
+
+@pytest.fixture
+def tiles(enlarging, monkeypatch):
+    """Calls what is appended at each tile, and counts them."""
+    seen, at_tile = [], []
+    inner = enlarging.upscaler.forward
+
+    def forward(part):
+        seen.append(part.shape)
+        for call in at_tile:
+            call(len(seen))
+        return inner(part)
+
+    monkeypatch.setattr(upscaler, "TILE_PX", 16)
+    monkeypatch.setattr(enlarging.upscaler, "forward", forward)
+    return seen, at_tile
+
+
+async def test_a_cancel_ends_the_enlarging_at_the_next_tile(desk, enlarging, tiles):
+    (seen, at_tile), stop = tiles, StopSignal()
+    at_tile.append(lambda count: stop.set(StopReason.CANCELED) if count == 3 else None)
+    with pytest.raises(DrawStopped):
+        await desk.draw(enlarging, latents(), Size(256, 256), stop)
+    assert len(seen) == 3
+    assert (await desk.draw(enlarging, latents(), Size(256, 256), StopSignal())).image.size == (256, 256)
+
+
+async def test_pictures_are_decoded_between_the_tiles_of_one_that_is_enlarged(desk, enlarging, model, tiles):
+    (seen, at_tile), loop, others = tiles, asyncio.get_running_loop(), []
+    begun, asked = asyncio.Event(), threading.Event()
+
+    def wait(count):
+        if count == 2:
+            loop.call_soon_threadsafe(begun.set)
+            asked.wait(20)
+
+    at_tile.append(wait)
+    large = asyncio.create_task(desk.draw(enlarging, latents(), Size(256, 256), StopSignal()))
+    await asyncio.wait_for(begun.wait(), 20)
+    small = asyncio.create_task(draw(desk, model, latents()))
+    small.add_done_callback(lambda _: others.append(len(seen)))
+    await asyncio.sleep(0)
+    asked.set()
+    await asyncio.gather(small, large)
+    assert others[0] < len(seen) == 16
+
+
+async def test_a_tile_that_does_not_fit_is_told_and_the_next_picture_is_enlarged(desk, enlarging, tiles):
+    _, at_tile = tiles
+
+    def fail(count):
+        if count in {2, 3}:
+            raise torch.OutOfMemoryError
+
+    at_tile.append(fail)
+    drawn = await asyncio.gather(
+        *(desk.draw(enlarging, latents(seed=seed), Size(128, 128), StopSignal()) for seed in (1, 2)),
+        return_exceptions=True,
+    )
+    assert isinstance(drawn[0], OutOfMemory)
+    assert drawn[1].image.size == (128, 128)
+
+
+async def test_a_desk_that_closes_drops_what_is_being_enlarged(enlarging, tiles):
+    desk = pictures.PictureDesk(lambda: torch.set_num_threads(1))
+    (_, at_tile), loop, begun, closing = tiles, asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    at_tile.append(lambda _: (loop.call_soon_threadsafe(begun.set), closing.wait(20)))
+    large = asyncio.create_task(desk.draw(enlarging, latents(), Size(256, 256), StopSignal()))
+    await asyncio.wait_for(begun.wait(), 20)
+    ending = asyncio.create_task(desk.close())
+    await asyncio.sleep(0)
+    closing.set()
+    await ending
+    with pytest.raises(DrawStopped):
+        await asyncio.wait_for(large, 20)

@@ -33,6 +33,13 @@ def enlarged(image, scale, upscaler):
     return enlargement.image()
 
 
+def brought_to(asked, image, upscaler):
+    enlargement = module.enlargement_to(asked, image, upscaler, CPU)
+    while enlargement is not None and enlargement.step < enlargement.steps:
+        enlargement.advance()
+    return module.fitted(image if enlargement is None else enlargement.image(), asked)
+
+
 def farthest(one, other):
     return max(high for _, high in ImageChops.difference(one, other).getextrema())
 
@@ -87,19 +94,19 @@ def test_zero_weights_repeat_the_pixels(upscaler):
     for weight in upscaler.parameters():
         weight.zero_()
     image = Image.effect_noise((16, 16), 60).convert("RGB")
-    large = module.to_asked_size(image, Size(64, 64), upscaler, CPU)
+    large = brought_to(Size(64, 64), image, upscaler)
     assert large.tobytes() == image.resize((64, 64), Image.Resampling.NEAREST).tobytes()
 
 
 @pytest.mark.parametrize("asked", [(64, 64), (200, 136), (1000, 24), (24, 16)])
 def test_any_size_is_reached_exactly(upscaler, asked):
     image = Image.effect_noise((64, 48), 60).convert("RGB")
-    assert module.to_asked_size(image, Size(*asked), upscaler, CPU).size == asked
+    assert brought_to(Size(*asked), image, upscaler).size == asked
 
 
 def test_without_an_upscaler_the_picture_is_resized():
     image = Image.effect_noise((64, 64), 60).convert("RGB")
-    assert module.to_asked_size(image, Size(128, 96), None, CPU).size == (128, 96)
+    assert brought_to(Size(128, 96), image, None).size == (128, 96)
 
 
 def test_a_file_that_is_no_upscaler_is_refused(tmp_path):
