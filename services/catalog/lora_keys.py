@@ -30,6 +30,7 @@ _KINDS: Final = {
     "lokr_": "LoKr",
     "lora_mid": "LoCon with a core matrix",
     "oft_": "OFT",
+    "lora_B.bias": "LoRA with biases",
 }
 _PARTS: Final = {
     "unet.": "denoiser",

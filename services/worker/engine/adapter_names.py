@@ -12,6 +12,20 @@ _SUFFIX: Final = re.compile(
     r"(?P<module>.+?)(?:\.|_)(?:lora_linear_layer\.|lora\.|lora_)?"
     r"(?P<half>lora_A|lora_B|A|B|down|up)(?:\.default)?\.weight"
 )
+#: Parts by how their modules' names begin, as the catalog knows them when it checks an upload; "": the denoiser.
+_PARTS: Final = {
+    "unet.": "",
+    "transformer.": "",
+    "lora_unet_": "",
+    "lora_transformer_": "",
+    "text_encoder.": "text_encoder",
+    "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder",
+    "text_encoder_2.": "text_encoder_2",
+    "lora_te2_": "text_encoder_2",
+    "text_encoder_3.": "text_encoder_3",
+    "lora_te3_": "text_encoder_3",
+}
 #: Part, module and half of what a key names.
 KeyPlace = tuple[str, str, str]
 _PLACES_KEPT: Final = 1 << 16
@@ -74,20 +88,10 @@ def _locate(key: str, names: Mapping[str, ModuleNames]) -> KeyPlace | None:
 def _part(stem: str, denoiser: str) -> tuple[str, str]:
     """The part that a key names, and the rest of it; the denoiser where it names none."""
     stem = stem.removeprefix("base_model.model.")
-    prefixes = {
-        f"{denoiser}.": denoiser,
-        "lora_unet_": denoiser,
-        "text_encoder.": "text_encoder",
-        "text_encoder_2.": "text_encoder_2",
-        "lora_te_": "text_encoder",
-        "lora_te1_": "text_encoder",
-        "lora_te2_": "text_encoder_2",
-        "text_model.": "text_encoder",
-    }
-    for prefix, part in prefixes.items():
+    for prefix, part in _PARTS.items():
         if stem.startswith(prefix):
-            return part, stem if prefix == "text_model." else stem.removeprefix(prefix)
-    return denoiser, stem
+            return part or denoiser, stem.removeprefix(prefix)
+    return ("text_encoder" if stem.startswith("text_model.") else denoiser), stem
 
 
 def _spellings(module: str) -> list[str]:
