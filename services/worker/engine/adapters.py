@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,8 @@ class AdapterStore:
         self._names = {name: ModuleNames(part) for name, part in parts.items()}
         self._rename = rename
         self._dtype = dtype
-        self._layouts: dict[tuple[Place, ...], Layout] = {}
+        # Shared by the adapters that have it, and gone with the last: there may be as many as there are files.
+        self._layouts: weakref.WeakValueDictionary[tuple[Place, ...], Layout] = weakref.WeakValueDictionary()
         # The same file is another adapter for another base model.
         self._prefix = f"{base_model_slug} "
 

@@ -16,7 +16,7 @@ from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import AdapterStore
 from services.worker.engine.failures import AdapterIncompatible
 from services.worker.engine.lora_layers import RANK_BUCKETS
-from tests.support.tiny_models import tiny_base
+from tests.support.tiny_models import lora_file, tiny_base
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.0.proj", "conv1", "downsamplers.0.conv", "conv_in"]
 SETTINGS = {
@@ -57,6 +57,16 @@ def trained(directory, settings):
         if "lora_" in name:
             weight.data.normal_(generator=draw)
     return unet, config
+
+
+def test_a_layout_is_shared_by_files_that_have_it_and_gone_with_the_last(store, tmp_path):
+    paths = [lora_file(tmp_path / f"{name}.safetensors", seed=index, rank=4) for index, name in enumerate("ab")]
+    adapters = [store.read(path) for path in paths]
+    first, second = (adapter.parts["unet"].layout for adapter in adapters)
+    assert first is second
+    assert list(store._layouts.values()) == [first]
+    del adapters, first, second
+    assert not store._layouts
 
 
 def deltas_of_peft(unet):
