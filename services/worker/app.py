@@ -73,6 +73,7 @@ class Worker:
         has_begun: Callable[[], None] = lambda: None,
         has_opened: Callable[[], None] = lambda: None,
     ) -> None:
+        """`has_opened` is called once the first base model is open, before there is any run."""
         self._settings = settings
         self._broker = broker
         self._engine = engine
@@ -189,7 +190,8 @@ class Worker:
         try:
             base = await self.bases.fetch(listed)
             await self._engine.open(base)
-            self._has_opened()
+            if not self.intake.base_model_slugs:
+                self._has_opened()
             self.intake.grow(self._engine.slots)
             await self.intake.add(base.slug)
             log.info("drawing with %s", base.slug)

@@ -19,7 +19,9 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def settle() -> None:
-    """Leave out of every later collection what lives for good: called when a base model is loaded.
+    """Leave out of every later collection what lives for good: called once, with a base model and before any run.
+
+    Later it would keep for good what runs have at hand and would then leave behind.
 
     A collection stops every thread, that of the steps too, for as long as it has objects to look at: with the libraries
     and a small base model 175 ms, measured, and once these are left out next to nothing.
