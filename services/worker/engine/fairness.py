@@ -3,14 +3,18 @@
 Runs of one latent size form a wave, and one wave steps at a time. The device's time is shared evenly between the
 organizations that have runs on it, and an organization's share evenly between its runs. Within an organization a run
 that has not begun goes before others, the one with the nearest deadline first: a run that has begun has met its
-deadline. Whoever comes new starts even with the others; nobody gathers credit while away.
+deadline. Where such runs keep coming their wave gets that far ahead of another and no further. Whoever comes new starts
+even with the others; nobody gathers credit while away.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+#: So much more device time per run may runs that have not begun take for their wave.
+AHEAD_S: Final = 2.0
 
 Wave = TypeVar("Wave", bound=Hashable)
 
@@ -49,7 +53,13 @@ class FairShare(Generic[Wave]):
         self._runs_had_s = _even(self._runs_had_s, waves)
         organization_id = min(present, key=lambda one: (self._organizations_had_s[one], one))
         of_it = [wave for wave, runs in waves.items() if any(run.organization_id == organization_id for run in runs)]
-        return min(of_it, key=lambda wave: (_nearest_s(waves[wave], organization_id), self._runs_had_s[wave]))
+        most_s = min(self._runs_had_s[wave] for wave in of_it) + AHEAD_S
+
+        def claim(wave: Wave) -> tuple[bool, float, float]:
+            had_s = self._runs_had_s[wave]
+            return (had_s > most_s, _nearest_s(waves[wave], organization_id), had_s)
+
+        return min(of_it, key=claim)
 
     def charge(self, wave: Wave, seconds: float, runs: Collection[Claimant]) -> None:
         """Note that a step of the wave took so long for these runs."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.engine.fairness import FairShare, next_to_join
+from services.worker.engine.fairness import AHEAD_S, FairShare, next_to_join
 
 
 @dataclass
@@ -87,6 +87,12 @@ def test_a_run_whose_deadline_is_near_begins_first_and_then_takes_turns():
         picked.append(wave)
     assert picked[:3] == ["soon", "later", "never"]
     assert collections.Counter(picked) == {"soon": 3, "later": 3, "never": 3}
+
+
+def test_runs_that_keep_coming_with_deadlines_do_not_starve_those_that_have_begun():
+    waves = {"urgent": [Asker(deadline_s=1.0, has_begun=False), Asker()], "begun": [Asker()]}
+    of_wave, _ = shares({"urgent": 0.5, "begun": 0.5}, waves)
+    assert of_wave["urgent"] / 2 == pytest.approx(of_wave["begun"], abs=AHEAD_S + 1)
 
 
 def test_a_deadline_takes_no_time_from_another_organization():
