@@ -32,6 +32,9 @@ _FEWEST: Final = 3
 _TRIAL_STEPS: Final = 6
 #: They may take so much of the memory that is left: decoding and LoRAs to come go before.
 _MOST_OF_SPARE: Final = 0.25
+#: For so many steps nothing is fused after memory ran out over it; twice as long after each time.
+FIRST_REST: Final = 256
+_LONGEST_REST: Final = 8192
 
 
 class Gain:
@@ -144,10 +147,15 @@ class Fusing:
         self._wanted: object = None
         self._is_on = False
         self._is_possible = is_possible
+        self._rest = 0
+        self._next_rest = FIRST_REST
 
     def consider(self, loras: Collection[RowLora | None], ahead: Mapping[StepKind, int]) -> None:
         """Choose for the steps ahead, counted by kind; `loras` are those of all runs that step or wait."""
         self._wanted = None
+        if self._rest:
+            self._rest -= 1
+            return
         sole = sole_lora(loras) if len(loras) > 1 else None
         if sole is None or not self._is_possible:
             return
@@ -175,6 +183,16 @@ class Fusing:
         self._weights.drop()
         self._wanted, self._is_on = None, False
 
+    def yield_memory(self) -> None:
+        """Give the memory back, which ran out; where there was any, take none for a while."""
+        if self._weights.name is not None:
+            self._rest_a_while()
+        self.drop()
+
+    def _rest_a_while(self) -> None:
+        self._rest = self._next_rest
+        self._next_rest = min(_LONGEST_REST, 2 * self._next_rest)
+
     def _made(self, lora: RowLora) -> bool:
         self.point(False)
         if self._weights.bytes_for(lora) > self._spare_bytes() * _MOST_OF_SPARE:
@@ -188,8 +206,8 @@ class Fusing:
             self.drop()
             if not memory.is_out_of_memory(problem):
                 raise
-            self._is_possible = False
-            log.warning("there is no memory for fused weights; steps are made without them from now on")
+            self._rest_a_while()
+            log.warning("there is no memory for fused weights; %d steps are made without them", self._rest)
             return False
         self.gain.note_fusing(fusing_s)
         return True

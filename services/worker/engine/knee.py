@@ -43,10 +43,16 @@ def _rungs(seconds: Mapping[int, float]) -> Iterator[int]:
             return
 
 
+#: After so many full steps a cap that memory forced down is raised again; twice as many after each time that it was.
+FIRST_PATIENCE: Final = 256
+_MOST_PATIENCE: Final = 8192
+
+
 class RowCap:
     """The most rows of one latent size: a guess from the native size at first, then what its own full steps show.
 
-    While steps are full, the cap is doubled as long as that gains; the rung that does not is left again for good.
+    While steps are full, the cap is doubled as long as that gains; the rung that does not is left again for good. What
+    did not fit into memory may fit later: neighbours come and go. So it is tried again, ever more rarely.
     """
 
     def __init__(self, rows: int) -> None:
@@ -54,20 +60,44 @@ class RowCap:
         self._rates: list[float] = []
         self._below: tuple[int, float] | None = None
         self._is_settled = False
+        # What it was before memory forced it down; None where it did not.
+        self._before: int | None = None
+        self._patience = FIRST_PATIENCE
+        self._full_steps = 0
+        self._has_regrown = False
 
     def note(self, rows: int, seconds: float) -> None:
         """Take in how long a step with so many rows took."""
-        if self._is_settled or rows < _FULL_RATIO * self.rows or seconds <= 0:
+        if rows < _FULL_RATIO * self.rows or seconds <= 0:
             return
+        if self._before is not None:
+            self._regrow(self._before)
+        elif not self._is_settled:
+            self._weigh(rows, seconds)
+
+    def lower(self, rows: int) -> None:
+        """Note that more rows than these did not fit into memory."""
+        if self._has_regrown:
+            self._patience = min(_MOST_PATIENCE, 2 * self._patience)
+        self._before = max(self.rows, self._before or 0)
+        self._full_steps, self._has_regrown = 0, False
+        self._rates.clear()
+        self.rows = max(1, rows)
+
+    def _regrow(self, before: int) -> None:
+        self._full_steps += 1
+        if self._full_steps < self._patience:
+            return
+        self._full_steps, self._has_regrown = 0, True
+        self.rows = min(2 * self.rows, before)
+        if self.rows == before:
+            self._before = None
+
+    def _weigh(self, rows: int, seconds: float) -> None:
         self._rates.append(rows / seconds)
         if len(self._rates) >= _TRIES:
             self._judge(max(self._rates))
             self._rates.clear()
-
-    def lower(self, rows: int) -> None:
-        """Note that more rows than these do not fit into memory."""
-        self.rows = max(1, rows)
-        self._is_settled = True
 
     def _judge(self, rate: float) -> None:
         if self._below is not None and rate < _WORTH_RATIO * self._below[1]:

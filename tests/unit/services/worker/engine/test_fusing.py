@@ -10,7 +10,7 @@ import torch
 
 from services.worker.engine.adapters import activate
 from services.worker.engine.base import AdapterUse
-from services.worker.engine.fusing import FusedWeights, Gain, sole_lora
+from services.worker.engine.fusing import FIRST_REST, FusedWeights, Gain, sole_lora
 from services.worker.engine.lora_layers import LoraRows
 from tests.support.judged_engine import JudgedEngine, request_of
 from tests.support.tiny_models import conv_lora_file, lora_file
@@ -134,7 +134,7 @@ def test_a_thousand_switches_there_and_back_change_no_bit(place, loras):
     assert all(layer.weight.equal(weights[name]) for name, layer in layers.items())
 
 
-def test_without_memory_for_it_runs_are_drawn_as_ever_and_it_is_not_tried_again(place, judge, loras, monkeypatch):
+def test_without_memory_for_it_runs_are_drawn_as_ever_and_it_is_not_tried_again_soon(place, judge, loras, monkeypatch):
     tries = []
 
     def make(lora):
@@ -142,11 +142,38 @@ def test_without_memory_for_it_runs_are_drawn_as_ever_and_it_is_not_tried_again(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(place.model.fusing._weights, "make", make)
-    monkeypatch.setattr(place.model.fusing, "_is_possible", True)
+    rest_anew(place, monkeypatch)
     for ending in place.draw(*same(loras[0])):
         place.check(*ending)
     assert len(tries) == 1
     assert judge.steps[True] == 0
+
+
+def rest_anew(place, monkeypatch):
+    for name, steps in (("_rest", 0), ("_next_rest", FIRST_REST)):
+        monkeypatch.setattr(place.model.fusing, name, steps)
+
+
+@torch.inference_mode()
+def test_after_memory_ran_out_over_it_it_is_tried_again_ever_more_rarely(place, judge, loras, monkeypatch):
+    fusing, store = place.model.fusing, place.model.adapters
+    rest_anew(place, monkeypatch)
+    lora = activate("unet", [store.read(loras[1].path)], [loras[1]])
+
+    def steps_until_fused():
+        for step in range(8 * FIRST_REST):
+            fusing.consider([lora, lora], {KIND: 9})
+            if fusing.serves(lora):
+                return step
+        return None
+
+    assert steps_until_fused() == 0
+    for rest in (FIRST_REST, 2 * FIRST_REST):
+        fusing.yield_memory()
+        assert steps_until_fused() == rest
+    fusing.drop()
+    fusing.yield_memory()  # it ran out over something else
+    assert steps_until_fused() == 0
 
 
 def test_where_little_memory_is_left_it_is_not_taken(place, judge, loras, monkeypatch):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.engine.knee import LADDER, MOST_ROWS, RowCap, knee, profile
+from services.worker.engine.knee import FIRST_PATIENCE, LADDER, MOST_ROWS, RowCap, knee, profile
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,41 @@ def test_steps_that_are_not_full_tell_nothing():
     assert cap.rows == 8
 
 
-def test_what_does_not_fit_into_memory_is_not_tried_again():
+def full_steps(cap, count):
+    """The caps after each of so many full steps."""
+    found = []
+    for _ in range(count):
+        cap.note(cap.rows, 0.01)
+        found.append(cap.rows)
+    return found
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_again_soon():
     cap = RowCap(8)
     cap.lower(3)
-    assert settled(cap, lambda _: 0.01) == 3
+    assert full_steps(cap, FIRST_PATIENCE - 1)[-1] == 3
+
+
+def test_a_cap_that_memory_forced_down_grows_back_and_no_further_than_it_was():
+    cap = RowCap(MOST_ROWS)
+    for rows in (16, 8):
+        cap.lower(rows)
+    caps = full_steps(cap, 9 * FIRST_PATIENCE)
+    assert [rows for rows, before in zip(caps, [8, *caps], strict=False) if rows != before] == [16, 32, MOST_ROWS]
+    assert caps.index(16) == FIRST_PATIENCE - 1
+
+
+def test_each_time_that_it_does_not_fit_again_it_is_tried_more_rarely():
+    cap, tries = RowCap(8), []
+    for _ in range(5):
+        cap.lower(4)
+        caps = full_steps(cap, 32 * FIRST_PATIENCE)
+        tries.append(caps.index(8) + 1)
+    assert tries == [FIRST_PATIENCE * 2**index for index in range(5)]
+
+
+def test_what_was_not_weighed_yet_is_weighed_once_it_fits_again():
+    cap = RowCap(8)
+    cap.lower(4)
+    full_steps(cap, FIRST_PATIENCE)
+    assert settled(cap, lambda rows: max(0.16, 0.01 * rows)) == 16
