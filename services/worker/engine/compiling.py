@@ -62,6 +62,10 @@ class Compiled:
         if self._uses_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # untyped in torch
 
+    def drop(self) -> None:
+        """Give the banks' memory back: batches made from now on have banks of their own."""
+        self._banks.clear()
+
     def lora_rows(self, groups: Groups, rows: int) -> StaticRows | LoraRows:
         """The LoRAs of a batch of so many rows, padding included."""
         loras = [lora for _, found in groups for lora in found]

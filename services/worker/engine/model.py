@@ -182,8 +182,19 @@ class Model:
         """Let go of what is bound, so that nothing of a finished batch stays in memory."""
         self.bind(None, LoraRows(self.layers, ()), None)
 
-    def measure(self) -> None:
-        """Find the most rows worth stepping at once at the native size. On the step loop's thread."""
+    def yield_memory(self) -> None:
+        """Give back what no run uses, since memory ran out: what is bound, fused or compiled for, and idle LoRAs."""
+        self.unbind()
+        self.fusing.yield_memory()
+        if self._compiled is not None:
+            self._compiled.drop()
+        self.adapters.memory.give_back()
+
+    def measure(self, on_rung: Callable[[], None] = lambda: None) -> None:
+        """Find the most rows worth stepping at once at the native size. On the step loop's thread.
+
+        `on_rung` is called before each number of rows, which may be compiled for a minute.
+        """
         native = Size(self.base.native_px, self.base.native_px)
         shape = self.family.latents.shape(self.pipeline, native)[1:]
         encoding = self.family.text_encoding
@@ -193,7 +204,12 @@ class Model:
         self.unbind()
         text = self.text_attention.project(row["text"])
         self._step_s(1, shape, row, text)
-        self.native_row_cap = knee(profile(lambda rows: self._best_step_s(rows, shape, row, text)))
+
+        def step_s(rows: int) -> float:
+            on_rung()
+            return self._best_step_s(rows, shape, row, text)
+
+        self.native_row_cap = knee(profile(step_s))
         self.unbind()
 
     def row_cap(self, height: int, width: int) -> RowCap:
