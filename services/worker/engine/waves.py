@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from services.worker.engine import device_health, hand_back, memory
 from services.worker.engine.base import DrawStopped, Progress, StopReason
@@ -97,7 +98,7 @@ class Wave:
         if any(run.stop.reason is StopReason.DRAINING for run in stopped):
             self._scatter()
         for run in stopped:
-            state = hand_back.packed(run) if run.stop.reason is StopReason.DRAINING else None
+            state = _packed(run) if run.stop.reason is StopReason.DRAINING else None
             self._end(run, DrawStopped(state))
 
     def _scatter(self) -> None:
@@ -167,9 +168,7 @@ class Wave:
 
     def _make_room(self, runs: Sequence[Run], tries: int) -> None:
         """Go on with a step that did not fit: with what no run uses given back, then in halves."""
-        self.model.unbind()
-        self.model.fusing.drop()
-        self.model.adapters.memory.give_back()
+        self.model.yield_memory()
         if tries < _TRIES:
             self._make_step(runs, tries + 1)
         elif len(runs) == 1:
@@ -187,21 +186,42 @@ class Wave:
             return
         self._scatter()
         for run in done:
-            if bool(torch.isfinite(run.latents).all()):
-                self._end(run, None)
-            else:
-                self._end(run, NotFinite())
+            self._end(run, self._drawn(run))
 
-    def _end(self, run: Run, problem: Exception | None) -> None:
+    def _drawn(self, run: Run, tries: int = 1) -> Tensor | Exception:
+        """What becomes of a run whose steps are made: its latents alone, or why there are none."""
+        try:
+            return run.latents.clone() if bool(torch.isfinite(run.latents).all()) else NotFinite()
+        except Exception as problem:
+            if device_health.is_device_fault(problem):
+                raise
+            fault = _without_tensors(problem)
+        if not isinstance(fault, OutOfMemory) or tries >= _TRIES:
+            return fault
+        self.model.yield_memory()
+        return self._drawn(run, tries + 1)
+
+    def _end(self, run: Run, outcome: Tensor | Exception) -> None:
         if run in self._runs:
             self._runs.remove(run)
             self._is_stale = True
         else:
             self._waiting.remove(run)
-        if problem is None:
-            run.outcome.set_result(run.latents.clone())
+        if isinstance(outcome, Exception):
+            run.outcome.set_exception(outcome)
         else:
-            run.outcome.set_exception(problem)
+            run.outcome.set_result(outcome)
+
+
+def _packed(run: Run) -> bytes | None:
+    """What is left of a run for another worker; nothing where memory does not hold it, then it is drawn anew."""
+    try:
+        return hand_back.packed(run)
+    except Exception as problem:
+        if device_health.is_device_fault(problem):
+            raise
+        log.warning("the state of a run could not be saved", exc_info=problem)
+        return None
 
 
 def _without_tensors(problem: Exception) -> Exception:

@@ -153,6 +153,42 @@ async def test_the_device_is_emptied_once_for_what_never_fits_not_for_every_run_
     assert len(emptied) == before + 2
 
 
+@pytest.mark.parametrize("times", [1, 9])
+async def test_where_memory_runs_out_for_the_latents_of_a_run_that_is_done_the_device_is_not_called_broken(
+    engine, monkeypatch, times
+):
+    whole, left = await draw(engine, request_of()), [None] * times
+    inner = torch.isfinite
+
+    def isfinite(numbers):
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError
+        return inner(numbers)
+
+    monkeypatch.setattr(waves.torch, "isfinite", isfinite)
+    if times > 1:
+        with pytest.raises(OutOfMemory):
+            await draw(engine, request_of())
+        left.clear()
+    assert await draw(engine, request_of()) == whole
+    assert not engine.is_broken
+
+
+async def test_a_run_whose_state_memory_does_not_hold_is_handed_back_without_one(engine, monkeypatch):
+    stop = StopSignal()
+
+    def pack(_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(waves.hand_back, "packed", pack)
+    with pytest.raises(DrawStopped) as stopped:
+        await draw(engine, request_of(), stop, on_progress=lambda _: stop.set(StopReason.DRAINING))
+    assert stopped.value.state is None
+    await draw(engine, request_of())
+    assert not engine.is_broken
+
+
 async def test_a_run_that_never_fits_is_told_and_the_next_one_is_drawn(engine, loras, monkeypatch):
     def fault(batch):
         if any(run.steps == 9 for run in batch.runs):
