@@ -45,10 +45,14 @@ def restore(run: Run, state: bytes) -> bool:
         log.warning("what was left of a run cannot be read; it is drawn anew", exc_info=True)
         return False
     fits = latents.shape == predicted.shape == run.latents.shape and count == run.steps and 0 < step < count
-    if not fits or not _is_finite(latents) or run.table is None:
+    if not fits or not _is_finite(latents) or not _is_finite(predicted) or run.table is None:
         log.warning("what was left of a run does not fit it; it is drawn anew")
         return False
-    run.generator.set_state(generator)
+    try:
+        run.generator.set_state(generator)
+    except Exception:
+        log.warning("the random numbers that were left of a run are not its own; it is drawn anew", exc_info=True)
+        return False
     run.latents = latents.to(run.latents)
     # Some schedulers remember it in float32, whatever the latents are in.
     run.predicted = predicted.to(run.latents.device)

@@ -7,9 +7,10 @@ daemon: a step that hangs in native code cannot keep the process from ending.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -63,9 +64,13 @@ class StepLoop:
 
     @property
     def busy_s(self) -> float:
-        """For how long the step at hand has been made. From any thread."""
+        """For how long the step, or what is done between two steps, has been at hand. From any thread."""
         began_s = self._began_s
         return 0.0 if began_s is None else self._clock() - began_s
+
+    def begin_anew(self) -> None:
+        """Say that work which takes long goes on: what follows has the time of a step of its own. On the thread."""
+        self._began_s = self._clock()
 
     @property
     def is_alive(self) -> bool:
@@ -83,13 +88,23 @@ class StepLoop:
             with torch.inference_mode():
                 while self._take():
                     if self._waves:
-                        self._step()
+                        with self._watched():
+                            self._step()
         except BaseException as problem:  # noqa: BLE001 - without this thread there is no device
             self._break(problem, ())
             while self._take():
                 pass
         for wave in self._waves.values():
             wave.stop(lambda _: DrawStopped())
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Let whoever watches see for how long the block is at work."""
+        self._began_s = self._clock()
+        try:
+            yield
+        finally:
+            self._began_s = None
 
     def _take(self) -> bool:
         """Do what is in the inbox; waits for something only while there is nothing to step."""
@@ -100,7 +115,8 @@ class StepLoop:
                 return True
             if work is None:
                 return False
-            work()
+            with self._watched():
+                work()
             # Nothing of the finished work may stay alive while the thread waits for more.
             del work
 
@@ -128,15 +144,13 @@ class StepLoop:
             return
         key = self._fairness.pick({key: wave.runs for key, wave in self._waves.items()})
         wave, runs = self._waves[key], self._waves[key].runs
-        started_s = self._began_s = self._clock()
+        started_s = self._clock()
         try:
             self._consider_fusing(wave.model)
             wave.step()
         except Exception as problem:  # noqa: BLE001 - what it cannot lay to one run's charge is the device's
             self._break(problem, runs)
             return
-        finally:
-            self._began_s = None
         self._fairness.charge(key, self._clock() - started_s, runs)
         if wave.is_empty:
             self._drop(key)

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from services.worker.engine import waves
 from services.worker.engine.base import (
@@ -93,6 +95,19 @@ async def test_a_state_of_another_run_changes_nothing(engines, stock):
         assert farthest(result, stock.draw(REQUEST)[1]) == 0
 
 
+@pytest.mark.parametrize(
+    "generator",
+    [torch.zeros(16, dtype=torch.uint8), torch.full((5056,), 255, dtype=torch.uint8), torch.zeros(5056)],
+    ids=["short", "not one", "of floats"],
+)
+async def test_random_numbers_that_are_none_let_a_run_be_drawn_anew(engines, stock, generator):
+    request = replace(REQUEST, scheduler="euler_ancestral", steps=4)
+    state = load(await handed_back(engines[0], request, after=2))
+    result, steps = await drawn(engines[1], replace(request, resume=save(state | {"generator": generator})))
+    assert steps[0] == 1
+    assert farthest(result, stock.draw(request)[1]) == 0
+
+
 async def test_a_cancelled_run_leaves_no_state(engines):
     stop = StopSignal()
     with pytest.raises(DrawStopped) as stopped:
@@ -121,3 +136,41 @@ async def test_a_step_that_hangs_is_seen_from_outside_and_an_idle_engine_is_not_
     await engine._steps.call(lambda: None)
     await engine._pictures.thread.run(lambda: None)
     assert engine.busy_s == 0
+
+
+async def test_what_hangs_between_two_steps_is_seen_too(engines, monkeypatch):
+    engine, began, release = engines[0], threading.Event(), threading.Event()
+    inner = waves.Wave.admit
+
+    def admit(wave):
+        began.set()
+        release.wait(30)
+        inner(wave)
+
+    monkeypatch.setattr(waves.Wave, "admit", admit)
+    drawing = asyncio.create_task(drawn(engine, REQUEST))
+    await asyncio.to_thread(began.wait, 30)
+    await asyncio.to_thread(release.wait, 0.01)
+    assert engine.busy_s > 0
+    release.set()
+    await drawing
+    called, ended = threading.Event(), threading.Event()
+    calling = asyncio.create_task(engine._steps.call(lambda: (called.set(), ended.wait(30))))
+    await asyncio.to_thread(called.wait, 30)
+    await asyncio.to_thread(ended.wait, 0.01)
+    assert engine.busy_s > 0
+    ended.set()
+    await calling
+
+
+async def test_each_number_of_rows_that_is_measured_has_the_time_of_a_step(engines):
+    model, steps, busy_s = engines[0]._models["tiny"], engines[0]._steps, []
+
+    def begin_anew():
+        before_s = steps.busy_s
+        steps.begin_anew()
+        busy_s.append((before_s, steps.busy_s))
+
+    await steps.call(lambda: model.measure(begin_anew))
+    assert len(busy_s) > 1
+    assert all(after_s < before_s for before_s, after_s in busy_s)
