@@ -19,5 +19,5 @@ MEASURE: Final = Model.measure
 def steady_rows() -> Iterator[None]:
     """Have no base model measured that is opened while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Model, "measure", lambda model: setattr(model, "native_row_cap", ROWS))
+        patch.setattr(Model, "measure", lambda model, *_: setattr(model, "native_row_cap", ROWS))
         yield

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from services.worker.engine.base import BaseModelFiles, StopSignal
 from services.worker.engine.batch import Batch
 from services.worker.engine.model import Model
 from tests.support.judged_engine import request_of
-from tests.support.tiny_models import tiny_base
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -22,10 +19,9 @@ GUIDANCES = (7.3, 2.1)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+def model(directory):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "dtype_of", lambda _: torch.bfloat16)
-        directory = tiny_base(tmp_path_factory.mktemp("tiny"))
         return Model(BaseModelFiles("tiny", directory, "sd", 64), AdapterMemory(torch.device("cpu"), 0))
 
 

@@ -21,6 +21,7 @@ from services.worker.engine.base import (
     StopSignal,
 )
 from services.worker.engine.batch_engine import BatchEngine
+from tests.support.steady_rows import MEASURE
 
 # diffusers' schedulers speak an older dialect of numpy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -171,6 +172,6 @@ async def test_each_number_of_rows_that_is_measured_has_the_time_of_a_step(engin
         steps.begin_anew()
         busy_s.append((before_s, steps.busy_s))
 
-    await steps.call(lambda: model.measure(begin_anew))
+    await steps.call(lambda: MEASURE(model, begin_anew))
     assert len(busy_s) > 1
     assert all(after_s < before_s for before_s, after_s in busy_s)
