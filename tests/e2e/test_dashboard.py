@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import html
 import uuid
 from collections.abc import Callable, Iterator
 
+import asyncpg
 import grpc
 import httpx
 import pytest
@@ -180,7 +182,19 @@ def test_a_weak_password_is_refused_beside_its_field_and_makes_nobody(platform: 
         assert refused.status_code == 401
 
 
-def test_an_invitation_that_is_used_revoked_or_unknown_opens_a_page_that_says_so(
+async def expire(dsn: str, invitation_id: str) -> None:
+    """Let an invitation's time run out."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        done = await connection.execute(
+            "UPDATE auth.invitations SET expires_at = now() WHERE invitation_id = $1", invitation_id
+        )
+    finally:
+        await connection.close()
+    assert done == "UPDATE 1"
+
+
+def test_an_invitation_that_is_used_revoked_expired_or_unknown_opens_a_page_that_says_so(
     platform: Platform, browse: Callable[..., Browsing]
 ) -> None:
     owner = browse("owner")
@@ -195,6 +209,8 @@ def test_an_invitation_that_is_used_revoked_or_unknown_opens_a_page_that_says_so
     _, used = invited()
     revoked_id, revoked = invited()
     owner.post("/settings/members", f"/settings/invitations/{revoked_id}/revoke")
+    expired_id, expired = invited()
+    asyncio.run(expire(platform.ready["postgres_dsn"], expired_id))
     with Browsing(platform.ready["url"]) as guest:
         joined = guest.post("/invitation", "/invitation/accept", token=used, name="Bo", password=PASSWORD)
         assert joined.status_code == 303, joined.text
@@ -202,6 +218,7 @@ def test_an_invitation_that_is_used_revoked_or_unknown_opens_a_page_that_says_so
     for token, words in (
         (used, "used already"),
         (revoked, "There is no such invitation"),
+        (expired, "has expired"),
         (tokens.new_token(), "There is no such invitation"),
         ("half-a-link", "not whole"),
     ):
