@@ -52,6 +52,7 @@ class Server:
 
     ready_word = ""
     stop_signal = signal.SIGTERM
+    abandon_signal = signal.SIGTERM
 
     def __init__(self, data: Path, *, port: int | None = None) -> None:
         self.data = data
@@ -120,6 +121,10 @@ class Server:
         """End the process as an operator would."""
         self._end(self.stop_signal)
 
+    def abandon(self) -> None:
+        """End the process whose data nobody needs any more."""
+        self._end(self.abandon_signal)
+
     def freeze(self) -> None:
         """Halt the process and its children: their sockets stay open and nobody answers."""
         parent = psutil.Process(self.pid)
@@ -162,6 +167,7 @@ class PostgresServer(Server):
 
     ready_word = "database system is ready to accept connections"
     stop_signal = signal.SIGINT  # a fast shutdown: sessions are ended, data is flushed
+    abandon_signal = signal.SIGQUIT  # an immediate one: data is not flushed, which a hundred databases take a while for
 
     def command(self) -> list[str]:
         """A test's data need not survive a power cut."""
@@ -231,7 +237,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             yield server
         finally:
-            server.stop()
+            server.abandon()
 
 
 @contextlib.contextmanager
