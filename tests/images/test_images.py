@@ -78,6 +78,11 @@ def test_the_control_image_holds_no_torch_and_the_worker_no_database() -> None:
     assert {"asyncpg", "starlette", "sqlalchemy"}.isdisjoint(locked("worker"))
 
 
+def test_the_images_are_of_the_projects_version() -> None:
+    project = tomllib.loads((locks.REPOSITORY / "pyproject.toml").read_text())
+    assert f"ARG VERSION={project['project']['version']}\n" in DOCKERFILE.read_text()
+
+
 def test_the_worker_draws_with_the_build_of_torch_that_the_tests_run() -> None:
     project = tomllib.loads((locks.REPOSITORY / "pyproject.toml").read_text())
     assert any(each.startswith("torch") for each in project["project"]["optional-dependencies"]["worker"])
