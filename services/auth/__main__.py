@@ -37,7 +37,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         admin = read(AdminSettings, environ, prefix=PREFIX)
         logs.configure("auth", admin.log_level)
         if options.command == "migrate":
-            migrate(admin.postgres_dsn.reveal(), "auth", MIGRATIONS)
+            migrate(admin.postgres_dsn.reveal(), "auth", MIGRATIONS, wait_s=options.wait_s)
         else:
             sys.stdout.write(json.dumps(administration.administer(admin, options, sys.stdin)) + "\n")
     except (SettingsError, errors.ImagineoError) as problem:
@@ -51,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     parser.set_defaults(command="serve")
     commands.add_parser("serve", help="serve AuthService until SIGTERM (the default)")
-    commands.add_parser("migrate", help="bring the schema to its newest version")
+    migrating = commands.add_parser("migrate", help="bring the schema to its newest version")
+    migrating.add_argument(
+        "--wait-s", type=float, default=0.0, help="how long to wait for a database that is away, in seconds"
+    )
     administration.add_commands(commands)
     return parser
 

@@ -44,13 +44,16 @@ def serve() -> None:
 
 
 @cli.command()
-def migrate() -> None:
+def migrate(
+    *, wait_s: Annotated[float, typer.Option(help="How long to wait for a database that is away, in seconds.")] = 0
+) -> None:
     """Bring the database's schema up to date."""
     from imagineo.postgres.migrations import migrate as run_migrations  # noqa: PLC0415  # heavy, and of no use to serve
 
     settings = _settings()
     try:
-        run_migrations(settings.postgres_dsn.reveal(), "catalog", Path(__file__).parent / "migrations")
+        versions = Path(__file__).parent / "migrations"
+        run_migrations(settings.postgres_dsn.reveal(), "catalog", versions, wait_s=wait_s)
     except ImagineoError as problem:
         raise _failed(problem) from problem
 

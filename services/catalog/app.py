@@ -67,7 +67,7 @@ async def serve(settings: CatalogSettings, stop: asyncio.Event) -> None:
             await stop.wait()
             probes.drain()
     finally:
-        await server.drain()
+        await server.drain(settings.drain_s)
         await database.close()
         if blobs:
             await blobs.close()

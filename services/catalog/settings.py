@@ -26,6 +26,8 @@ class CatalogSettings(TlsSettings, TracingSettings):
     """Where uploads lie while they come, up to 8 at once; empty: the system's folder for temporary files."""
     lora_limit_bytes: int = FILE_MAX_BYTES
     """The most bytes of a LoRA's file; the gateway's setting of this name says the same."""
+    drain_s: float = 20.0
+    """How long an upload in flight may still take once the catalog is asked to end."""
     file_grace_s: float = 3_600
     """How long the file of a deleted LoRA stays for the runs that were accepted with it."""
 
@@ -34,5 +36,7 @@ class CatalogSettings(TlsSettings, TracingSettings):
         TracingSettings.__post_init__(self)
         if not 1 <= self.lora_limit_bytes <= FILE_MAX_BYTES:
             raise ValueError(f"lora_limit_bytes must be from 1 to {FILE_MAX_BYTES}")
+        if self.drain_s < 0:
+            raise ValueError("drain_s cannot be negative")
         if self.file_grace_s < 1:
             raise ValueError("file_grace_s must be at least 1")

@@ -33,7 +33,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     parser.set_defaults(command="serve")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve until SIGTERM (the default)")
-    commands.add_parser("migrate", help="bring the schema to its newest version")
+    migrating = commands.add_parser("migrate", help="bring the schema to its newest version")
+    migrating.add_argument(
+        "--wait-s", type=float, default=0.0, help="how long to wait for a database that is away, in seconds"
+    )
     queues = commands.add_parser("make-queues", help="make the queues of base models")
     queues.add_argument("slug", nargs="+")
     options = parser.parse_args(arguments)
@@ -47,7 +50,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         if command == "migrate":
             admin = read(MigrationSettings, environ, prefix=PREFIX)
             logs.configure("status", admin.log_level)
-            migrate(admin.postgres_dsn.reveal(), "status", MIGRATIONS)
+            migrate(admin.postgres_dsn.reveal(), "status", MIGRATIONS, wait_s=options.wait_s)
             return 0
         settings = read(Settings, environ, prefix=PREFIX)
         logs.configure("status", settings.log_level)

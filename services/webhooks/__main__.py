@@ -27,12 +27,15 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.webhooks", description=__doc__)
     parser.add_argument("command", nargs="?", default="serve", choices=["serve", "migrate"])
-    command = parser.parse_args(arguments).command
+    parser.add_argument(
+        "--wait-s", type=float, default=0.0, help="how long to wait for a database that is away (migrate)"
+    )
+    options = parser.parse_args(arguments)
     try:
-        if command == "migrate":
+        if options.command == "migrate":
             admin = read(MigrationSettings, environ, prefix=PREFIX)
             logs.configure("webhooks", admin.log_level)
-            migrate(admin.postgres_dsn.reveal(), "webhooks", MIGRATIONS)
+            migrate(admin.postgres_dsn.reveal(), "webhooks", MIGRATIONS, wait_s=options.wait_s)
             return 0
         settings = read(Settings, environ, prefix=PREFIX)
         logs.configure("webhooks", settings.log_level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import PROFILES, Rendered, component
+from tests.support.chart import PROFILES, Manifest, Rendered, component, render
 from tests.support.network import arrows, entrances
 
 DESIGN = {
@@ -67,3 +67,41 @@ def test_rest_comes_in_by_an_ingress_or_by_a_route() -> None:
     route = rendered("mtls-secrets").one("HTTPRoute", "gateway")["spec"]
     assert route["rules"][0]["backendRefs"] == [{"name": "imagineo-gateway", "port": 80}]
     assert rendered("production").of("HTTPRoute") == rendered("mtls-secrets").of("Ingress") == []
+
+
+def egress(chart: Rendered, name: str) -> list[Manifest]:
+    rules: list[Manifest] = chart.one("NetworkPolicy", name)["spec"]["egress"]
+    return rules
+
+
+def test_pods_with_an_identity_may_ask_the_cloud_for_it() -> None:
+    chart = render("no-keda", "--set", "networkPolicy.enabled=true")
+    asked = [
+        (rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"])
+        for rule in egress(chart, "catalog")
+        if "to" in rule
+    ]
+    assert asked == [("169.254.169.254/32", 80), ("169.254.170.23/32", 80), ("169.254.169.252/32", 988)]
+    assert not [rule for rule in egress(rendered("production"), "catalog") if "ipBlock" in str(rule)]
+
+
+def test_webhooks_reach_the_ports_that_values_name_and_no_address_that_they_except() -> None:
+    values = "networkPolicy.webhookPorts={443,8443},networkPolicy.webhooksExcept={203.0.113.0/24,2001:db8::/32}"
+    chart = render("production", "--set", values)
+    (rule,) = [rule for rule in egress(chart, "webhooks") if "ipBlock" in str(rule)]
+    assert [port["port"] for port in rule["ports"]] == [443, 8443]
+    four, six = (peer["ipBlock"]["except"] for peer in rule["to"])
+    assert "203.0.113.0/24" in four
+    assert "2001:db8::/32" in six
+    assert [cidr for cidr in four if ":" in cidr] == [cidr for cidr in six if ":" not in cidr] == []
+    (hub,) = [rule for rule in egress(chart, "job-models") if "ipBlock" in str(rule)]
+    assert [port["port"] for port in hub["ports"]] == [443]
+
+
+def test_names_and_traces_may_be_narrowed() -> None:
+    peer = "[0].namespaceSelector.matchLabels.a=b"
+    chart = render("production", "--set", f"networkPolicy.namesTo{peer},tracing.peers{peer}")
+    for policy in chart.of("NetworkPolicy"):
+        for rule in policy["spec"]["egress"]:
+            if {port["port"] for port in rule["ports"]} & {53, 4318}:
+                assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"a": "b"}}}], policy["metadata"]["name"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from imagineo.broker import subjects
 from imagineo.v1 import job_pb2
 
 from services.worker.drain import HAND_BACK_S
 from tests.chart.conftest import rendered
-from tests.support.chart import PROFILES, Rendered, component, pod, variables
+from tests.support.chart import PROFILES, Rendered, component, pod, render, variables
 
 
 def test_a_worker_has_its_longest_run_and_the_hand_back_within_its_grace() -> None:
@@ -31,12 +32,38 @@ def test_the_gateway_has_its_delay_and_its_requests_within_its_grace() -> None:
     assert pod(manifest)["terminationGracePeriodSeconds"] >= delay_s + drain_s + 5
 
 
-def test_services_answer_on_while_their_callers_learn_of_their_end(chart: Rendered) -> None:
+@pytest.mark.parametrize("notice_s", [5, 20])
+def test_services_answer_on_while_their_callers_learn_of_their_end(notice_s: int) -> None:
+    chart = render("production", "--set", f"noticeSeconds={notice_s}")
     for name in ("auth", "catalog", "status", "webhooks"):
-        (container,) = pod(chart.one("Deployment", name))["containers"]
-        assert container["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
+        manifest = chart.one("Deployment", name)
+        (container,) = pod(manifest)["containers"]
+        assert container["lifecycle"]["preStop"] == {"sleep": {"seconds": notice_s}}
+        assert pod(manifest)["terminationGracePeriodSeconds"] >= notice_s + 10
         # The cluster's DNS may keep an answer for 30 s.
-        assert chart.one("Deployment", name)["spec"]["minReadySeconds"] >= 30
+        assert manifest["spec"]["minReadySeconds"] >= 30
+    gateway = chart.one("Deployment", "gateway")
+    assert variables(gateway)["IMAGINEO_GATEWAY_DRAIN_DELAY_S"] == str(notice_s)
+    assert pod(gateway)["terminationGracePeriodSeconds"] >= notice_s + 20 + 5
+
+
+def test_an_upload_has_its_drain_within_the_catalogs_grace() -> None:
+    manifest = render("production", "--set", "catalog.drainSeconds=300").one("Deployment", "catalog")
+    assert variables(manifest)["IMAGINEO_CATALOG_DRAIN_S"] == "300"
+    assert pod(manifest)["terminationGracePeriodSeconds"] >= 5 + 300 + 5
+
+
+def test_priority_classes_that_profiles_name_are_made(profile: str, chart: Rendered) -> None:
+    named = {spec["priorityClassName"] for spec in chart.pods().values() if "priorityClassName" in spec}
+    assert named == {found["metadata"]["name"] for found in chart.of("PriorityClass")}, profile
+
+
+def test_lora_files_make_room_before_their_disk_is_full() -> None:
+    for profile, gibibytes in (("laptop", 5), ("gpu-pools", 100)):
+        for manifest in rendered(profile).of("Deployment"):
+            if component(manifest) == "worker":
+                limit = int(variables(manifest)["IMAGINEO_WORKER_ADAPTER_CACHE_BYTES"] or 0)
+                assert limit == gibibytes * 2**30 // 4
 
 
 def test_a_pool_is_scaled_by_the_sum_of_all_queues_that_its_workers_pull_from() -> None:

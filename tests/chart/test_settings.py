@@ -80,3 +80,37 @@ def test_certificates_are_mounted_where_the_services_look() -> None:
         (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "tls"]
         assert volume["secret"]["secretName"] == secret
     assert rendered("mtls-secrets").of("Certificate") == []
+
+
+def test_settings_take_the_place_of_the_charts_own_variables() -> None:
+    values = "gateway.settings.DRAIN_DELAY_S=9,workerDefaults.settings.DRAIN_S=7,auth.settings.PASSWORDS_AT_ONCE=2"
+    chart = render("laptop", "--set", values)
+    for name, variable, value in (
+        ("gateway", "IMAGINEO_GATEWAY_DRAIN_DELAY_S", "9"),
+        ("worker-default", "IMAGINEO_WORKER_DRAIN_S", "7"),
+        ("auth", "IMAGINEO_AUTH_PASSWORDS_AT_ONCE", "2"),
+    ):
+        (container,) = pod(chart.one("Deployment", name))["containers"]
+        assert [item["value"] for item in container["env"] if item["name"] == variable] == [value]
+
+
+def test_no_variable_is_there_twice(chart: Rendered) -> None:
+    """Applied by the server, such a manifest is refused."""
+    for name, spec in chart.pods().items():
+        for container in spec["containers"]:
+            names = [variable["name"] for variable in container.get("env", [])]
+            assert len(names) == len(set(names)), name
+
+
+def test_pods_bear_the_labels_that_values_give_their_component() -> None:
+    chart = render("production", "--set", "podLabels.job.who=j,podLabels.worker.who=w,podAnnotations.catalog.why=c")
+    said = {
+        component(found): found["spec"]["template"]["metadata"] for found in [*chart.of("Deployment"), *chart.of("Job")]
+    }
+    assert {name: one["labels"].get("who") for name, one in said.items() if "who" in one["labels"]} == {
+        "job-migrations": "j",
+        "job-queues": "j",
+        "job-models": "j",
+        "worker": "w",
+    }
+    assert {name: one["annotations"] for name, one in said.items() if "annotations" in one} == {"catalog": {"why": "c"}}

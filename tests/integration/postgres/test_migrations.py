@@ -6,10 +6,10 @@ import threading
 
 import asyncpg
 import pytest
-from imagineo.errors import Unavailable
+from imagineo.errors import FailedPrecondition, Unavailable
 from imagineo.postgres.migrations import migrate
 
-from tests.support.servers import free_port
+from tests.support.servers import PostgresServer, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -109,3 +109,39 @@ def test_migrating_over_a_unix_socket_works(dsn, sql, postgres, versions):
 def test_a_server_that_is_away_is_unavailable(versions):
     with pytest.raises(Unavailable):
         migrate(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres", "orders", versions)
+
+
+def test_a_server_that_starts_while_it_is_waited_for_is_migrated(tmp_path, versions):
+    server = PostgresServer(tmp_path / "late", port=free_port())
+    server.prepare()
+    starting = threading.Timer(0.5, server.start)
+    starting.start()
+    try:
+        migrate(server.dsn("postgres"), "orders", versions, wait_s=60)
+        assert server.sql("SELECT orders.double(4)") == "8"
+    finally:
+        starting.join()
+        server.stop()
+
+
+@pytest.fixture
+def role(dsn, sql, postgres):
+    """A service's own role: it may connect, and no more."""
+    sql("CREATE ROLE orders_service LOGIN PASSWORD 'of-its-own'")
+    yield f"postgresql://orders_service:of-its-own@127.0.0.1:{postgres.port}/{dsn.rpartition('/')[2]}"
+    sql("DROP OWNED BY orders_service; DROP ROLE orders_service")
+
+
+def test_a_role_that_may_not_make_schemas_migrates_the_one_that_is_its_own(role, sql, versions):
+    sql("CREATE SCHEMA orders AUTHORIZATION orders_service")
+    migrate(role, "orders", versions)
+    migrate(role, "orders", versions)
+    assert sql("SELECT orders.double(3)") == "6"
+
+
+def test_a_role_without_a_schema_is_told_what_to_run(role, sql, versions):
+    with pytest.raises(FailedPrecondition, match="run: CREATE SCHEMA orders AUTHORIZATION") as refused:
+        migrate(role, "orders", versions)
+    sql(refused.value.message.partition("run: ")[2])
+    migrate(role, "orders", versions)
+    assert sql("SELECT count(*) FROM orders.items") == "0"

@@ -12,9 +12,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from imagineo.errors import Unavailable
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import call
 from imagineo.rpc.tls import TlsSettings
@@ -43,7 +45,7 @@ async def with_key(work: Any) -> Any:
         wanted = auth_service_pb2.CreateOrganizationRequest(
             name="helm test", plan=account_pb2.PLAN_FREE, organization_id=ORGANIZATION_ID
         )
-        await call(auth.CreateOrganization, wanted, timeout_s=10)
+        await patiently(lambda: call(auth.CreateOrganization, wanted, timeout_s=10))
         request = auth_service_pb2.CreateKeyRequest(organization_id=ORGANIZATION_ID, name="helm test")
         key = await call(auth.CreateKey, request, timeout_s=10)
         try:
@@ -51,6 +53,17 @@ async def with_key(work: Any) -> Any:
         finally:
             revoked = auth_service_pb2.RevokeKeyRequest(organization_id=ORGANIZATION_ID, key_id=key.key.key_id)
             await call(auth.RevokeKey, revoked, timeout_s=10)
+
+
+async def patiently(ask_auth: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask until the time is over: the release may just have been installed."""
+    while True:
+        try:
+            return await ask_auth()
+        except Unavailable:
+            if time.monotonic() > UNTIL_S:
+                raise
+            await asyncio.sleep(POLL_S)
 
 
 def draw(secret: str) -> int:

@@ -1,14 +1,17 @@
 {{/* What the jobs have in common. */}}
 
 {{/*
-A job that Helm applies like any resource: it runs again when what it does changes, as its name holds a hash of that.
-In: root, name (`job-…`), work (text that its name depends on), hook (whether it is one). Out: a Job up to its pod's spec.
+A job that Helm applies like any resource. What a Job does may not change under its name: so the name holds a hash of all
+of it, and whatever changes makes another job, which runs.
+In: root, name (`job-…`), containers and volumes (text), hook (whether it is one), deadlineSeconds,
+keepSeconds (how long it stays once it ended; an upgrade after that runs it again; without: until it changes).
 */}}
 {{- define "imagineo.job" -}}
+{{- $spec := include "imagineo.job.spec" . -}}
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ include "imagineo.component" . }}{{ if not .hook }}-{{ cat .work (include "imagineo.image" (dict "root" .root "kind" "control")) | sha256sum | trunc 8 }}{{ end }}
+  name: {{ include "imagineo.component" . }}{{ if not .hook }}-{{ sha256sum $spec | trunc 8 }}{{ end }}
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "imagineo.labels" . | nindent 4 }}
@@ -17,16 +20,26 @@ metadata:
     {{- include "imagineo.hook" "0" | nindent 4 }}
   {{- end }}
 spec:
-  # What it needs may still start: it tries again, less and less often.
-  backoffLimit: 12
-  activeDeadlineSeconds: {{ .root.Values.migrations.deadlineSeconds }}
-  template:
-    metadata:
-      labels:
-        {{- include "imagineo.labels" . | nindent 8 }}
-    spec:
-      {{- include "imagineo.pod" (dict "root" .root "name" (ternary "job-migrations" "job" (eq .name "job-migrations")) "values" dict) | nindent 6 }}
-      restartPolicy: OnFailure
+  {{- $spec | nindent 2 }}
+{{- end }}
+
+{{- define "imagineo.job.spec" -}}
+# What it needs may still start: it tries again, less and less often. All containers count together.
+backoffLimit: 12
+activeDeadlineSeconds: {{ .deadlineSeconds }}
+{{- with .keepSeconds }}
+ttlSecondsAfterFinished: {{ . }}
+{{- end }}
+template:
+  metadata:
+    {{- include "imagineo.pod.metadata" (dict "root" .root "name" .name "of" "job") | nindent 4 }}
+  spec:
+    {{- include "imagineo.pod" (dict "root" .root "name" (ternary "job-migrations" "job" (eq .name "job-migrations")) "values" dict) | nindent 4 }}
+    restartPolicy: OnFailure
+    containers:
+      {{- .containers | trim | nindent 6 }}
+    volumes:
+      {{- include "imagineo.volumes" . | nindent 6 }}
 {{- end }}
 
 {{/* In: a weight. Out: annotations of a resource that is there before the release is. */}}

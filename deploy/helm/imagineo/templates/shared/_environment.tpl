@@ -81,12 +81,20 @@ envFrom:
 - {name: IMAGINEO_PUBLIC_URL, value: {{ .root.Values.publicUrl | quote }}}
 {{- end }}
 
-{{/* Further settings from the values. In: name, settings. */}}
-{{- define "imagineo.environment.settings" -}}
+{{/*
+Further settings from the values, which take the place of the chart's own: a variable that is there twice is refused.
+In: name, settings, items (text). Out: items of `env`.
+*/}}
+{{- define "imagineo.environment.with" -}}
 {{- $prefix := printf "IMAGINEO_%s_" (upper .name) -}}
-{{- range $key, $value := .settings }}
-- {name: {{ $prefix }}{{ $key }}, value: {{ $value | toString | quote }}}
+{{- $items := list -}}
+{{- range fromYamlArray .items }}
+{{- if not (and (hasPrefix $prefix .name) (hasKey $.settings (trimPrefix $prefix .name))) }}{{ $items = append $items . }}{{ end }}
 {{- end }}
+{{- range $key, $value := .settings }}
+{{- $items = append $items (dict "name" (print $prefix $key) "value" (toString $value)) }}
+{{- end }}
+{{- toYaml $items }}
 {{- end }}
 
 {{/* Where KEDA asks for the queues' length. In: root. Out: `host:port`. */}}

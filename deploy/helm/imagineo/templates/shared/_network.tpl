@@ -44,6 +44,10 @@ spec:
 {{- define "imagineo.egress" -}}
 # Name resolution
 - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+  {{- with .root.Values.networkPolicy.namesTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- range .to }}
 - to:
     - podSelector:
@@ -54,12 +58,23 @@ spec:
 {{- with .root.Values.tracing }}
 {{- if .endpoint }}
 - ports: [{protocol: TCP, port: {{ .port }}}]
+  {{- with .peers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{/* In: root, party (`postgres`, `nats` or `blobs`). Out: an item of `egress`. */}}
 {{- define "imagineo.egress.party" -}}
+{{- if and (eq .party "blobs") (not .root.Values.blobs.existingSecret) (not .root.Values.blobs.evaluation.enabled) }}
+{{- range .root.Values.networkPolicy.identityTo }}
+# Who the pod is to the object store
+- ports: [{protocol: TCP, port: {{ .port }}}]
+  to: [{ipBlock: {cidr: {{ .cidr }}}}]
+{{- end }}
+{{- end }}
 {{- $party := get .root.Values .party }}
 {{- if not $party.evaluation.enabled }}
 - ports: [{protocol: TCP, port: {{ $party.port }}}]
@@ -76,15 +91,24 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* HTTPS to public addresses only. In: root. Out: an item of `egress`. */}}
+{{/* HTTPS to public addresses only. In: root, ports (443 alone without). Out: an item of `egress`. */}}
 {{- define "imagineo.egress.internet" -}}
-- ports: [{protocol: TCP, port: 443}]
+{{- $four := list "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.168.0.0/16" }}
+{{- $six := list "::1/128" "fc00::/7" "fe80::/10" }}
+{{- range .root.Values.networkPolicy.webhooksExcept }}
+{{- if contains ":" . }}{{ $six = append $six . }}{{ else }}{{ $four = append $four . }}{{ end }}
+{{- end -}}
+- ports:
+    {{- range .ports | default (list 443) }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
   to:
     - ipBlock:
         cidr: 0.0.0.0/0
         except:
-          {{- concat (list "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.168.0.0/16") .Values.networkPolicy.webhooksExcept | toYaml | nindent 10 }}
+          {{- toYaml $four | nindent 10 }}
     - ipBlock:
         cidr: ::/0
-        except: ["::1/128", "fc00::/7", "fe80::/10"]
+        except:
+          {{- toYaml $six | nindent 10 }}
 {{- end }}

@@ -32,6 +32,23 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* Labels and annotations of a pod. In: root, name; pool; of (whose `podLabels` and `podAnnotations`; without: name's). */}}
+{{- define "imagineo.pod.metadata" -}}
+{{- $of := .of | default .name -}}
+labels:
+  {{- include "imagineo.labels" . | nindent 2 }}
+  {{- with .pool }}
+  imagineo/pool: {{ . }}
+  {{- end }}
+  {{- with get .root.Values.podLabels $of }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with get .root.Values.podAnnotations $of }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* Fields of a container: image and rights. In: root, kind (`control` or `worker`). */}}
 {{- define "imagineo.container" -}}
 image: {{ include "imagineo.image" . }}

@@ -3,7 +3,7 @@
 {{/*
 In: root, name, values, and
   environment  items of `env` that only this service has (text)
-  graceSeconds how long its pods may take to end
+  graceSeconds how long its pods may take to end, after noticeSeconds
   mounts, volumes  further ones (text)
 */}}
 {{- define "imagineo.deployment" -}}
@@ -28,23 +28,17 @@ spec:
       {{- include "imagineo.selector" . | nindent 6 }}
   template:
     metadata:
-      labels:
-        {{- include "imagineo.labels" . | nindent 8 }}
+      {{- include "imagineo.pod.metadata" . | nindent 6 }}
     spec:
       {{- include "imagineo.pod" . | nindent 6 }}
       {{- include "imagineo.spread" . | nindent 6 }}
-      terminationGracePeriodSeconds: {{ .graceSeconds }}
+      terminationGracePeriodSeconds: {{ add .root.Values.noticeSeconds .graceSeconds }}
       containers:
         - name: {{ .name }}
           {{- include "imagineo.container" (dict "root" .root "kind" "control") | nindent 10 }}
           command: [python, -m, services.{{ .name }}]
           env:
-            {{- include "imagineo.environment.logs" . | nindent 12 }}
-            - {name: IMAGINEO_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" .name }}"}
-            - {name: IMAGINEO_METRICS_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" "metrics" }}"}
-            {{- with include "imagineo.environment.tls" . }}{{ trim . | nindent 12 }}{{ end }}
-            {{- .environment | trim | nindent 12 }}
-            {{- with include "imagineo.environment.settings" (dict "name" .name "settings" .values.settings) }}{{ trim . | nindent 12 }}{{ end }}
+            {{- include "imagineo.environment.with" (dict "name" .name "settings" .values.settings "items" (include "imagineo.service.environment" .)) | nindent 12 }}
           {{- if has .name (list "gateway" "catalog" "status") }}
           {{- with include "imagineo.environment.blobsKeys" .root }}{{ trim . | nindent 10 }}{{ end }}
           {{- end }}
@@ -56,7 +50,7 @@ spec:
           lifecycle:
             # Whoever looks its name up finds it no more before it ends; callers that are connected it tells at SIGTERM,
             # and serves on until they have gone. The gateway waits by itself.
-            preStop: {sleep: {seconds: 5}}
+            preStop: {sleep: {seconds: {{ .root.Values.noticeSeconds }}}}
           {{- end }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
@@ -66,6 +60,15 @@ spec:
       volumes:
         {{- include "imagineo.volumes" . | nindent 8 }}
         {{- with .volumes }}{{ . | nindent 8 }}{{ end }}
+{{- end }}
+
+{{/* Environment of a control service but for its settings of the values. In: as above. Out: items of `env`. */}}
+{{- define "imagineo.service.environment" -}}
+{{ include "imagineo.environment.logs" . }}
+- {name: IMAGINEO_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" .name }}"}
+- {name: IMAGINEO_METRICS_LISTEN, value: "0.0.0.0:{{ include "imagineo.port" "metrics" }}"}
+{{ include "imagineo.environment.tls" . }}
+{{ .environment }}
 {{- end }}
 
 {{/*

@@ -20,9 +20,16 @@
 {{- with .values.baseModels }}
 - {name: IMAGINEO_WORKER_BASE_MODELS, value: {{ join "," . | quote }}}
 {{- end }}
-{{- with include "imagineo.environment.settings" (dict "name" .name "settings" .values.settings) }}
-{{ trim . }}
+- {name: IMAGINEO_WORKER_ADAPTER_CACHE_BYTES, value: "{{ include "imagineo.worker.adapterCache" .values.cache }}"}
 {{- end }}
+
+{{/*
+LoRA files get a quarter of the disk, so that they make room for each other before the node takes the pod away.
+In: the pool's `cache`. Out: bytes.
+*/}}
+{{- define "imagineo.worker.adapterCache" -}}
+{{- $number := regexFind "^[0-9]+" .size | int64 -}}
+{{- div (mul $number (get (dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (regexFind "[MGT]i$" .size) | int64)) 4 -}}
 {{- end }}
 
 {{/* In: the pool's values. Out: resources with the GPU in them. */}}

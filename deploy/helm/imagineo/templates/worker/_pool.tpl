@@ -40,7 +40,7 @@ labels:
 {{- $problems = append $problems (printf "%s.autoscaling.kind=keda needs to know whose queues to watch. Set %s.baseModels, or autoscaling.kind=hpa." $where $where) }}
 {{- end }}
 {{- if and (not .root.Values.nats.evaluation.enabled) (not .root.Values.nats.monitoringEndpoint) }}
-{{- $problems = append $problems (printf "%s.autoscaling.kind=keda reads the queues' length from NATS. Set nats.monitoringEndpoint, such as nats.nats.svc:8222." $where) }}
+{{- $problems = append $problems (printf "%s.autoscaling.kind=keda reads the queues' length from NATS. Set nats.monitoringEndpoint, such as nats-headless.nats.svc:8222." $where) }}
 {{- end }}
 {{- end }}
 {{- if and (eq $values.autoscaling.kind "hpa") (lt ($values.autoscaling.min | int) 1) }}
