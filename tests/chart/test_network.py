@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import PROFILES, Manifest, Rendered, component, render
+from tests.support.chart import PROFILES, RELEASE, Manifest, Rendered, component, render, variables
 from tests.support.network import arrows, entrances
 
 DESIGN = {
@@ -105,3 +105,15 @@ def test_names_and_traces_may_be_narrowed() -> None:
         for rule in policy["spec"]["egress"]:
             if {port["port"] for port in rule["ports"]} & {53, 4318}:
                 assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"a": "b"}}}], policy["metadata"]["name"]
+
+
+def test_certificates_may_call_whom_their_bearers_may_reach() -> None:
+    chart = rendered("production")
+    for name in ("auth", "catalog", "status", "webhooks"):
+        callers = str(variables(chart.one("Deployment", name))["IMAGINEO_TLS_CALLERS"]).split(",")
+        assert {caller.removeprefix(f"{RELEASE}-") for caller in callers} == entrances(chart)[name]
+        borne = {host for found in chart.of("Certificate") for host in found["spec"]["dnsNames"]}
+        assert set(callers) <= borne
+    further = render("production", "--set", "mtls.furtherCallers={reports.example.org}").one("Deployment", "auth")
+    assert str(variables(further)["IMAGINEO_TLS_CALLERS"]).endswith(",reports.example.org")
+    assert "IMAGINEO_TLS_CALLERS" not in variables(rendered("mtls-secrets").one("Deployment", "auth"))

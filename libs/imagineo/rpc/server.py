@@ -56,7 +56,7 @@ class RpcServer:
     def __init__(self, address: str, *, metrics: RpcMetrics | None = None, tls: TlsIdentity | None = None) -> None:
         self._address = address
         self._tls = tls
-        self._boundary = _Boundary(metrics)
+        self._boundary = _Boundary(metrics, tls)
         self._server = grpc.aio.server(interceptors=[self._boundary], options=_OPTIONS)
         self._health = _Health()
         self._names: list[str] = []
@@ -117,10 +117,11 @@ class _Health(health_aio.HealthServicer):  # type: ignore[misc]  # untyped
 
 
 class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Wraps each method: what it raises becomes a status, what it took becomes a metric."""
+    """Wraps each method: who may call it; what it raises becomes a status, what it took becomes a metric."""
 
-    def __init__(self, metrics: RpcMetrics | None) -> None:
+    def __init__(self, metrics: RpcMetrics | None, tls: TlsIdentity | None) -> None:
         self._metrics = metrics
+        self._tls = tls
         self._last_call_s = 0.0
 
     async def quiet(self) -> None:
@@ -161,12 +162,17 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             )
         return handler
 
+    def _admit(self, context: Any) -> None:
+        if self._tls is not None:
+            self._tls.admit(context.auth_context())
+
     def _unary(self, method: str, inner: Any) -> Any:
         name = method.rpartition("/")[2]
 
         async def answer(request: Any, context: Any) -> Any:
             with _received(method, context), _observed(self._metrics, name) as outcome:
                 try:
+                    self._admit(context)
                     return await inner(request, context)
                 except Exception as problem:  # noqa: BLE001 - this is the boundary
                     await _abort(context, problem, outcome, name)
@@ -179,6 +185,7 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
             with _received(method, context), _observed(self._metrics, name) as outcome:
                 try:
+                    self._admit(context)
                     responses = inner(request, context)
                     if inspect.isawaitable(responses):
                         await responses

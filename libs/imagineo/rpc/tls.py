@@ -10,12 +10,14 @@ import dataclasses
 import logging
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import grpc
 from prometheus_client import Gauge
 
+from imagineo.errors import PermissionDenied
 from imagineo.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ _EXPIRES: Final = Gauge(
     "imagineo_tls_certificate_expires_at_seconds", "Unix time at which the certificate in use ends.", ["role"]
 )
 
+#: Where gRPC says which names a peer's certificate bears.
+_NAMES: Final = "x509_subject_alternative_name"
 #: How often the files are looked at, at most.
 _LOOK_S: Final = 1.0
 
@@ -37,6 +41,8 @@ class TlsSettings:
     tls_key_file: str = ""
     tls_authority_file: str = ""
     """The certificates of the authorities that all peers' certificates must come from."""
+    tls_callers: tuple[str, ...] = ()
+    """Names of which a caller's certificate must bear one; empty: the authorities vouch for everybody."""
 
     def __post_init__(self) -> None:
         given = [bool(self.tls_certificate_file), bool(self.tls_key_file), bool(self.tls_authority_file)]
@@ -52,7 +58,10 @@ class TlsSettings:
         if not self.tls_certificate_file:
             return None
         return TlsIdentity(
-            Path(self.tls_certificate_file), Path(self.tls_key_file), authority=Path(self.tls_authority_file)
+            Path(self.tls_certificate_file),
+            Path(self.tls_key_file),
+            authority=Path(self.tls_authority_file),
+            callers=self.tls_callers,
         )
 
 
@@ -69,7 +78,16 @@ class Pems:
 class TlsIdentity:
     """The three files as they stand. Any thread may ask."""
 
-    def __init__(self, certificate: Path, key: Path, *, authority: Path, look_s: float = _LOOK_S) -> None:
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        *,
+        authority: Path,
+        callers: Iterable[str] = (),
+        look_s: float = _LOOK_S,
+    ) -> None:
+        self._callers = frozenset(callers)
         self._files = (certificate, key, authority)
         self._look_s = look_s
         self._lock = threading.Lock()
@@ -89,6 +107,16 @@ class TlsIdentity:
                 self._looked_s = now_s
                 self._look()
             return self._pems
+
+    def admit(self, peer: Mapping[str, Iterable[bytes]]) -> None:
+        """Check who calls by what gRPC says of its certificate.
+
+        Raises:
+            PermissionDenied: if it bears none of the callers' names.
+        """
+        names = {name.decode(errors="replace") for name in peer.get(_NAMES, ())}
+        if self._callers and not names & self._callers:
+            raise PermissionDenied(f"The certificate of {', '.join(sorted(names)) or 'nobody'} may not call here.")
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """Credentials of a server that lets in only who shows a certificate of the authority."""

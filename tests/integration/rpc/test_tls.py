@@ -11,11 +11,13 @@ import grpc
 import pytest
 import trustme
 from imagineo import settings
-from imagineo.errors import Unavailable
+from imagineo.errors import PermissionDenied, Unavailable
 from imagineo.rpc.channel import connect
-from imagineo.rpc.client import check_health
+from imagineo.rpc.client import call, check_health
 from imagineo.rpc.server import RpcServer
 from imagineo.rpc.tls import TlsIdentity, TlsSettings
+from imagineo.v1 import auth_service_pb2 as pb
+from imagineo.v1 import auth_service_pb2_grpc as rpc
 from prometheus_client import REGISTRY
 
 
@@ -35,9 +37,9 @@ class Files:
         trusted.write_bytes(authority.cert_pem.bytes())
         return self
 
-    def identity(self) -> TlsIdentity:
+    def identity(self, *callers: str) -> TlsIdentity:
         certificate, key, trusted = self.paths
-        return TlsIdentity(certificate, key, authority=trusted, look_s=0)
+        return TlsIdentity(certificate, key, authority=trusted, callers=callers, look_s=0)
 
 
 @pytest.fixture
@@ -124,6 +126,31 @@ async def test_a_half_written_renewal_leaves_the_old_certificate_in_use(
 
     clients.write(authority, "gateway.imagineo.svc")
     assert identity.current() is not before
+
+
+class Usage(rpc.AuthServiceServicer):
+    async def GetUsage(self, request, context):  # noqa: N802 - the generated name
+        return pb.GetUsageResponse()
+
+
+@pytest.mark.parametrize(
+    ("callers", "may"),
+    [((), True), (("gateway.imagineo.svc", "worker"), True), (("worker",), False)],
+)
+async def test_who_bears_none_of_the_callers_names_may_not_call(
+    own: Files, clients: Files, callers: tuple[str, ...], may: bool
+):
+    server = RpcServer("127.0.0.1:0", tls=own.identity(*callers))
+    server.add(rpc.add_AuthServiceServicer_to_server, Usage(), "imagineo.v1.AuthService")
+    port = await server.start()
+    refused = contextlib.nullcontext() if may else pytest.raises(PermissionDenied, match=r"gateway\.imagineo\.svc")
+    try:
+        async with connect(f"localhost:{port}", clients.identity()) as channel:
+            await check_health(channel)  # health is everybody's
+            with refused:
+                await call(rpc.AuthServiceStub(channel).GetUsage, pb.GetUsageRequest(), timeout_s=5)
+    finally:
+        await server.drain(0)
 
 
 def test_the_end_of_the_certificate_is_shown(own: Files):

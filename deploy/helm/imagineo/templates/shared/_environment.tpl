@@ -17,6 +17,13 @@
 - {name: IMAGINEO_TLS_CERTIFICATE_FILE, value: /etc/imagineo/tls/tls.crt}
 - {name: IMAGINEO_TLS_KEY_FILE, value: /etc/imagineo/tls/tls.key}
 - {name: IMAGINEO_TLS_AUTHORITY_FILE, value: /etc/imagineo/tls/ca.crt}
+{{- $callers := get (dict "auth" (list "gateway" "test") "catalog" (list "gateway" "worker") "status" (list "gateway" "auth" "worker") "webhooks" (list "gateway")) .name }}
+{{- if and $callers .root.Values.mtls.certManager.enabled }}
+{{- $names := list }}
+{{- range $callers }}{{ $names = append $names (include "imagineo.component" (dict "root" $.root "name" .)) }}{{ end }}
+# Whose certificates may call, as in the NetworkPolicies
+- {name: IMAGINEO_TLS_CALLERS, value: {{ concat $names .root.Values.mtls.furtherCallers | join "," | quote }}}
+{{- end }}
 {{- end }}
 {{- end }}
 
