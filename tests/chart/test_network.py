@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import PROFILES, RELEASE, Manifest, Rendered, component, render, variables
+from tests.support.chart import NAMESPACE, PROFILES, RELEASE, Manifest, Rendered, component, render, variables
 from tests.support.network import arrows, entrances
 
 DESIGN = {
@@ -111,7 +111,8 @@ def test_certificates_may_call_whom_their_bearers_may_reach() -> None:
     chart = rendered("production")
     for name in ("auth", "catalog", "status", "webhooks"):
         callers = str(variables(chart.one("Deployment", name))["IMAGINEO_TLS_CALLERS"]).split(",")
-        assert {caller.removeprefix(f"{RELEASE}-") for caller in callers} == entrances(chart)[name]
+        wanted = {f"{RELEASE}-{caller}.{NAMESPACE}.svc" for caller in entrances(chart)[name]}
+        assert set(callers) == wanted
         borne = {host for found in chart.of("Certificate") for host in found["spec"]["dnsNames"]}
         assert set(callers) <= borne
     further = render("production", "--set", "mtls.furtherCallers={reports.example.org}").one("Deployment", "auth")

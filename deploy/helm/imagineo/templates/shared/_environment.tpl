@@ -20,7 +20,7 @@
 {{- $callers := get (dict "auth" (list "gateway" "test") "catalog" (list "gateway" "worker") "status" (list "gateway" "auth" "worker") "webhooks" (list "gateway")) .name }}
 {{- if and $callers .root.Values.mtls.certManager.enabled }}
 {{- $names := list }}
-{{- range $callers }}{{ $names = append $names (include "imagineo.component" (dict "root" $.root "name" .)) }}{{ end }}
+{{- range $callers }}{{ $names = append $names (printf "%s.%s.svc" (include "imagineo.component" (dict "root" $.root "name" .)) $.root.Release.Namespace) }}{{ end }}
 # Whose certificates may call, as in the NetworkPolicies
 - {name: IMAGINEO_TLS_CALLERS, value: {{ concat $names .root.Values.mtls.furtherCallers | join "," | quote }}}
 {{- end }}
