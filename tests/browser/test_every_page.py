@@ -20,9 +20,9 @@ LIMIT_BYTES = 200_000
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 #: What a person who cannot see it, or use a mouse, is hindered by.
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], "resultTypes": ["violations"]}
 #: The theme changes colours, the width what is beside and below what.
-COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
 #: Who is not of the studio from the start.
 STRANGERS = ("guest", "newcomer", "hasty", "traveller")
 LOOKS = (("light", "desktop", RULES), ("dark", "desktop", {}), ("dark", "390", COLOURS), ("light", "390", {}))

@@ -23,7 +23,7 @@ MOST_HEARD = 7
 def test_a_picture_appears_while_it_is_drawn(visit: Callable[..., Visitor]) -> None:
     visitor = visit("developer")
     page = visitor.open("/playground")
-    visitor.fill(positive_prompt="a sailboat", steps="40")
+    visitor.fill(positive_prompt="a sailboat", steps="60")
     page.get_by_label("Pixel Art").check()
     page.get_by_label("LoRA weight").fill("0.5")
     page.evaluate(LISTEN)
