@@ -128,7 +128,7 @@ class BatchEngine:
                 model = await self._texts.run(lambda: Model(base, self._adapter_memory, self._compile_options))
             finally:
                 self._opening = False
-            await self._steps.call(functools.partial(model.measure, self._steps.begin_anew))
+            await self._steps.call(functools.partial(model.measure, self._steps.give_way))
         self._models[base.slug] = model
 
     async def read_ahead(self, base_model_slug: str, adapter: AdapterUse) -> None:

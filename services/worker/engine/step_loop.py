@@ -68,8 +68,11 @@ class StepLoop:
         began_s = self._began_s
         return 0.0 if began_s is None else self._clock() - began_s
 
-    def begin_anew(self) -> None:
-        """Say that work which takes long goes on: what follows has the time of a step of its own. On the thread."""
+    def give_way(self) -> None:
+        """Let others step amid work that takes long; the rest of it has a step's time of its own. On the thread."""
+        if self._waves:
+            with self._watched():
+                self._step()
         self._began_s = self._clock()
 
     @property

@@ -1,8 +1,8 @@
 """Runs of one latent size on one base model: who waits, who is stepped, and what a step that fails leaves of them.
 
 Joins and leaves happen between steps. A step that runs out of memory is tried again once what no run uses was given
-back, then in halves, and the wave stays that small; one that fails otherwise is tried again run by run, so that only
-the run at fault ends. Where the device itself fails, nothing is tried again.
+back, then in halves, and the wave stays that small for a while; one that fails otherwise is tried again run by run, so
+that only the run at fault ends. Where the device itself fails, nothing is tried again.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Wave:
         else:
             half = len(runs) // 2
             self.row_cap.lower(sum(run.rows for run in runs[half:]))
-            log.warning("out of memory; stepping at most %d rows of this size from now on", self.row_cap.rows)
+            log.warning("out of memory; stepping at most %d rows of this size for a while", self.row_cap.rows)
             self._make_step(runs[:half])
             self._make_step(runs[half:])
 

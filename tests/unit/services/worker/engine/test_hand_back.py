@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from services.worker.engine.base import (
     StopSignal,
 )
 from services.worker.engine.batch_engine import BatchEngine
+from services.worker.engine.model import Model
 from tests.support.steady_rows import MEASURE
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -167,11 +169,33 @@ async def test_what_hangs_between_two_steps_is_seen_too(engines, monkeypatch):
 async def test_each_number_of_rows_that_is_measured_has_the_time_of_a_step(engines):
     model, steps, busy_s = engines[0]._models["tiny"], engines[0]._steps, []
 
-    def begin_anew():
+    def give_way():
         before_s = steps.busy_s
-        steps.begin_anew()
+        steps.give_way()
         busy_s.append((before_s, steps.busy_s))
 
-    await steps.call(lambda: MEASURE(model, begin_anew))
+    await steps.call(lambda: MEASURE(model, give_way))
     assert len(busy_s) > 1
     assert all(after_s < before_s for before_s, after_s in busy_s)
+
+
+async def test_others_step_while_a_base_model_that_comes_later_is_measured(engines, directory, monkeypatch):
+    engine, steps, seen, stop = engines[0], [], [], StopSignal()
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_progress(progress):
+        steps.append(progress.step)
+        loop.call_soon_threadsafe(begun.set)
+
+    monkeypatch.setattr(Model, "measure", MEASURE)
+    monkeypatch.setattr(Model, "_best_step_s", lambda *_: (seen.append(len(steps)), 1.0)[1])
+    request = replace(REQUEST, steps=900)
+    drawing = asyncio.create_task(engine.draw(request, stop=stop, on_progress=on_progress))
+    await asyncio.wait_for(begun.wait(), 30)
+    await engine.open(BaseModelFiles("second", directory, "sd", 64))
+    stop.set(StopReason.CANCELED)
+    with pytest.raises(DrawStopped):
+        await drawing
+    assert len(seen) > 2
+    assert all(after > before for before, after in itertools.pairwise(seen))
