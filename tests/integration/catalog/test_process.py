@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from imagineo import errors
 from imagineo.ids import new_id
 from imagineo.rpc.channel import connect
-from imagineo.rpc.client import call, check_health
+from imagineo.rpc.client import call, call_with_stream, check_health
 from imagineo.v1 import catalog_service_pb2 as pb
 from imagineo.v1 import catalog_service_pb2_grpc
 
@@ -59,7 +60,7 @@ async def _run(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
 
 
 @contextlib.asynccontextmanager
-async def _serving(environ: dict[str, str]) -> AsyncIterator[grpc.aio.Channel]:
+async def _serving(environ: dict[str, str], *, is_ended: bool = False) -> AsyncIterator[grpc.aio.Channel]:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.catalog"), stderr=asyncio.subprocess.PIPE, env=environ, cwd=ROOT
     )
@@ -71,7 +72,8 @@ async def _serving(environ: dict[str, str]) -> AsyncIterator[grpc.aio.Channel]:
         channel = connect(f"127.0.0.1:{json.loads(Path(environ['IMAGINEO_CATALOG_PORTS_FILE']).read_text())['listen']}")
         yield channel
         await channel.close()
-        child.send_signal(signal.SIGTERM)
+        if not is_ended:
+            child.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await child.wait() == 0
         await drain
@@ -117,6 +119,51 @@ async def test_the_command_line_refuses_with_a_sentence(environ: dict[str, str],
         assert code == 1
         assert why in output
         assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(("drain_s", "finishes"), [("0", False), ("30", True)])
+async def test_an_upload_in_flight_has_its_drain_to_finish(
+    environ: dict[str, str], tmp_path: Path, drain_s: str, finishes: bool
+):
+    assert (await _run(environ, "migrate"))[0] == 0
+    code, added = await _run(environ, "add-base-model", str(lora_files.write_base(tmp_path / "tiny")))
+    assert code == 0, added
+    base_model_id = added.splitlines()[-1].split()[0]
+    ended, content = asyncio.Event(), lora_files.lora(lora_files.peft_shapes())
+
+    async def requests() -> AsyncIterator[pb.CreateLoraRequest]:
+        yield pb.CreateLoraRequest(opening=pb.CreateLoraOpening(organization_id=new_id("org")))
+        yield pb.CreateLoraRequest(chunk=content[:100])
+        await ended.wait()
+        yield pb.CreateLoraRequest(chunk=content[100:])
+        yield pb.CreateLoraRequest(draft=pb.LoraDraft(name="Mine", base_model_id=base_model_id, sharing=1))
+
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    given = {**environ, "IMAGINEO_CATALOG_DRAIN_S": drain_s, "IMAGINEO_CATALOG_UPLOAD_DIR": str(uploads)}
+    expected = contextlib.nullcontext() if finishes else pytest.raises(errors.Unavailable)
+    async with _serving(given, is_ended=True) as channel:
+        stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+        upload = asyncio.create_task(call_with_stream(stub.CreateLora, requests(), timeout_s=30))
+        async with asyncio.timeout(10):
+            while not list(uploads.iterdir()):  # noqa: ASYNC110  # the file announces itself nowhere
+                await asyncio.sleep(0.01)
+        (child,) = [one for one in psutil.Process().children() if "services.catalog" in one.cmdline()]
+        child.send_signal(signal.SIGTERM)
+        await _until_closed(json.loads(Path(environ["IMAGINEO_CATALOG_PORTS_FILE"]).read_text())["listen"])
+        ended.set()
+        with expected:
+            await upload
+
+
+async def _until_closed(port: int) -> None:
+    """Wait until nobody is let in any more."""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                await asyncio.sleep(0.02)
 
 
 async def test_a_database_that_is_away_is_told_quickly_and_heals(own_postgres: PostgresServer, environ: dict[str, str]):
