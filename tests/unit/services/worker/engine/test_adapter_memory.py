@@ -137,12 +137,16 @@ class Traffic(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "runs"):
-            self.runner.run(asyncio.wait_for(self.finish(), WAIT_S))
-            assert self.memory.held_keys == frozenset()
-            self.memory.give_back()
-            assert self.meter.bytes == 0
-            self.runner.close()
-            self.patch.undo()
+            try:
+                self.runner.run(asyncio.wait_for(self.finish(), WAIT_S))
+                assert self.memory.held_keys == frozenset()
+                # A copy for a run that left may still be at work with its slot.
+                self.memory._readers.shutdown()
+                self.memory.give_back()
+                assert self.meter.bytes == 0
+            finally:
+                self.runner.close()
+                self.patch.undo()
 
     async def finish(self):
         for _, _, event in self.runs:
