@@ -41,14 +41,15 @@ async def _played(told: Told, synchronous: bool) -> Told:
         else:
             async with AsyncImagineo(*given, **options) as asynchronous:
                 result = await play(asynchronous, told)
-    except ImagineoError as problem:
+    except (ImagineoError, OSError) as problem:
         return {"error": described(problem)}
     answer: Told = json.loads(msgspec.json.encode({"result": result}))
     return answer
 
 
-def described(problem: ImagineoError) -> Told:
-    kinds = type(problem).__mro__[1 : type(problem).__mro__.index(ImagineoError) + 1]
+def described(problem: ImagineoError | OSError) -> Told:
+    root = ImagineoError if isinstance(problem, ImagineoError) else OSError
+    kinds = type(problem).__mro__[1 : type(problem).__mro__.index(root) + 1]
     api = problem if isinstance(problem, ApiError) else None
     return {
         "class": type(problem).__name__,
@@ -129,6 +130,27 @@ async def draw(client: Any, told: Told) -> Any:
     found, image = await run.wait(), await run.image()
     digest = hashlib.sha256(image).hexdigest()
     return {"run_id": run.id, "status": found.status, "seed": found.seed, "sha256": digest, "bytes": len(image)}
+
+
+@scenario
+async def organization(client: Any, told: Told) -> Any:
+    its = client.organization
+    invited = await its.invitations.create(told["email"], role="viewer")
+    await its.invitations.revoke(invited.id)
+    invitations = {one.id: one.status async for one in its.invitations.iterate()}
+    changed = await its.members.update(told["user_id"], role="admin")
+    before = [one.user_id for one in (await its.members.list()).items]
+    await its.members.remove(told["user_id"])
+    after = [one.user_id async for one in its.members.iterate()]
+    return {
+        "renamed": (await its.update(name="Renamed")).name,
+        "link": invited.link,
+        "invitation": invitations[invited.id],
+        "role": changed.role,
+        "members": {"before": before, "after": after},
+        "newest": [one.action for one in (await its.audit_log.list(limit=5)).items],
+        "only": [one.action async for one in its.audit_log.iterate(action="invitation.created")],
+    }
 
 
 @scenario

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from tests.support import node
 from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.platform import Platform
 from tests.support.python_driver import Drive, played
+from tests.support.typescript_driver import TypescriptDriver, typescript_driver
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +33,13 @@ def language(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="package")
+def node_program() -> Iterator[TypescriptDriver]:
+    """One for all: node reads forty sources before it plays the first scenario."""
+    with typescript_driver(node.TYPESCRIPT) as running:
+        yield running
+
+
 @pytest.fixture
 def drive(language: str, request: pytest.FixtureRequest) -> Drive:
     """Plays a scenario for an account; gives `{"result": …}` or `{"error": …}`."""
@@ -42,10 +48,8 @@ def drive(language: str, request: pytest.FixtureRequest) -> Drive:
         told = {"scenario": scenario, "url": url, "api_key": api_key, **arguments}
         if language != "typescript":
             return played(told, synchronous=language == "python")
-        folder: Path = request.getfixturevalue("typescript")
-        printed = node.ran("node", "--no-warnings", "tests/driver.mjs", cwd=folder, stdin=json.dumps(told))
-        answer: dict[str, Any] = json.loads(printed)
-        return answer
+        program: TypescriptDriver = request.getfixturevalue("node_program")
+        return program.play(told)
 
     return play
 

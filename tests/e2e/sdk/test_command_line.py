@@ -157,7 +157,12 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
         (("limits",), {"IMAGINEO_API_KEY": "imag_wrong"}, 3, "unknown, revoked or expired"),
         (("generate", "x", "-o", "nowhere/x.png"), {}, 8, "nowhere: there is no such folder"),
         (("generate", "x", "-o", "."), {}, 8, "is a folder"),
-        (("generate", "x", "-o", "/proc/x.png"), {}, 8, "/proc"),
+        (("generate", "x", "-o", "/proc/x.png"), {}, 8, "/proc/x.png"),
+        (("generate", "x", "-o", "cat.safetensors/x.png"), {}, 8, "cat.safetensors"),
+        (("generate", "x", "-o", "x.gif"), {}, 2, "one of .png, .webp, .jpg, .jpeg"),
+        (("generate", "x", "-o", "/dev/full", *SMALL), {}, 8, "/dev/full: No space left on device"),
+        (("batch", "run", "one.jsonl", "-o", "cat.safetensors"), {}, 8, "cat.safetensors: File exists"),
+        (("batch", "run", "no.jsonl", "-o", "out"), {}, 8, "no.jsonl: No such file"),
         (("generate", "x", "--width", "63"), {}, 4, "'width'"),
         (("generate", "x", "--lora", "a:b"), {}, 2, "ID:WEIGHT"),
         (("generate", "x", "--timeout", "0", "--width", "1024", "--height", "1024"), {}, 7, "it is canceled"),
@@ -166,6 +171,8 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
         (("batch", "run", "cat.safetensors", "-o", "out"), {}, 2, "Line 1 is no JSON"),
         (("runs", "show", "gen_nobody"), {}, 4, "no such generation"),
         (("--url", "ftp://x", "limits"), {}, 2, "http://"),
+        (("--url", "http://x:99999", "limits"), {}, 2, "http://x:99999"),
+        (("limits",), {"IMAGINEO_API_KEY": "imag_é"}, 2, "visible ASCII"),
         (("generate",), {}, 2, "Missing argument"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
@@ -174,6 +181,7 @@ def test_bad_input_is_one_clear_line_and_an_exit_code(
     tmp_path: Path, env: dict[str, str], arguments: tuple[str, ...], changes: dict[str, str], code: int, says: str
 ) -> None:
     (tmp_path / "cat.safetensors").write_bytes(b"\x89PNG\r\n" * 500)
+    (tmp_path / "one.jsonl").write_text('{"positive_prompt": "x"}\n')
 
     done = imagineo(*arguments, cwd=tmp_path, env={**env, **changes})
 
@@ -182,6 +190,34 @@ def test_bad_input_is_one_clear_line_and_an_exit_code(
     assert "Traceback" not in done.stderr
     assert code == 2 or len([line for line in done.stderr.splitlines() if line.startswith("Error:")]) == 1
     assert done.stdout == ""
+
+
+def test_what_stdout_cannot_take_is_told(tmp_path: Path, env: dict[str, str]) -> None:
+    for arguments in (("limits",), ("limits", "--json"), ("generate", "x", "-o", "-", *SMALL)):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "imagineo_client", *arguments]
+            done = subprocess.run(
+                command, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+
+        assert done.returncode == 8, done.stderr
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+def test_a_stream_that_stays_cut_ends_the_command(proxy: FaultyProxy, account: Account, tmp_path: Path) -> None:
+    env = client_programs.environment(tmp_path, proxy.url, account.key)
+    for _ in range(8):
+        proxy.answers(200, "retry: 1\n\n", path="/events")
+
+    done = imagineo("generate", "x", "-o", "x.png", *SMALL, cwd=tmp_path, env=env)
+
+    assert done.returncode == 6, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert "The events of gen_" in line
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broken_way_to_the_platform_is_told_too(proxy: FaultyProxy, account: Account, tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from imagineo.permissions import ROLES
 from standardwebhooks import Webhook
 
-from tests.support.platform import sha256
+from tests.support.platform import Platform, sha256
 from tests.support.python_driver import REQUEST, Drive
 from tests.support.rest import Account
+from tests.support.tenants import new_user
 
 LORAS = Path(__file__).parents[3] / "libs" / "starter" / "weights" / "loras"
 
@@ -177,6 +180,19 @@ def test_it_manages_the_account(drive: Drive, account: Account) -> None:
     assert [told["webhooks"][name] for name in ("updated", "rotated", "deleted")] == [True] * 3
     assert told["organization"] == account.organization_id
     assert account.get(f"/v1/webhooks/{told['webhooks']['made']}").status_code == 404
+
+
+def test_it_manages_the_organization(drive: Drive, account: Account, platform: Platform) -> None:
+    user_id = new_user(platform.ready, account.organization_id, f"{uuid.uuid4().hex}@example.org", ROLES["viewer"])
+
+    told = drive("organization", account.url, account.key, email="bo@example.org", user_id=user_id)["result"]
+
+    assert told["renamed"] == account.get("/v1/organization").json()["name"] == "Renamed"
+    assert "/invitation#" in told["link"]
+    assert (told["invitation"], told["role"]) == ("revoked", "admin")
+    assert told["members"] == {"before": [user_id], "after": []}
+    assert {"invitation.revoked", "invitation.created"} <= set(told["newest"])
+    assert told["only"] == ["invitation.created"]
 
 
 def test_it_verifies_what_the_platform_signs(drive: Drive, account: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,44 @@ def test_a_batch_over_the_limit_is_too_large(drive: Drive, account: Account) -> 
     error = drive("batch", account.url, account.key, items=items, options={"max_retries": 0})["error"]
 
     assert (error["class"], error["status"]) == ("BodyTooLargeError", 413)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("absent/x.png", "FileNotFoundError"),
+        ("folder", "IsADirectoryError"),
+        ("file/x.png", "NotADirectoryError"),
+        ("/proc/x.png", "FileNotFoundError"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_wait(
+    drive: Drive, language: str, account: Account, tmp_path: Path, place: str, kind: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    path = str(tmp_path / place)
+    run_id = account.submit(width=1024, height=1024, steps=50)
+
+    error = drive("save", account.url, account.key, run_id=run_id, path=path)["error"]
+
+    assert account.generation(run_id)["status"] in ("queued", "running")
+    account.delete(f"/v1/generations/{run_id}")
+    # The system's own errors in Python, where everybody expects them.
+    expected = ("OutputError", "ImagineoError") if language == "typescript" else (kind, "OSError")
+    assert (error["class"], error["parents"][-1]) == expected
+    assert path in error["message"]
+    assert ".part" not in error["message"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_full_disk_is_told(drive: Drive, language: str, account: Account) -> None:
+    error = drive("save", account.url, account.key, request=REQUEST, path="/dev/full")["error"]
+
+    assert error["class"] == ("OutputError" if language == "typescript" else "OSError")
+    assert "/dev/full" in error["message"]
+    assert "no space left on device" in error["message"].lower()
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
 def test_without_a_key_nothing_is_asked(drive: Drive, proxy: FaultyProxy) -> None:

@@ -1,4 +1,4 @@
-"""The npm tarball: in an empty folder it draws by the README's quick start, and its types fit strict users."""
+"""The npm tarball: in an empty folder it draws by the quick start, in each runtime; its types fit strict users."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from tests.support.node import TYPESCRIPT, ran
 from tests.support.rest import Account
 
+RUNTIMES = ("deno@2.9.6", "bun@1.4.5")
+PERMISSIONS = ("--allow-net", "--allow-env", "--allow-read", "--allow-write")
 CONSUMER = """
 import { type Generation, Imagineo, RateLimitedError, type RunEvent, verifyWebhook } from "imagineo-client";
 
@@ -52,17 +54,28 @@ def test_the_tarball_holds_the_package_and_nothing_else(package: Path) -> None:
     assert json.loads((folder / "package.json").read_text()).get("dependencies", {}) == {}
 
 
-def test_the_quick_start_of_the_readme_draws(package: Path, account: Account) -> None:
+@pytest.fixture(scope="module")
+def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Deno and Bun are; what npm calls their packages are the programs themselves."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    ran("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *RUNTIMES, cwd=folder, within_s=200)
+    return folder / "node_modules" / ".bin"
+
+
+@pytest.mark.parametrize("command", [("node",), ("deno", "run", *PERMISSIONS), ("bun", "run")], ids=lambda it: it[0])
+def test_the_quick_start_of_the_readme_draws(
+    package: Path, account: Account, command: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
     [script] = re.findall(r"```js\n(.*?)```", (TYPESCRIPT / "README.md").read_text(), re.DOTALL)
     assert len(script.splitlines()) <= 10
     (package / "quick_start.mjs").write_text(script)
+    (package / "apple.png").unlink(missing_ok=True)
+    program, *options = command
+    if program != "node":
+        program = str(request.getfixturevalue("runtimes") / program)
+    env = {"IMAGINEO_URL": account.url, "IMAGINEO_API_KEY": account.key}
 
-    printed = ran(
-        "node",
-        "quick_start.mjs",
-        cwd=package,
-        env={"IMAGINEO_URL": account.url, "IMAGINEO_API_KEY": account.key},
-    )
+    printed = ran(program, *options, "quick_start.mjs", cwd=package, env=env)
 
     assert "completed: 100 %" in printed
     assert "apple.png, drawn with seed" in printed

@@ -1,5 +1,7 @@
-// The conformance suite's hand in this language: reads one scenario from stdin, plays it, prints what came as JSON.
-import { text } from "node:stream/consumers";
+// The conformance suite's hand in this language: reads a scenario a line from stdin, plays it, prints what came a line.
+import { createInterface } from "node:readline";
 import { played } from "./scenarios.ts";
 
-console.log(JSON.stringify(await played(JSON.parse(await text(process.stdin)))));
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await played(JSON.parse(line))));
+}

@@ -37,6 +37,8 @@ interface Told {
   readonly file?: string;
   readonly sweep?: BatchSweep;
   readonly defaults?: BatchItem;
+  readonly email?: string;
+  readonly user_id?: string;
   readonly body?: string;
   readonly headers?: Record<string, string>;
   readonly secret?: string;
@@ -86,9 +88,10 @@ function described(problem: ImagineoError): object {
   };
 }
 
-function submitted(client: Imagineo, { request }: Told): Promise<Run> {
+async function submitted(client: Imagineo, { request, run_id: runId }: Told): Promise<Run> {
+  if (runId !== undefined) return client.run(runId);
   const { positive_prompt: prompt, ...fields } = needed(request);
-  return client.generate(prompt, spelled(fields));
+  return await client.generate(prompt, spelled(fields));
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
@@ -110,7 +113,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   async events(client, told) {
-    const run = told.run_id === undefined ? await submitted(client, told) : client.run(told.run_id);
+    const run = await submitted(client, told);
     const events: object[] = [];
     const options = {
       ...(told.previews && { previews: true }),
@@ -131,7 +134,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   async wait(client, told) {
-    const run = told.run_id === undefined ? await submitted(client, told) : client.run(told.run_id);
+    const run = await submitted(client, told);
     const { timeout_s: timeoutS, cancel_on_timeout: cancelOnTimeout } = told;
     const options = {
       ...(timeoutS !== undefined && { timeoutS }),
@@ -217,6 +220,29 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
         deleted: !webhooks.includes(made.id),
       },
       organization: organization.id,
+    };
+  },
+
+  async organization({ organization }, { email, user_id: userId }) {
+    const invited = await organization.invitations.create({ email: needed(email), role: "viewer" });
+    await organization.invitations.revoke(invited.id);
+    const invitations = new Map<string, string>();
+    for await (const { id, status } of organization.invitations.iterate()) invitations.set(id, status);
+    const changed = await organization.members.update(needed(userId), { role: "admin" });
+    const before = (await organization.members.list()).items.map((one) => one.user_id);
+    await organization.members.remove(needed(userId));
+    const after: string[] = [];
+    for await (const one of organization.members.iterate()) after.push(one.user_id);
+    const only: string[] = [];
+    for await (const { action } of organization.auditLog.iterate({ action: "invitation.created" })) only.push(action);
+    return {
+      renamed: (await organization.update({ name: "Renamed" })).name,
+      link: invited.link,
+      invitation: invitations.get(invited.id),
+      role: changed.role,
+      members: { before, after },
+      newest: (await organization.auditLog.list({ limit: 5 })).items.map(({ action }) => action),
+      only,
     };
   },
 
