@@ -15,6 +15,7 @@ import {
   type Run,
   verifyWebhook,
 } from "../src/index.ts";
+import { camel, positional, spelled } from "./arguments.ts";
 
 /** What a scenario is told; everything beside the first four belongs to it alone. */
 interface Told {
@@ -259,39 +260,6 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     return answer instanceof Uint8Array ? { bytes: answer.length } : (answer ?? null);
   },
 };
-
-/** The arguments that are not options: ids and prompts come first, the rest in one object, ours in camelCase. */
-function positional(method: string, { ...given }: Record<string, unknown>): unknown[] {
-  const isDrawing = "positive_prompt" in given;
-  const leads = (name: string) =>
-    isDrawing ? name === "positive_prompt" : FIRST.has(name) && !method.endsWith("list");
-  const first = Object.keys(given).filter(leads);
-  const leading = first.map((name) => given[name]);
-  for (const name of first) delete given[name];
-  return Object.keys(given).length === 0 ? leading : [...leading, spelled(given)];
-}
-
-/** Options of ours in camelCase, fields of the API as they are. */
-function spelled(given: object): object {
-  return Object.fromEntries(Object.entries(given).map(([name, value]) => [OURS.has(name) ? camel(name) : name, value]));
-}
-
-const FIRST = new Set([
-  "positive_prompt",
-  "run_id",
-  "batch_id",
-  "model_id",
-  "key_id",
-  "webhook_id",
-  "upload_id",
-  "delivery_id",
-  "source",
-]);
-const OURS = new Set(["timeout_s", "idempotency_key", "cancel_after_s"]);
-
-function camel(name: string): string {
-  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
 
 function idOf({ run_id: id }: Generation): string {
   return id;
