@@ -1,9 +1,9 @@
-"""A job prefers a worker that holds its LoRAs in memory already: whoever pulls it cold passes it on to such a one.
+"""A job is drawn where its LoRAs lie: whoever pulls it cold passes it on to their home, which keeps them in memory.
 
-By the beats of the others alone, and bounded so that it costs next to nothing where it is wrong: a job is passed on
-once, at its first delivery; only to a worker that was heard of just now, draws with its base model, has room, and is
-no busier than this one, so that warmth decides between equals and never piles work up. If the other does not take it,
-it is taken by anyone's next look into the queue, within a second.
+By the beats of the others and what is passed on to them, which all hear; and bounded so that it costs next to nothing
+where it is wrong: a job is passed on once, at its first delivery; only to a worker that was heard of just now, draws
+with its base model, has room, and is not much busier than the others. If the other does not take it, it is taken by
+anyone's next look into the queue, within a second. Which worker is the home is `placement`'s rule.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from imagineo.broker import subjects
 from imagineo.broker.port import Broker, Delivery
 from imagineo.v1 import event_pb2, job_pb2
 
+from services.worker.placement import Demand, Ring, Standing, better_place, homes_count
+
 #: Two beats and a half.
 _FRESH_S: Final = 5.0
 #: How long this worker keeps out of the way of the one that a job was passed on to.
@@ -28,10 +30,10 @@ _ASIDE_S: Final = 0.05
 
 @dataclass(slots=True)
 class _Peer:
-    beat: event_pb2.WorkerBeat
+    slugs: frozenset[str]
+    slots: int
+    running_count: int
     heard_s: float
-    passed_count: int = 0
-    """Jobs passed on to it since."""
 
 
 class Affinity:
@@ -52,43 +54,75 @@ class Affinity:
         self._running_count = running_count
         self._clock = clock
         self._peers: dict[str, _Peer] = {}
+        self._names: dict[str, str] = {}
+        """The peers by the subject that they are nudged on."""
+        self._ring = Ring()
+        self._ring.add(worker_id)
+        self._demand = Demand()
 
     async def on_beat(self, _subject: str, body: bytes) -> None:
         """Handle a beat of any worker."""
         with contextlib.suppress(DecodeError):
             beat = event_pb2.WorkerBeat.FromString(body)
-            if beat.worker_id != self._worker_id:
-                self._peers[beat.worker_id] = _Peer(beat, self._clock())
+            if beat.worker_id and beat.worker_id != self._worker_id:
+                slugs, count = frozenset(beat.base_model_slugs), len(beat.running_run_ids)
+                self._peers[beat.worker_id] = _Peer(slugs, beat.slots, count, self._clock())
+                self._names[subjects.nudge(beat.worker_id)] = beat.worker_id
+                self._ring.add(beat.worker_id)
+
+    async def on_nudge(self, subject: str, body: bytes) -> None:
+        """Handle the word that a job was passed on to any worker: `body` is the LoRA; empty where it is said again."""
+        if body:
+            self._demand.note(body.decode(errors="replace"), self._clock())
+            peer = self._peers.get(self._names.get(subject, ""))
+            if peer is not None:
+                peer.running_count += 1
 
     async def passed_on(self, job: job_pb2.Job, delivery: Delivery) -> bool:
-        """Whether the job was left to a worker that holds its LoRAs; then the delivery is settled.
+        """Whether the job was left to the home of its LoRAs; then the delivery is settled.
 
         Raises:
             Unavailable: if the broker is away; the delivery comes again.
         """
-        peer = self._warmer(job) if delivery.delivered_count == 1 else None
-        if peer is None:
+        if delivery.delivered_count != 1:
             return False
-        peer.passed_count += 1
-        nudge = subjects.nudge(peer.beat.worker_id)
+        wanted = [one.model_id for one in job.adapters if one.weight != 0]
+        if not wanted or set(wanted).issubset(self._warm_model_ids()):
+            return False
+        home = self._home(wanted[0], job.base_model_slug)
+        if home is None:
+            return False
+        nudge = subjects.nudge(home)
         await delivery.nak()
-        await self._broker.emit(nudge, b"")
+        await self._broker.emit(nudge, wanted[0].encode())
         await asyncio.sleep(_ASIDE_S)
         # Once more: the job may have come back to its queue a little later than the word of it.
         await self._broker.emit(nudge, b"")
         return True
 
-    def _warmer(self, job: job_pb2.Job) -> _Peer | None:
-        wanted = {one.model_id for one in job.adapters if one.weight != 0}
-        cold = wanted.difference(self._warm_model_ids())
-        if not cold:
-            return None
-        now_s, own_count = self._clock(), self._running_count()
-        self._peers = {name: peer for name, peer in self._peers.items() if now_s - peer.heard_s <= _FRESH_S}
-        for _, peer in sorted(self._peers.items()):
-            count = len(peer.beat.running_run_ids) + peer.passed_count
-            is_warm = cold.issubset(peer.beat.warm_model_ids)
-            has_room = count < peer.beat.slots and count <= own_count
-            if is_warm and has_room and job.base_model_slug in peer.beat.base_model_slugs:
-                return peer
-        return None
+    def _home(self, model_id: str, base_model_slug: str) -> str | None:
+        """The better place for a run by its first LoRA, as that is what others find it by too."""
+        self._forget_silent()
+        own_count = self._running_count()
+        counts = [peer.running_count for peer in self._peers.values() if base_model_slug in peer.slugs]
+        workers_count = len(counts) + 1
+
+        def standing_of(worker_id: str) -> Standing | None:
+            peer = self._peers.get(worker_id)
+            draws = peer is not None and base_model_slug in peer.slugs
+            return Standing(peer.running_count, peer.slots) if peer is not None and draws else None
+
+        return better_place(
+            self._ring.homes(model_id),
+            homes_count(self._demand.share(model_id), workers_count),
+            self._worker_id,
+            total_count=sum(counts) + own_count,
+            workers_count=workers_count,
+            standing_of=standing_of,
+        )
+
+    def _forget_silent(self) -> None:
+        now_s = self._clock()
+        for worker_id in [name for name, peer in self._peers.items() if now_s - peer.heard_s > _FRESH_S]:
+            del self._peers[worker_id], self._names[subjects.nudge(worker_id)]
+            self._ring.remove(worker_id)

@@ -111,6 +111,7 @@ class Worker:
             await self._broker.subscribe(subjects.EVERY_CANCEL, self.leases.on_cancel),
             await self._broker.subscribe(subjects.EVERY_PREVIEW_ASK, self.lifecycle.previews.on_ask),
             await self._broker.subscribe(subjects.EVERY_WORKER, self.affinity.on_beat),
+            await self._broker.subscribe(subjects.EVERY_NUDGE, self.affinity.on_nudge),
             await self._broker.subscribe(subjects.nudge(self._settings.worker_id), self.intake.on_nudge),
         ]
 

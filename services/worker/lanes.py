@@ -8,10 +8,14 @@ Source: Waldspurger and Weihl, "Stride Scheduling", MIT/LCS/TM-528 (1995).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import Final
 
 from imagineo.jobs.lanes import WEIGHTS, Lane
+
+#: A pass is counted in such parts of 1, so that every queue's stride is whole.
+_PARTS: Final = math.lcm(*WEIGHTS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,8 @@ class StrideScheduler:
     """Decides the order in which queues are tried."""
 
     def __init__(self) -> None:
-        self._passes: dict[Queue, Fraction] = {}
-        self._now = Fraction(0)
+        self._passes: dict[Queue, int] = {}
+        self._now = 0
 
     def add(self, base_model_slug: str) -> None:
         """Let a base model's three queues take part from now."""
@@ -44,4 +48,4 @@ class StrideScheduler:
         for other, its_pass in self._passes.items():
             if its_pass < self._passes[queue]:
                 self._passes[other] = self._now
-        self._passes[queue] += Fraction(1, WEIGHTS[queue.lane])
+        self._passes[queue] += _PARTS // WEIGHTS[queue.lane]

@@ -19,6 +19,7 @@ EVENTS: Final = "imagineo.v1.events.>"
 EVERY_PROGRESS: Final = "imagineo.v1.progress.*"
 EVERY_CHANGE: Final = "imagineo.v1.changes.*"
 EVERY_WORKER: Final = "imagineo.v1.workers.*"
+EVERY_NUDGE: Final = "imagineo.v1.nudges.*"
 EVERY_CANCEL: Final = "imagineo.v1.cancels.*"
 EVERY_PREVIEW_ASK: Final = "imagineo.v1.previews.ask.*"
 
@@ -75,7 +76,7 @@ def queue_subject(queue: str) -> str:
 
 
 def nudge(worker_id: str) -> str:
-    """Where a worker hears that a job it is the best for waits in its queue; lossy."""
+    """Where a worker hears that a job it is the best for waits in its queue, by the LoRA's model id; lossy."""
     return f"imagineo.v1.nudges.{token(worker_id)}"
 
 

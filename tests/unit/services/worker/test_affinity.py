@@ -12,7 +12,7 @@ from services.worker.affinity import Affinity
 JOB = job_pb2.Job(
     run_id="gen_1",
     base_model_slug="tiny",
-    adapters=[job_pb2.Adapter(model_id="model_1", weight=0.8), job_pb2.Adapter(model_id="model_zero", weight=0)],
+    adapters=[job_pb2.Adapter(model_id="model_5", weight=0.8), job_pb2.Adapter(model_id="model_zero", weight=0)],
 )
 
 
@@ -30,12 +30,17 @@ class Place:
     async def hear(self, worker_id="warm", **changes):
         said = {
             "base_model_slugs": ["tiny"],
-            "slots": 4,
+            "slots": 6,
             "running_run_ids": [],
-            "warm_model_ids": ["model_1", "model_2"],
+            "warm_model_ids": ["model_5", "model_2"],
         }
         beat = event_pb2.WorkerBeat(worker_id=worker_id, **(said | changes))
         await self.affinity.on_beat(subjects.worker(worker_id), beat.SerializeToString())
+
+    async def noted(self, subject, body):
+        await self.affinity.on_nudge(subject, body)
+        if body:
+            self.nudges.put_nowait(subject)
 
     async def pulled(self):
         return await self.broker.next_job(subjects.queue("tiny", job_pb2.LANE_FREE))
@@ -54,7 +59,7 @@ async def broker():
     await broker.close()
 
 
-async def test_a_cold_job_is_left_to_a_worker_that_holds_its_loras(broker):
+async def test_a_cold_job_is_left_to_the_home_of_its_loras(broker):
     place = Place(broker)
     await broker.subscribe(subjects.nudge("warm"), lambda subject, _: place.nudges.put(subject))
     await place.hear()
@@ -68,13 +73,12 @@ async def test_a_cold_job_is_left_to_a_worker_that_holds_its_loras(broker):
 @pytest.mark.parametrize(
     "beat",
     [
-        {"warm_model_ids": ["model_2"]},
         {"base_model_slugs": ["other"]},
-        {"slots": 1, "running_run_ids": ["gen_9"]},
-        {"running_run_ids": ["gen_8", "gen_9"]},
+        {"slots": 3, "running_run_ids": ["gen_9"]},
+        {"running_run_ids": ["gen_7", "gen_8", "gen_9"]},
         {"worker_id": "cold"},
     ],
-    ids=["cold too", "of another base", "full", "busier", "itself"],
+    ids=["of another base", "full", "busier", "itself"],
 )
 async def test_a_worker_that_is_no_better_gets_nothing(broker, beat):
     place = Place(broker, running=1)
@@ -83,7 +87,7 @@ async def test_a_worker_that_is_no_better_gets_nothing(broker, beat):
 
 
 async def test_what_this_worker_holds_itself_it_draws(broker):
-    place = Place(broker, warm=["model_1"])
+    place = Place(broker, warm=["model_5"])
     await place.hear()
     assert not await place.affinity.passed_on(JOB, await place.submitted())
 
@@ -97,8 +101,21 @@ async def test_a_worker_that_fell_silent_gets_nothing(broker):
 
 async def test_no_more_is_passed_on_than_the_other_has_room_for_until_it_is_heard_again(broker):
     place = Place(broker, running=9)
-    await place.hear(slots=2)
+    await broker.subscribe(subjects.EVERY_NUDGE, place.noted)
+    await place.hear(slots=4)
+    for number in range(50):
+        await place.affinity.on_nudge(subjects.nudge("far"), f"model_of_others_{number}".encode())
     deliveries = [await place.submitted(f"gen_{number}") for number in range(4)]
-    assert [await place.affinity.passed_on(JOB, one) for one in deliveries[:3]] == [True, True, False]
-    await place.hear(slots=2)
+    for one in deliveries[:2]:
+        assert await place.affinity.passed_on(JOB, one)
+        await asyncio.wait_for(place.nudges.get(), 5)
+    assert not await place.affinity.passed_on(JOB, deliveries[2])
+    await place.hear(slots=4)
     assert await place.affinity.passed_on(JOB, deliveries[3])
+
+
+async def test_a_lora_that_everybody_asks_for_is_at_home_everywhere(broker):
+    place = Place(broker, running=9)
+    await place.hear()
+    await place.affinity.on_nudge(subjects.nudge("warm"), b"model_5")
+    assert not await place.affinity.passed_on(JOB, await place.submitted())
