@@ -23,6 +23,9 @@ BENCHMARKS = {
     "log_in": "log_in.run",
     "sdk": "sdk.run",
     "sdk_python": "sdk_python.run",
+    "costs": "costs.run",
+    "fleet": "fleet.bench.run",
+    "fleet_seeds": "fleet.bench.run_seeds",
 }
 OF_THE_ENGINE = {
     "engine": "engine.run",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from imagineo.broker import subjects
 from imagineo.v1 import job_pb2
 
 from services.worker.drain import HAND_BACK_S
+from tests.bench.fleet.autoscaler import Autoscaler
 from tests.chart.conftest import rendered
 from tests.support.chart import PROFILES, Rendered, component, pod, render, variables
 
@@ -77,6 +80,16 @@ def test_a_pool_is_scaled_by_the_sum_of_all_queues_that_its_workers_pull_from() 
     assert sorted(modifiers["formula"].split(" + ")) == sorted(trigger["name"] for trigger in triggers)
     assert modifiers["target"] == "4"
     assert (manifest["spec"]["minReplicaCount"], manifest["spec"]["maxReplicaCount"]) == (0, 8)
+
+
+def test_a_pool_of_a_thousand_shrinks_to_what_it_needs_within_an_hour() -> None:
+    manifest = rendered("gpu-pools").one("ScaledObject", "worker-flux")
+    scaler = dataclasses.replace(Autoscaler.of(manifest), maximum=1_000)
+    pods, at_s = 1_000, 0.0
+    while at_s < scaler.stabilization_s + 3_600:
+        at_s += Autoscaler.SYNC_S
+        pods = scaler.wanted(40, pods, at_s)
+    assert pods == 10
 
 
 def test_the_queues_job_makes_every_queue_that_keda_watches() -> None:
