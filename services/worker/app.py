@@ -216,6 +216,7 @@ def engine_of(settings: Settings) -> Engine:
         threads=settings.threads,
         device=settings.device,
         adapter_bytes=settings.adapter_memory_bytes,
+        adapter_host_bytes=settings.adapter_host_memory_bytes,
         compile_options=compiling.MODES[settings.compile],
     )
 

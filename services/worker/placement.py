@@ -25,6 +25,9 @@ _POINTS: Final = 64
 #: everybody asks for crowds nobody out of his home.
 _FULL_RATIO: Final = 3.0
 _SHARED_RATIO: Final = 1.25
+#: A worker is not full with fewer, however idle the others are: the mean is next to nothing then, and runs sent on for
+#: the sake of it would fetch their LoRA again elsewhere.
+_NEVER_FULL: Final = 3
 #: The last places of a worker are for runs whose text is encoded or picture decoded: one more would wait for a step.
 _AHEAD_COUNT: Final = 2
 #: So many times the homes that a LoRA's runs would just fill: each brings what room its others leave.
@@ -149,7 +152,7 @@ def better_place(
         if standing is None:
             continue
         ratio, others_count = _ratio(number, count), total_count - standing.running_count
-        most = max(1, math.ceil(ratio * others_count / max(1, workers_count - 1)))
+        most = max(_NEVER_FULL, math.ceil(ratio * others_count / max(1, workers_count - 1)))
         if standing.running_count < min(most, standing.slots - _AHEAD_COUNT):
             best = min(best or (standing.running_count, worker_id), (standing.running_count, worker_id))
     return best[1] if best else None

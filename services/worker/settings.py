@@ -37,6 +37,8 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
     adapter_cache_bytes: int = 8 << 30
     #: How much of the device's memory the LoRAs of all base models may take together, those in use included.
     adapter_memory_bytes: int = 2 << 30
+    #: Beside a GPU: how much of the host's memory may hold LoRAs that only have to be copied to it.
+    adapter_host_memory_bytes: int = 8 << 30
     #: How long a run may still take once the worker is asked to end; the place's grace period must be longer.
     drain_s: float = 20.0
     #: After how long at one step, or one decoding, the device is taken to hang, and the worker ends itself.
@@ -54,8 +56,9 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
             raise ValueError("THREADS must be at least 1")
         if self.compile not in COMPILE_MODES:
             raise ValueError(f"COMPILE must be one of {', '.join(COMPILE_MODES)}")
-        if min(self.drain_s, self.adapter_cache_bytes, self.adapter_memory_bytes) < 0:
-            raise ValueError("DRAIN_S, ADAPTER_CACHE_BYTES and ADAPTER_MEMORY_BYTES cannot be negative")
+        for name in ("drain_s", "adapter_cache_bytes", "adapter_memory_bytes", "adapter_host_memory_bytes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name.upper()} cannot be negative")
         if self.hang_s <= 0:
             raise ValueError("HANG_S must be more than 0")
 

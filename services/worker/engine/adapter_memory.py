@@ -71,13 +71,16 @@ class _Blocked(Exception):
 class AdapterMemory:
     """Adapters by key. `hold`, `read` and `read_ahead` are called on the event loop, all else on any thread."""
 
-    def __init__(self, device: torch.device, limit_bytes: int) -> None:
+    def __init__(self, device: torch.device, limit_bytes: int, host_limit_bytes: int = 8 << 30) -> None:
+        """`host_limit_bytes` counts where the device has memory of its own."""
         self.device = device
         self._limit_bytes = limit_bytes
         self._turns = Turns()
         self._bank = SlotBank(device, limit_bytes, self._turns.look)
         self._placed: Residency[_Placed] = Residency(limit_bytes)
-        self._host: Residency[Adapter] = Residency(limit_bytes // (_AHEAD_SHARE if device.type == "cpu" else 1))
+        self._host: Residency[Adapter] = Residency(
+            limit_bytes // _AHEAD_SHARE if device.type == "cpu" else host_limit_bytes
+        )
         self._reads: SharedLoads[Adapter] = SharedLoads()
         self._found = dict.fromkeys(Found, 0)
         # Few: reading takes turns with the steps, and a burst of new LoRAs must not crowd them out.

@@ -64,11 +64,12 @@ class BatchEngine:
         threads: int,
         device: str = "auto",
         adapter_bytes: int = 2 << 30,
+        adapter_host_bytes: int = 8 << 30,
         compile_options: Mapping[str, Any] | None = None,
     ) -> None:
         """`compile_options` are those of `compiling.MODES`; with None steps are not compiled."""
         self._device = torch.device(_default_device() if device == "auto" else device)
-        self._adapter_memory = AdapterMemory(self._device, adapter_bytes)
+        self._adapter_memory = AdapterMemory(self._device, adapter_bytes, adapter_host_bytes)
         self._compile_options = compile_options
         self._models: dict[str, Model] = {}
         self._opening = False

@@ -30,8 +30,10 @@ class Device:
     latents: str = "16x16"
     #: Rank 16 on the attention projections of such a model, in 16 bits.
     lora_bytes: int = 55 << 20
-    #: ADAPTER_MEMORY_BYTES; the host's memory keeps as much again.
+    #: ADAPTER_MEMORY_BYTES.
     memory_bytes: int = 4 << 30
+    #: ADAPTER_HOST_MEMORY_BYTES.
+    host_bytes: int = 16 << 30
     #: ADAPTER_CACHE_BYTES, as it is by default.
     disk_bytes: int = 8 << 30
     #: From the store: 100 ms until it answers, then 250 MB a second.

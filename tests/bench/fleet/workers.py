@@ -44,7 +44,7 @@ class Memory:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._placed: Residency[float] = Residency(device.memory_bytes)
-        self._host: Residency[bool] = Residency(device.memory_bytes)
+        self._host: Residency[bool] = Residency(device.host_bytes)
         self._files: collections.OrderedDict[int, None] = collections.OrderedDict()
         self._most_files = device.disk_bytes // device.lora_bytes
 

@@ -63,9 +63,13 @@ def test_a_run_goes_to_the_home_that_has_room():
     assert place(["a", "b"], {"a": 1, "b": 0}) == "a"
 
 
-@pytest.mark.parametrize("counts", [{"b": 0}, {"a": 4, "b": 0}, {"a": 2, "b": 0}], ids=["unheard", "full", "too busy"])
+@pytest.mark.parametrize("counts", [{"b": 0}, {"a": 4, "b": 0}, {"a": 3, "b": 0}], ids=["unheard", "full", "too busy"])
 def test_where_the_home_cannot_take_it_the_next_on_the_ring_does(counts):
     assert place(["a", "b"], counts) == "b"
+
+
+def test_among_idle_workers_a_second_and_a_third_run_find_their_lora_at_its_home():
+    assert [place(["a", "b"], {"a": count, "b": 0}, others=0) for count in (1, 2, 3)] == ["a", "a", "b"]
 
 
 def test_a_run_stays_with_a_worker_that_is_the_home_itself():

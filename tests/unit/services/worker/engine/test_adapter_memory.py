@@ -261,3 +261,12 @@ async def test_what_is_read_ahead_is_bounded():
         await memory.read_ahead(str(number), reader_of(number))
         assert memory.figures.host_bytes <= LIMIT_BYTES // 8
     assert memory.figures.device_bytes == 0
+
+
+async def test_beside_a_device_with_memory_of_its_own_the_host_keeps_what_it_is_told():
+    memory = AdapterMemory(torch.device("meta"), 1, LIMIT_BYTES)  # the one such device that every machine has
+    for number in range(6):
+        await memory.read_ahead(str(number), reader_of(number))
+
+    assert memory.keys == frozenset(map(str, range(6)))
+    assert memory.figures.host_bytes > LIMIT_BYTES // 8
