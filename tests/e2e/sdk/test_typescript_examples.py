@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -65,13 +66,14 @@ def receiver(examples: Path, account: Account, tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     )
     assert started.stdout is not None
     with started.stdout as printed:
         found = re.search(r"port: (\d+)", printed.readline())
         assert found
         yield f"http://127.0.0.1:{found[1]}/"
-        started.terminate()
+        os.killpg(started.pid, signal.SIGTERM)  # the wheel's `node` is a program that starts node
         started.wait(10)
 
 
