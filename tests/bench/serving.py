@@ -1,8 +1,8 @@
 """The platform side by side with what one would pick instead: the starter, sixteen LoRAs and mixed traffic over HTTP.
 
-Each framework runs with its own batching and one model, with one thread of torch unless IMAGINEO_BENCH_THREADS says more.
-Ours is the whole platform, with one thread for the steps and others for text, pictures and the services. Ours and theirs
-take turns, three pairs for each framework installed.
+Each framework runs with its own batching and one model, with one thread of torch unless IMAGINEO_BENCH_THREADS says
+more. Ours is the whole platform, with one thread for the steps and others for text, pictures and the services. Ours and
+theirs take turns, three pairs for each framework installed.
 """
 
 from __future__ import annotations
