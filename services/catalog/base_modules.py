@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from imagineo.blobs import Blobs
 from imagineo.errors import FailedPrecondition, NotFound
+from imagineo.lora_names import ModuleNames
 from imagineo.v1 import model_pb2 as pb
 
 from services.catalog.original_names import original_shapes
@@ -36,25 +37,13 @@ PARTS: Final = {
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class PartModules:
-    """The modules of one part, found by their name or by kohya's spelling of it."""
+class PartModules(ModuleNames):
+    """The modules of one part, and their shapes."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = dict(shapes)
         """The weight of each: (outputs, inputs), or (outputs, inputs, height, width) of a convolution."""
-        self._flat = {name.replace(".", "_"): name for name in shapes}
-
-    def find(self, name: str) -> str | None:
-        """The module's name as the base model has it."""
-        # Text encoders carry or drop the outer `text_model`, by the version that wrote the file.
-        for candidate in (name, name.removeprefix("text_model."), f"text_model.{name}"):
-            if candidate in self.shapes:
-                return candidate
-        flat = name.replace(".", "_")
-        for candidate in (flat, flat.removeprefix("text_model_"), f"text_model_{flat}"):
-            if candidate in self._flat:
-                return self._flat[candidate]
-        return None
+        super().__init__(self.shapes)
 
 
 class BaseModules:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from imagineo.lora_names import Half, Key
+
 from services.catalog.base_modules import BaseModules
 from services.catalog.lora_family import Seen, family_of, uses_original_blocks
-from services.catalog.lora_keys import Half, Key, key_of, misfit, spellings, target_of
+from services.catalog.lora_keys import key_of, misfit, target_of
 from services.catalog.safetensors_header import ELEMENT_BYTES, Tensor
 
 #: The engine's largest bucket.
@@ -78,7 +80,7 @@ def _seen(keyed: Sequence[tuple[Key, Tensor]]) -> list[Seen]:
 
 def _find(base: BaseModules, key: Key) -> str | None:
     part = base[key.part]
-    return next((name for spelling in spellings(key.module) if (name := part.find(spelling))), None)
+    return part.find_spelled(key.module)
 
 
 def _no_match(tensors: Sequence[Tensor], seen: Sequence[Seen], family: str, base: BaseModules) -> str:

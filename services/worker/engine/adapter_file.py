@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from services.worker.engine.adapter_names import ModuleNames, located
+from services.worker.engine.adapter_names import PartModules, located
 from services.worker.engine.failures import AdapterIncompatible, AdapterMissing
 from services.worker.engine.lora_layers import RANK_BUCKETS
 
@@ -68,7 +68,7 @@ _NUMPY_DTYPES: Final[dict[torch.dtype, np.dtype[Any]]] = {
 Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def read_layers(path: Path, names: Mapping[str, ModuleNames], rename: Rename | None = None) -> LoraLayers:
+def read_layers(path: Path, names: Mapping[str, PartModules], rename: Rename | None = None) -> LoraLayers:
     """Read a file and match it with the modules of the base model's parts, of which the denoiser is the first.
 
     `rename` brings namings that are the family's own to those above.

@@ -21,7 +21,7 @@ from torch import nn
 from services.worker.engine.adapter import Adapter, PartAdapter
 from services.worker.engine.adapter_file import LoraLayer, Rename, read_layers
 from services.worker.engine.adapter_memory import AdapterMemory
-from services.worker.engine.adapter_names import ModuleNames
+from services.worker.engine.adapter_names import PartModules
 from services.worker.engine.base import AdapterReport, AdapterUse
 from services.worker.engine.lora_layers import Layout, Place, RowLora, combined, rank_bucket
 
@@ -40,7 +40,7 @@ class AdapterStore:
     ) -> None:
         """`parts` are those that a LoRA may change, by their name in the pipeline, the denoiser first."""
         self.memory = memory
-        self._names = {name: ModuleNames(part) for name, part in parts.items()}
+        self._names = {name: PartModules(part) for name, part in parts.items()}
         self._rename = rename
         self._dtype = dtype
         # Shared by the adapters that have it, and gone with the last: there may be as many as there are files.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.judged_engine import JudgedEngine
 from tests.support.steady_rows import steady_rows
 from tests.support.stock import Stock
 from tests.support.tiny_models import tiny_base
@@ -30,3 +31,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stock(directory: Path) -> Stock:
     """The stock pipeline of the tiny base model; it remembers what it drew."""
     return Stock(directory)
+
+
+@pytest.fixture(scope="module")
+def place(directory: Path, stock: Stock) -> Iterator[JudgedEngine]:
+    """An engine whose runs are held to the stock pipeline, one for each file."""
+    made = JudgedEngine(directory, stock=stock)
+    yield made
+    made.close()

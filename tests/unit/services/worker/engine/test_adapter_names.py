@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from imagineo import lora_names
 from imagineo.errors import LoraIncompatible
 from torch import nn
 
@@ -42,7 +43,7 @@ class Base(nn.Module):
 
 
 def names():
-    prefixes = ("", "base_model.model.", *lora_keys._PARTS)
+    prefixes = ("", "base_model.model.", *lora_names.PARTS)
     for prefix in prefixes:
         for module in MODULES:
             flat = module.replace(".", "_") if prefix.startswith("lora_") else module
@@ -51,7 +52,7 @@ def names():
 
 @pytest.mark.parametrize("denoiser", ["unet", "transformer"])
 def test_each_name_is_the_same_part_module_and_half_to_both(denoiser):
-    parts = {name: adapter_names.ModuleNames(Base()) for name in (denoiser, "text_encoder", "text_encoder_2")}
+    parts = {name: adapter_names.PartModules(Base()) for name in (denoiser, "text_encoder", "text_encoder_2")}
     found = 0
     for name in names():
         key = lora_keys.key_of(name)
@@ -59,7 +60,7 @@ def test_each_name_is_the_same_part_module_and_half_to_both(denoiser):
         if key is None or (part := denoiser if key.part == "denoiser" else key.part) not in parts:
             assert place is None, name
             continue
-        spelled = [parts[part].find(one) for one in lora_keys.spellings(key.module)]
+        spelled = [parts[part].find(one) for one in lora_names.spellings(key.module)]
         module = next((one for one in spelled if one), None)
         assert place == (None if module is None else (part, module, key.half)), name
         found += place is not None

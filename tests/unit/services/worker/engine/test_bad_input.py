@@ -15,7 +15,7 @@ from services.worker.engine import memory
 from services.worker.engine.base import AdapterUse, BaseModelFiles, StopSignal
 from services.worker.engine.failures import AdapterIncompatible, AdapterMissing, BaseModelBroken, NotFinite, OutOfMemory
 from services.worker.engine.lora_layers import RANK_BUCKETS
-from tests.support.judged_engine import JudgedEngine, request_of
+from tests.support.judged_engine import request_of
 from tests.support.tiny_models import lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -50,13 +50,6 @@ LORAS = {
     "of a rank beyond the largest bucket": pair(rank=RANK_BUCKETS[-1] + 1),
     "that is a DoRA": pair() | {f"unet.{MODULE}.lora_magnitude_vector": torch.ones(32)},
 }
-
-
-@pytest.fixture(scope="module")
-def place(directory, stock):
-    made = JudgedEngine(directory, stock=stock)
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)

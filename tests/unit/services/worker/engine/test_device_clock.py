@@ -8,7 +8,7 @@ import torch
 from services.worker.engine.device_clock import EventClock, ThreadClock, clock_of
 from services.worker.engine.families.sd import denoising
 from services.worker.engine.knee import RowCap
-from tests.support.judged_engine import JudgedEngine, request_of
+from tests.support.judged_engine import request_of
 from tests.support.steady_rows import MEASURE
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -44,13 +44,6 @@ class Event:
         if self.device.done_s < end.at_s:
             raise RuntimeError("Both events must be completed before calculating elapsed time.")
         return (end.at_s - self.at_s) * 1000
-
-
-@pytest.fixture(scope="module")
-def place(directory, stock):
-    made = JudgedEngine(directory, stock=stock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

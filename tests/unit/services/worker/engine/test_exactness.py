@@ -14,7 +14,6 @@ import torch
 
 from services.worker.engine.base import AdapterUse
 from tests.support import judged_engine
-from tests.support.judged_engine import JudgedEngine
 from tests.support.tiny_models import lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -30,13 +29,6 @@ def loras(tmp_path_factory):
     return [
         AdapterUse(f"model_{path.stem}", hashlib.sha256(path.read_bytes()).hexdigest(), path, 0.8) for path in paths
     ]
-
-
-@pytest.fixture(scope="module")
-def place(directory, stock):
-    made = JudgedEngine(directory, stock=stock)
-    yield made
-    made.close()
 
 
 def request_of(*adapters, **changes):

@@ -12,7 +12,7 @@ from services.worker.engine.adapters import activate
 from services.worker.engine.base import AdapterUse
 from services.worker.engine.fusing import FIRST_REST, FusedWeights, Gain, sole_lora
 from services.worker.engine.lora_layers import LoraRows
-from tests.support.judged_engine import JudgedEngine, request_of
+from tests.support.judged_engine import request_of
 from tests.support.tiny_models import conv_lora_file, lora_file
 
 # diffusers' schedulers speak an older dialect of numpy.
@@ -35,13 +35,6 @@ class Always:
 
     def pays(self, ahead, *, is_made):
         return True
-
-
-@pytest.fixture(scope="module")
-def place(directory, stock):
-    made = JudgedEngine(directory, stock=stock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

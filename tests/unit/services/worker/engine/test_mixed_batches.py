@@ -38,13 +38,6 @@ SCHEDULES = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(directory, stock):
-    made = JudgedEngine(directory, stock=stock)
-    yield made
-    made.close()
-
-
 @pytest.fixture(scope="module", params=SCHEDULES)
 def scheduled(request, directory, tmp_path_factory):
     """As `place`, with each kind of noise schedule."""
