@@ -59,6 +59,7 @@ from services.gateway.sources import Sources
 from services.gateway.specification import document
 from services.gateway.together import Together
 from services.gateway.uploads import Uploads
+from services.gateway.vigil import Vigil
 from services.gateway.warmth import Warmth
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def wire(
 ) -> Parts:
     """Put the parts together around the given adapters."""
     gatekeeper = Gatekeeper(peers, metrics, settings.public_url)
+    vigil = Vigil(gatekeeper.verdicts)
     publisher = Publisher(broker, peers, background, metrics, time.monotonic)
     resolver = Resolver(peers, time.monotonic)
     retraction = Retraction(peers, background)
@@ -96,7 +98,8 @@ def wire(
         downloads=Downloads(),
         sources=Sources(peers, uploads),
         uploads=uploads,
-        following=Following(peers, broker, max_streams_count=settings.max_streams_count),
+        following=Following(peers, broker, vigil, max_streams_count=settings.max_streams_count),
+        vigil=vigil,
         retraction=retraction,
         resolver=resolver,
         samples=Samples(peers, admission, publisher),

@@ -12,7 +12,7 @@ from imagineo.v1 import account_pb2, auth_service_pb2
 from starlette.datastructures import Headers
 
 from services.gateway.credentials import presented
-from services.gateway.exchange import Exchange
+from services.gateway.exchange import Exchange, Holder
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.peers import CALL_TIMEOUT_S, Peers
 
@@ -24,7 +24,7 @@ class Gatekeeper:
         self._peers = peers
         self._public_url = public_url
         self._metrics = metrics
-        self._checks: Coalescer[auth_service_pb2.Check, auth_service_pb2.Verdict] = Coalescer(self._authorize)
+        self._checks: Coalescer[auth_service_pb2.Check, auth_service_pb2.Verdict] = Coalescer(self.verdicts)
 
     async def admit(
         self,
@@ -60,14 +60,21 @@ class Gatekeeper:
             exchange.rate_limit = verdict.rate_limit
         if verdict.HasField("principal"):
             exchange.principal = verdict.principal
-            logs.note(org_id=verdict.principal.organization_id)
+            organization_id = verdict.principal.organization_id
+            exchange.holder = Holder(organization_id, permission, shown.key_sha256, shown.session_sha256)
+            logs.note(org_id=organization_id)
         if verdict.HasField("error"):
             raise errors.from_detail(verdict.error)
         if not verdict.HasField("principal"):
             raise errors.Internal("auth allowed a request without saying whose it is")
         return verdict.principal
 
-    async def _authorize(self, checks: list[auth_service_pb2.Check]) -> Sequence[auth_service_pb2.Verdict]:
+    async def verdicts(self, checks: list[auth_service_pb2.Check]) -> Sequence[auth_service_pb2.Verdict]:
+        """What auth says to each check, in one call.
+
+        Raises:
+            Unavailable: if auth did not answer in time.
+        """
         self._metrics.batched("authorize", len(checks))
         answer = await self._peers.ask(self._peers.auth.Authorize, auth_service_pb2.AuthorizeRequest(checks=checks))
         if len(answer.verdicts) != len(checks):

@@ -11,6 +11,16 @@ from imagineo.v1 import account_pb2
 _KEY = "imagineo.exchange"
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who was let in, as auth is asked about them again while their answer stays open."""
+
+    organization_id: str
+    permission: account_pb2.Permission.ValueType
+    key_sha256: bytes = b""
+    session_sha256: bytes = b""
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and its answer."""
@@ -19,6 +29,7 @@ class Exchange:
     route: str = ""
     """The path template, such as `/v1/generations/{run_id}`; empty for an unknown path."""
     principal: account_pb2.Principal | None = None
+    holder: Holder | None = None
     rate_limit: account_pb2.RateLimit | None = None
     run_id: str = ""
     method: str = "GET"
@@ -47,3 +58,15 @@ def principal_of(scope: MutableMapping[str, Any]) -> account_pb2.Principal:
     if principal is None:
         raise LookupError("the request was not authorized")
     return principal
+
+
+def holder_of(scope: MutableMapping[str, Any]) -> Holder:
+    """Who holds an authorized request's answer open.
+
+    Raises:
+        LookupError: if the route was not authorized, which is a bug.
+    """
+    holder = exchange_of(scope).holder
+    if holder is None:
+        raise LookupError("the request was not authorized")
+    return holder

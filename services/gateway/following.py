@@ -1,8 +1,9 @@
 """Follows runs: one watch of status for each run, shared by all who read that run here.
 
-A reader holds the newest version only, so a slow one skips what is past and holds up nobody. A watch that breaks is
-begun again: status restarts, and will be back. Previews are asked for while a run that somebody wants to see is
-running; of them too a reader holds the newest only. Use it from one event loop.
+A reader holds the newest version only, so a slow one skips what is past and holds up nobody; it is ended once its
+holder may not read any more. A watch that breaks is begun again: status restarts, and will be back. Previews are asked
+for while a run that somebody wants to see is running; of them too a reader holds the newest only. Use it from one event
+loop.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -20,8 +22,10 @@ from imagineo.rpc.client import request_metadata
 from imagineo.rpc.status import error_of
 from imagineo.v1 import event_pb2, generation_pb2, generation_service_pb2
 
+from services.gateway.exchange import Holder
 from services.gateway.peers import CALL_TIMEOUT_S, Peers
 from services.gateway.previewing import Previewing
+from services.gateway.vigil import Vigil
 
 #: A watch is asked for anew after so long, so that none outlives a peer that forgot it.
 WATCH_S: Final = 600.0
@@ -40,9 +44,10 @@ class Reader:
     """One reader of one run."""
 
     def __init__(
-        self, following: Following, organization_id: str, run_id: str, *, is_counted: bool, wants_previews: bool = False
+        self, following: Following, holder: Holder, run_id: str, *, is_counted: bool, wants_previews: bool = False
     ) -> None:
-        self.organization_id = organization_id
+        self.holder = holder
+        self.organization_id = holder.organization_id
         self.run_id = run_id
         self.is_counted = is_counted
         self.wants_previews = wants_previews
@@ -72,8 +77,9 @@ class Reader:
 
     def put(self, generation: generation_pb2.Generation) -> None:
         """Show a version; it takes the place of one that was not read yet."""
-        self._latest = generation
-        self._news.set()
+        if self._failure is None:
+            self._latest = generation
+            self._news.set()
 
     def take_preview(self) -> event_pb2.Preview | None:
         """The newest preview that was not taken before, if any."""
@@ -82,13 +88,19 @@ class Reader:
 
     def put_preview(self, preview: event_pb2.Preview) -> None:
         """Show a preview; it takes the place of one that was not taken yet."""
-        self._preview = preview
-        self._news.set()
+        if self._failure is None:
+            self._preview = preview
+            self._news.set()
 
     def fail(self, failure: errors.ImagineoError) -> None:
         """End with a failure, after what was not read yet."""
         self._failure = failure
         self._news.set()
+
+    def refuse(self, refusal: errors.ImagineoError) -> None:
+        """End with a refusal at once: what was not read yet is not shown any more."""
+        self._latest = self._preview = None
+        self.fail(refusal)
 
     def end(self) -> None:
         """End it: `next` answers at once."""
@@ -133,12 +145,14 @@ class _Feed:
 class Following:
     """The readers of all runs. `max_streams_count` bounds those that hold a client's connection open."""
 
-    def __init__(self, peers: Peers, broker: Broker, *, max_streams_count: int) -> None:
+    def __init__(self, peers: Peers, broker: Broker, vigil: Vigil, *, max_streams_count: int) -> None:
         self._peers = peers
         self._broker = broker
+        self._vigil = vigil
         self._max_streams_count = max_streams_count
         self._feeds: dict[Key, _Feed] = {}
         self._feed_of: dict[Reader, _Feed] = {}
+        self._releases: dict[Reader, Callable[[], None]] = {}
         self._streams: Counter[str] = Counter()
         self._is_ending = False
 
@@ -147,21 +161,24 @@ class Following:
         """How many runs are watched."""
         return len(self._feeds)
 
-    def stream(self, organization_id: str, run_id: str, *, wants_previews: bool = False) -> Reader:
+    def stream(self, holder: Holder, run_id: str, *, wants_previews: bool = False) -> Reader:
         """A reader for a client's stream; call its `leave` in the end.
 
         Raises:
             TooManyStreams: if the gateway, or the account here, has as many open as it may.
         """
-        share = max(1, self._max_streams_count // _ACCOUNT_SHARE)
+        share, organization_id = max(1, self._max_streams_count // _ACCOUNT_SHARE), holder.organization_id
         if self._streams.total() >= self._max_streams_count or self._streams[organization_id] >= share:
             raise errors.TooManyStreams(metadata={"limit": str(share)}, retry_after_s=_RETRY_AFTER_S)
         self._streams[organization_id] += 1
-        return self._join(Reader(self, organization_id, run_id, is_counted=True, wants_previews=wants_previews))
+        return self._join(Reader(self, holder, run_id, is_counted=True, wants_previews=wants_previews))
 
-    async def settled(self, organization_id: str, run_id: str, wait_s: float) -> generation_pb2.Generation | None:
-        """The run once terminal, or as it stands after `wait_s` seconds or at a drain; None: nothing was learnt."""
-        reader = self._join(Reader(self, organization_id, run_id, is_counted=False))
+    async def settled(self, holder: Holder, run_id: str, wait_s: float) -> generation_pb2.Generation | None:
+        """The run once terminal, or as it stands after `wait_s` seconds, at a drain, or once the holder is refused.
+
+        None: nothing was learnt.
+        """
+        reader = self._join(Reader(self, holder, run_id, is_counted=False))
         latest: generation_pb2.Generation | None = None
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
@@ -188,6 +205,7 @@ class Following:
         if feed is None:
             return
         feed.readers.discard(reader)
+        self._releases.pop(reader)()
         if reader.is_counted:
             self._streams[reader.organization_id] -= 1
             if not self._streams[reader.organization_id]:
@@ -207,6 +225,7 @@ class Following:
             feed.watching = asyncio.create_task(self._watch(key, feed))
         self._feed_of[reader] = feed
         feed.readers.add(reader)
+        self._releases[reader] = self._vigil.keep(reader.holder, reader.refuse)
         if reader.wants_previews and feed.previewing is None:
             feed.previewing = Previewing(self._broker, reader.run_id, feed.show)
             if feed.latest is not None:

@@ -28,6 +28,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.sources import Sources
 from services.gateway.together import Together
 from services.gateway.uploads import Uploads
+from services.gateway.vigil import Vigil
 from services.gateway.warmth import Warmth
 
 
@@ -47,6 +48,7 @@ class Parts:
     sources: Sources
     uploads: Uploads
     following: Following
+    vigil: Vigil
     retraction: Retraction
     resolver: Resolver
     samples: Samples

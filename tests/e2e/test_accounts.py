@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 
@@ -89,6 +90,36 @@ def test_a_removed_members_session_ends_within_two_seconds(account: Account, joi
         what="the session is refused",
     )
     assert account.delete(f"/v1/organization/members/{person.user_id}").status_code == 404
+
+
+def test_open_streams_end_with_the_membership_the_session_or_the_key_and_not_before(account: Account, join) -> None:
+    made = account.post("/v1/keys", {"name": "watcher"}).json()
+    removed, leaving = join("developer"), join("developer")
+    run_id = account.submit(width=768, height=768, steps=100)
+    with contextlib.ExitStack() as opened:
+        holder = opened.enter_context(Account(account.url, made["secret"]))
+        ending = [_watching(opened, http, run_id) for http in (removed.http, leaving.http, holder.http)]
+        kept = _watching(opened, account.http, run_id)
+
+        assert account.delete(f"/v1/organization/members/{removed.user_id}").status_code == 204
+        csrf = leaving.http.headers["X-CSRF-Token"]
+        assert leaving.http.post("/logout", data={"csrf_token": csrf}).status_code == 303
+        assert account.delete(f"/v1/keys/{made['id']}").status_code == 204
+
+        for lines in ending:
+            assert not any('"status":"canceled"' in line for line in lines)  # read until the stream ends
+        assert account.generation(run_id)["status"] in ("queued", "running")
+        account.post(f"/v1/generations/{run_id}/cancel")
+        assert any('"status":"canceled"' in line for line in kept)
+
+
+def _watching(opened: contextlib.ExitStack, http: httpx.Client, run_id: str) -> Iterator[str]:
+    """The lines of a run's stream, after the first event."""
+    answer = opened.enter_context(http.stream("GET", f"/v1/generations/{run_id}/events", timeout=60))
+    assert answer.status_code == 200
+    lines = answer.iter_lines()
+    next(line for line in lines if line.startswith("data:"))
+    return lines
 
 
 def test_members_are_listed_changed_and_the_last_owner_stays(account: Account, join) -> None:

@@ -73,10 +73,12 @@ OVER = (TERMINAL, generation_pb2.STATUS_FAILED, generation_pb2.STATUS_CANCELED, 
 
 
 class Auth(auth_service_pb2_grpc.AuthServiceServicer):
-    """Knows one key; refuses with `refusal` where that is set; stands still while `frozen`."""
+    """Knows one key; refuses with `refusal` where that is set; stands still while not `open`."""
 
     def __init__(self):
         self.secret = keys.new_secret()
+        self.organization_id = ORGANIZATION
+        self.is_revoked = False
         self.refusal = None
         self.checks = []
         self.allowed_model_ids = []
@@ -84,6 +86,7 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         self.batches = 0
         self.released = []
         self.on_release = asyncio.Event()
+        self.on_check = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
 
@@ -91,13 +94,14 @@ class Auth(auth_service_pb2_grpc.AuthServiceServicer):
         await self.open.wait()
         self.batches += 1
         self.checks += request.checks
+        self.on_check.set()
         return auth_service_pb2.AuthorizeResponse(verdicts=[self._verdict(check) for check in request.checks])
 
     def _verdict(self, check):
-        if check.key_sha256 != keys.digest(self.secret):
+        if check.key_sha256 != keys.digest(self.secret) or self.is_revoked:
             return auth_service_pb2.Verdict(error=errors.InvalidApiKey().detail())
         principal = account_pb2.Principal(
-            organization_id=ORGANIZATION,
+            organization_id=self.organization_id,
             key_id="key_1",
             plan=account_pb2.PLAN_PREMIUM,
             limits=LIMITS,

@@ -16,7 +16,7 @@ from services.gateway.admission import Accepted
 from services.gateway.body import require_json
 from services.gateway.endpoints import generate, limits
 from services.gateway.endpoints.generations import run_id_of
-from services.gateway.exchange import exchange_of, principal_of
+from services.gateway.exchange import exchange_of, holder_of, principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import Preferences, read_preferences
 from services.gateway.sourced import Sourced, read_sourced
@@ -57,8 +57,8 @@ async def answered(parts: Parts, request: Request, accepted: Sequence[Accepted],
     shown = [rendering.submitted(one.run_id, one.seed, one.estimated_time_s, public_url) for one in accepted]
     headers: dict[str, str] = {}
     if preferences.wait_s is not None:
-        organization_id = principal_of(request.scope).organization_id
-        waits = (parts.following.settled(organization_id, one.run_id, preferences.wait_s) for one in accepted)
+        holder = holder_of(request.scope)
+        waits = (parts.following.settled(holder, one.run_id, preferences.wait_s) for one in accepted)
         runs = await asyncio.gather(*waits)
         found = [rendering.generation(run, public_url, parts.signer, parts.now_s()) for run in runs if run is not None]
         if len(found) == len(accepted):

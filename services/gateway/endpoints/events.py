@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway import query, rendering
 from services.gateway.endpoints.generations import run_id_of
-from services.gateway.exchange import principal_of
+from services.gateway.exchange import holder_of
 from services.gateway.following import Reader, first_of
 from services.gateway.parts import Parts
 from services.gateway.shapes import closed
@@ -50,8 +50,7 @@ async def read(parts: Parts, request: Request) -> Response:
     wants_previews = _wants_previews(request.query_params.getlist("previews"))
     run_id = run_id_of(request)
     seen = _last_version(request.headers.get("last-event-id"), run_id)
-    organization_id = principal_of(request.scope).organization_id
-    reader = parts.following.stream(organization_id, run_id, wants_previews=wants_previews)
+    reader = parts.following.stream(holder_of(request.scope), run_id, wants_previews=wants_previews)
     try:
         first = await first_of(reader)
     except BaseException:
@@ -108,7 +107,7 @@ class EventStream(StreamingResponse):
             try:
                 run = await self._reader.next(KEEP_ALIVE_S)
             except errors.ImagineoError:
-                return  # the run is gone; who comes back is told so
+                return  # the run is gone, or the reader may not read it any more; who comes back is told so
         await _send(send, _RESTART)
 
     def _event(self, run: generation_pb2.Generation) -> bytes:
@@ -203,7 +202,8 @@ READ: Final = operation(
         200: answer(
             "Server-sent events. Each has `data`, the generation as in `GET /v1/generations/{run_id}`, and an `id` for "
             "`Last-Event-ID`; where changes come faster than they are read, only the newest is sent. A comment comes "
-            "every 15 s without an event. The stream ends after the terminal event. With `previews=true` there are "
+            "every 15 s without an event. The stream ends after the terminal event, and "
+            "within two seconds once the key or the session may not read it any more. With `previews=true` there are "
             "`preview` events while it runs, at most two a second: a small picture of what the run is about to become, "
             "without an `id`, in place of the generation. Previews may be lost; upscales have none.",
             _EVENT,

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from services.gateway import admission, rendering
 from services.gateway.body import require_json
 from services.gateway.endpoints import limits
-from services.gateway.exchange import exchange_of, principal_of
+from services.gateway.exchange import exchange_of, holder_of, principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_CANCEL_AFTER_S, MAX_WAIT_S, read_preferences
 from services.gateway.specification import answer, operation, parameter, shape
@@ -29,8 +29,7 @@ async def submit(parts: Parts, request: Request) -> Response:
     public_url = parts.public_url(request)
     wait_s = None if isinstance(asked, errors.Refused) else asked.preferences.wait_s
     if wait_s is not None:
-        organization_id = principal_of(request.scope).organization_id
-        run = await parts.following.settled(organization_id, accepted.run_id, wait_s)
+        run = await parts.following.settled(holder_of(request.scope), accepted.run_id, wait_s)
         if run is not None:
             shown = rendering.generation(run, public_url, parts.signer, parts.now_s())
             return json_response(shown, headers={"Preference-Applied": f"wait={wait_s}"})

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from services.gateway import admission, rendering
 from services.gateway.body import require_json
 from services.gateway.errors import render_openai
-from services.gateway.exchange import exchange_of, principal_of
+from services.gateway.exchange import Holder, exchange_of, holder_of
 from services.gateway.openai_shape import ImagesWanted, read_images
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import Preferences
@@ -57,12 +57,12 @@ async def _create(parts: Parts, request: Request) -> Response:
         raise
     accepted = await parts.together.submit(request.headers, exchange_of(request.scope), several_of(requests))
     run_ids = [one.run_id for one in accepted]
-    organization_id = principal_of(request.scope).organization_id
+    holder = holder_of(request.scope)
     try:
-        runs = await _drawn(parts, request, organization_id, run_ids)
+        runs = await _drawn(parts, request, holder, run_ids)
     except BaseException:
         for run_id in run_ids:
-            parts.retraction.withdraw(organization_id, run_id)
+            parts.retraction.withdraw(holder.organization_id, run_id)
         raise
     shown = [await _shown(parts, request, run, is_base64=asked.is_base64) for run in runs]
     parameters = runs[0].parameters
@@ -73,7 +73,7 @@ async def _create(parts: Parts, request: Request) -> Response:
 
 
 async def _drawn(
-    parts: Parts, request: Request, organization_id: str, run_ids: Sequence[str]
+    parts: Parts, request: Request, holder: Holder, run_ids: Sequence[str]
 ) -> list[generation_pb2.Generation]:
     """The completed runs, in order.
 
@@ -82,7 +82,7 @@ async def _drawn(
         ImagineoError: if a run ends otherwise, or does not end in time.
     """
     settling: asyncio.Future[list[generation_pb2.Generation | None]] = asyncio.gather(
-        *(parts.following.settled(organization_id, run_id, WAIT_S) for run_id in run_ids)
+        *(parts.following.settled(holder, run_id, WAIT_S) for run_id in run_ids)
     )
     leaving = asyncio.create_task(_left(request))
     try:

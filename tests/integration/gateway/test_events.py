@@ -4,7 +4,9 @@ import asyncio
 import base64
 
 import pytest
+from imagineo import errors
 from imagineo.broker import subjects
+from imagineo.ids import new_id
 from imagineo.v1 import event_pb2, generation_pb2
 from openapi_schema_validator import OAS31Validator
 
@@ -273,6 +275,56 @@ async def test_previews_reach_only_those_who_ask_and_end_with_the_last_of_them(g
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asks.get(), 0.1)
     await plain.leave()
+
+
+REFUSALS = {
+    "revoked": lambda auth: setattr(auth, "is_revoked", True),
+    "without the permission": lambda auth: setattr(auth, "refusal", errors.PermissionDenied()),
+    "of another organization": lambda auth: setattr(auth, "organization_id", new_id("org")),
+}
+
+
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+async def test_a_stream_ends_once_its_key_is_refused_and_shows_nothing_more(gateway, refuse):
+    run_id = await submitted(gateway)
+    streams = [follow(gateway, run_id) for _ in range(3)]
+    for stream in streams:
+        await stream.events(1)
+    asked = len(gateway.auth.checks)
+
+    refuse(gateway.auth)
+
+    for stream in streams:
+        assert await stream.rest() == []
+    assert gateway.parts.following.watches_count == 0
+    again = gateway.auth.checks[asked:]
+    assert all(check.is_uncounted for check in again)
+    assert len(again) <= 3  # one question for one key, however many streams
+
+
+async def test_a_stream_outlives_an_outage_of_auth_and_leaves_nothing_behind(gateway):
+    run_id = await submitted(gateway)
+    stream = follow(gateway, run_id)
+    await stream.events(1)
+    gateway.auth.on_check.clear()
+    gateway.auth.refusal = errors.Unavailable()
+    await asyncio.wait_for(gateway.auth.on_check.wait(), 10)
+    await gateway.servers["auth"].drain(0)
+    gateway.status.finish(run_id, b"image", "a" * 64)
+
+    assert [event["data"]["status"] for event in await stream.events(1)] == ["completed"]
+    assert await stream.rest() == []
+    assert gateway.parts.vigil.holders_count == 0
+
+
+async def test_a_wait_of_a_key_that_is_revoked_meanwhile_is_answered_as_the_run_stands(gateway):
+    waiting = asyncio.create_task(gateway.generate(headers={"Prefer": "wait=60"}))
+    await asyncio.wait_for(gateway.status.on_watch.wait(), 5)
+
+    gateway.auth.is_revoked = True
+
+    response = await asyncio.wait_for(waiting, 15)
+    assert (response.status_code, response.json()["status"]) == (200, "queued")
 
 
 async def test_a_slow_reader_gets_the_newest_preview_only(gateway, asks):
