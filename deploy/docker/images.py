@@ -17,7 +17,9 @@ from typing import Final
 from deploy.docker.locks import FOLDER, REPOSITORY, lock_path
 
 LOCAL_BASE: Final = "localhost/imagineo-base:bookworm"
-IMAGES: Final = ("control", "worker")
+#: Those that are built where none is named, and all of them: the image whose lock file says what each holds.
+USUAL: Final = ("control", "worker")
+IMAGES: Final = {"control": "control", "worker": "worker", "worker-compile": "worker"}
 #: What debootstrap leaves and no program of an image reads: a third of the base.
 _NOT_NEEDED: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/locale", "usr/share/man")
 #: Debian bookworm's.
@@ -87,13 +89,13 @@ class Builder:
         self.buildah("commit", "--quiet", "--rm", container, LOCAL_BASE)
         shutil.rmtree(root)
 
-    def wheels(self, image: str, lock: Path) -> Path:
+    def wheels(self, packages: str, lock: Path) -> Path:
         """Fetch what a lock file names, once, with this machine's pip: it knows the way to its index.
 
         Raises:
             RuntimeError: if this is another Python than the images'.
         """
-        place = self.folder / "wheels" / f"{image}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+        place = self.folder / "wheels" / f"{packages}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
         if place.exists():
             return place
         if sys.version_info[:2] != PYTHON:
@@ -112,7 +114,8 @@ class Builder:
         """Build one image over the local base; gives its name. `lock`: in place of the worker's own lock file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.base()
-        chosen = lock or lock_path(image)
+        packages = IMAGES[image]
+        chosen = lock or lock_path(packages)
         revision = _git("rev-parse", "HEAD") or "unknown"
         arguments = [f"BASE={LOCAL_BASE}", "PIP_OPTIONS=--no-index", f"REVISION={revision}"]
         if lock is not None:
@@ -120,9 +123,15 @@ class Builder:
         self.buildah(
             *("build", "--quiet", "--isolation", "chroot", "--layers=false"),  # a layer kept is a whole copy with vfs
             *("--target", image, "--tag", name_of(image)),
-            *("--build-context", f"wheels={self.wheels(image, chosen)}"),
+            *("--build-context", f"wheels={self.wheels(packages, chosen)}"),
             *(option for argument in arguments for option in ("--build-arg", argument)),
-            *("--ignorefile", str(FOLDER / "dockerignore"), "--file", str(FOLDER / "Dockerfile"), str(REPOSITORY)),
+            *(
+                "--ignorefile",
+                str(FOLDER / "Dockerfile.dockerignore"),
+                "--file",
+                str(FOLDER / "Dockerfile"),
+                str(REPOSITORY),
+            ),
         )
         return name_of(image)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -73,6 +73,7 @@ def read(cls: type[Settings], environ: Mapping[str, str], *, prefix: str) -> Set
 def _convert(raw: str, kind: Any) -> Any:
     if kind is Secret:
         return Secret(raw)
-    if kind == tuple[str, ...]:
-        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    if get_origin(kind) is tuple:
+        each, _ = get_args(kind)
+        return tuple(msgspec.convert(part.strip(), each, strict=False) for part in raw.split(",") if part.strip())
     return msgspec.convert(raw, kind, strict=False)

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from imagineo import errors
+from imagineo.egress import urls
 
 from services.gateway.body import JSON
 from services.gateway.fields import Check, missing, pairs, text, unknown
-from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, REQUIRED, Wanted, checked, decode, decode_object
+from services.gateway.submission import REQUIRED, Wanted, checked, decode, decode_object, fields_within
 
 MAX_ITEMS: Final = 1_000
 #: The texts of all items together, once a sweep is spread out and defaults are filled in.
@@ -61,8 +62,8 @@ class BatchWanted:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-async def read_batch(media_type: str, body: bytes, *, allow_loopback: bool = False) -> BatchWanted:
-    """Decode and check a body; `allow_loopback` lets webhook URLs name this machine.
+async def read_batch(media_type: str, body: bytes, reach: urls.Reach = urls.PUBLIC) -> BatchWanted:
+    """Decode and check a body; its webhook URLs must be within `reach`.
 
     Raises:
         UnsupportedMediaType: if it is neither JSON nor JSON lines.
@@ -70,7 +71,7 @@ async def read_batch(media_type: str, body: bytes, *, allow_loopback: bool = Fal
         UnknownField, InvalidParameter: naming the place.
         BodyTooLarge: if the items hold too much text together.
     """
-    own = {name: check for name, check in (LOOPBACK_FIELDS if allow_loopback else FIELDS).items() if name != "dry_run"}
+    own = {name: check for name, check in fields_within(reach).items() if name != "dry_run"}
     if media_type in JSON_LINES:
         return _bounded(BatchWanted(await _lines(body, own)))
     if media_type != JSON:

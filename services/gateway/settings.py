@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagineo.broker.access import NatsSettings
+from imagineo.egress.urls import Reach
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 from imagineo.telemetry.tracing import TracingSettings
@@ -59,6 +60,8 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
     image_url_ttl_s: int = 3_600
     webhooks_allow_loopback: bool = False
     """For development on one machine: webhook URLs may name it, and be http. The variable is webhooks' own."""
+    webhooks_ports: tuple[int, ...] = ()
+    """Ports that webhook URLs may have; empty: all. The variable is webhooks' own."""
     max_streams_count: int = 4_000
     """Event streams open at once in one gateway; one account may hold half of them."""
     pictures_at_once: int = 2
@@ -88,9 +91,16 @@ class GatewaySettings(NatsSettings, TlsSettings, TracingSettings):
                 raise ValueError(f"{name} must be between {low} and {high}")
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must begin with http:// or https://")
+        if not all(1 <= port <= 65_535 for port in self.webhooks_ports):
+            raise ValueError("webhooks_ports must be from 1 to 65535, with commas between")
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"allowed_origins must be '*' or such as 'https://app.example.org', not '{origin}'")
+
+    @property
+    def reach(self) -> Reach:
+        """Which receivers webhook URLs may name."""
+        return Reach(self.webhooks_allow_loopback, self.webhooks_ports)
 
     @property
     def is_secure(self) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from imagineo import errors
+from imagineo.egress import urls
 from imagineo.v1 import generation_pb2
 
 from services.gateway.beginning import wanted_like
 from services.gateway.fields import Check, missing, number, text, whole
-from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, MAX_SEED, REQUIRED, Wanted, checked, decode_object
+from services.gateway.submission import MAX_SEED, REQUIRED, Wanted, checked, decode_object, fields_within
 
 MAX_COUNT: Final = 8
 DEFAULT_STRENGTH: Final = 0.6
@@ -80,13 +81,13 @@ UPSCALES: Final = (*_PICTURE, "scale", "model_id", *_TOLD)
 _OWN: Final[dict[str, Check]] = {**_PICTURE, **_VARIED, "scale": _scale}
 
 
-def checks_of(names: tuple[str, ...], *, allow_loopback: bool = False) -> dict[str, Check]:
+def checks_of(names: tuple[str, ...], reach: urls.Reach = urls.PUBLIC) -> dict[str, Check]:
     """The table of a route."""
-    common = LOOPBACK_FIELDS if allow_loopback else FIELDS
+    common = fields_within(reach)
     return {name: _OWN.get(name) or common[name] for name in names}
 
 
-def read_sourced(body: bytes, names: tuple[str, ...], *, run_id: str = "", allow_loopback: bool = False) -> Sourced:
+def read_sourced(body: bytes, names: tuple[str, ...], *, run_id: str = "", reach: urls.Reach = urls.PUBLIC) -> Sourced:
     """Decode and check a body; with `run_id` the path names the picture, else the body does.
 
     Raises:
@@ -95,7 +96,7 @@ def read_sourced(body: bytes, names: tuple[str, ...], *, run_id: str = "", allow
     """
     document = decode_object(body)
     required = {"scale": "2 or 4"} if "scale" in names else {}
-    values = checked(document, checks_of(names, allow_loopback=allow_loopback), required, within="")
+    values = checked(document, checks_of(names, reach), required, within="")
     place = {"run_id": run_id} if run_id else _place(values)
     return Sourced(
         values={name: value for name, value in values.items() if name not in _OWN and name != "dry_run"},

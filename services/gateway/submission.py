@@ -6,6 +6,7 @@ name, the last one counts. The order of complaints is: JSON, unknown fields, mis
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,13 +73,13 @@ def _lora(param: str, value: object) -> ExtraLora:
     return ExtraLora(**values)
 
 
-def receiver(*, allow_loopback: bool) -> Check:
+def receiver(reach: urls.Reach) -> Check:
     """Take the URL of somebody who is to be told."""
     length = text(1, urls.MAX_CHARACTERS)
 
     def check(param: str, value: object) -> str:
         url: str = length(param, value)
-        urls.read(param, url, allow_loopback=allow_loopback)
+        urls.read(param, url, reach)
         return url
 
     return check
@@ -98,12 +99,16 @@ FIELDS: Final[dict[str, Check]] = {
     "scheduler": text(1, 64),
     "output_format": choice(OUTPUT_FORMATS),
     "metadata": pairs(16, 64, 512),
-    "webhook_url": receiver(allow_loopback=False),
+    "webhook_url": receiver(urls.PUBLIC),
     "dry_run": truth,
 }
 
-#: The same for development on one machine: receivers may listen on it, and speak http.
-LOOPBACK_FIELDS: Final[dict[str, Check]] = FIELDS | {"webhook_url": receiver(allow_loopback=True)}
+
+@functools.cache
+def fields_within(reach: urls.Reach) -> Mapping[str, Check]:
+    """The same where the operator says how far webhooks may go."""
+    return FIELDS | {"webhook_url": receiver(reach)}
+
 
 #: What no body may leave out, and what it must be.
 REQUIRED: Final = {
@@ -112,16 +117,15 @@ REQUIRED: Final = {
 }
 
 
-def read_submission(body: bytes, *, allow_loopback: bool = False) -> Wanted:
-    """Decode and check a body; `allow_loopback` lets its webhook_url name this machine.
+def read_submission(body: bytes, reach: urls.Reach = urls.PUBLIC) -> Wanted:
+    """Decode and check a body; its webhook_url must be within `reach`.
 
     Raises:
         InvalidJson: if it is not one JSON object.
         UnknownField: if it has a field that is not in the table.
         InvalidParameter: if a required field is absent or a value is out of its type or range.
     """
-    fields = LOOPBACK_FIELDS if allow_loopback else FIELDS
-    return Wanted(**checked(decode_object(body), fields, REQUIRED, within=""))
+    return Wanted(**checked(decode_object(body), fields_within(reach), REQUIRED, within=""))
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from imagineo import errors
+from imagineo.egress import urls
 from imagineo.wire.shown_webhook import EVENT_TYPES
 
 from services.gateway.fields import Check, choice, text, truth, whole
@@ -25,16 +26,16 @@ def _events(param: str, value: object) -> list[str]:
     return [_EVENT(f"{param}[{index}]", entry) for index, entry in enumerate(value)]
 
 
-def _fields(*, allow_loopback: bool) -> Mapping[str, Check]:
+def _fields(reach: urls.Reach) -> Mapping[str, Check]:
     return {
-        "url": receiver(allow_loopback=allow_loopback),
+        "url": receiver(reach),
         "description": text(0, MAX_DESCRIPTION_CHARACTERS),
         "events": _events,
         "active": truth,
     }
 
 
-def read_webhook(document: dict[str, Any], *, allow_loopback: bool) -> dict[str, Any]:
+def read_webhook(document: dict[str, Any], reach: urls.Reach) -> dict[str, Any]:
     """An endpoint to register.
 
     Raises:
@@ -42,16 +43,16 @@ def read_webhook(document: dict[str, Any], *, allow_loopback: bool) -> dict[str,
         InvalidParameter: for a missing or wrong one.
     """
     required = {"url": "the https URL that events are posted to"}
-    return checked(document, _fields(allow_loopback=allow_loopback), required, within="")
+    return checked(document, _fields(reach), required, within="")
 
 
-def read_change(document: dict[str, Any], *, allow_loopback: bool) -> dict[str, Any]:
+def read_change(document: dict[str, Any], reach: urls.Reach) -> dict[str, Any]:
     """What of an endpoint is to be otherwise.
 
     Raises:
         UnknownField, InvalidParameter: as `read_webhook`.
     """
-    return checked(document, _fields(allow_loopback=allow_loopback), {}, within="")
+    return checked(document, _fields(reach), {}, within="")
 
 
 def read_rotation(document: dict[str, Any]) -> int:

@@ -38,6 +38,7 @@ def generation_of(row: Mapping[str, Any], before: Landmark, queues: Queues) -> G
         webhook_url=row["webhook_url"],
         batch_id=row["batch_id"] or "",
         step=row["step"],
+        request_id=job.request_id,
     )
     if job.HasField("replay"):
         generation.replay.CopyFrom(job.replay)

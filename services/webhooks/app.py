@@ -73,12 +73,13 @@ async def running(
             stack.callback(resolver.close)
 
         endpoints, deliveries = Endpoints(database), Deliveries(database)
-        allow_loopback = settings.allow_loopback
         deliverer = Deliverer(
             deliveries,
             _writer(settings, vault),
             Sender(
-                GuardedNetwork(resolve, allow_loopback=allow_loopback), _tls(settings), timeout_s=settings.timeout_s
+                GuardedNetwork(resolve, allow_loopback=settings.allow_loopback),
+                _tls(settings),
+                timeout_s=settings.timeout_s,
             ),
             Alarm(endpoints, deliveries, metrics),
             metrics,
@@ -91,10 +92,8 @@ async def running(
             clock=clock,
             chance=random.random,
         )
-        intake = Intake(
-            endpoints, deliveries, vault, metrics, clock=clock, queued=deliverer.wake, allow_loopback=allow_loopback
-        )
-        registry = Registry(endpoints, vault, clock=clock, allow_loopback=allow_loopback)
+        intake = Intake(endpoints, deliveries, vault, metrics, clock=clock, queued=deliverer.wake, reach=settings.reach)
+        registry = Registry(endpoints, vault, clock=clock, reach=settings.reach)
         servicer = WebhookServicer(registry, endpoints, deliveries, vault, clock=clock, wake=deliverer.wake)
         server = RpcServer(settings.listen, metrics=rpc_metrics, tls=tls)
         server.add(webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server, servicer, _SERVICE_NAME)
@@ -115,7 +114,7 @@ async def running(
 
 def _writer(settings: Settings, vault: Vault) -> Writer:
     presenter = Presenter(settings.public_url, UrlSigner(settings.signing_key, settings.image_url_ttl_s))
-    return Writer(presenter, vault, allow_loopback=settings.allow_loopback)
+    return Writer(presenter, vault, settings.reach)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -17,8 +17,9 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from imagineo import errors
 from imagineo.egress import urls
-from imagineo.egress.urls import Receiver
+from imagineo.egress.urls import Reach, Receiver
 from imagineo.telemetry.logs import bind
+from imagineo.v1 import generation_pb2
 from imagineo.v1 import webhook_pb2 as pb
 
 from services.webhooks import events, schedule, signing
@@ -64,8 +65,8 @@ class Message:
 class Writer:
     """Makes the request of a delivery: address, signatures, body."""
 
-    def __init__(self, presenter: Presenter, vault: Vault, *, allow_loopback: bool) -> None:
-        self._presenter, self._vault, self._allow_loopback = presenter, vault, allow_loopback
+    def __init__(self, presenter: Presenter, vault: Vault, reach: Reach) -> None:
+        self._presenter, self._vault, self._reach = presenter, vault, reach
 
     def write(self, row: Row, now: datetime) -> Message:
         """The request of a leased row.
@@ -87,7 +88,7 @@ class Writer:
             "Accept-Encoding": "identity",
             **signing.headers(signers, row["event_id"], now, body),
         }
-        receiver = urls.read("url", url, allow_loopback=self._allow_loopback)
+        receiver = urls.read("url", url, self._reach)
         return Message(receiver, fields, body)
 
 
@@ -171,8 +172,7 @@ class Deliverer:
 
     async def _attempt(self, row: Row) -> None:
         """One attempt; what it logs says whose it is and which run it tells of, if of any."""
-        is_of_run = row["event_type"] != events.WEBHOOK_DISABLED
-        with bind(org_id=row["organization_id"], run_id=row["subject_id"] if is_of_run else ""):
+        with bind(org_id=row["organization_id"], **_of_run(row)):
             try:
                 await self._send(row)
             except Exception:
@@ -232,3 +232,13 @@ class Deliverer:
         reason = schedule.disabling(answer, failing_since, now)
         if reason is not None:
             await self._alarm.switch_off(row["webhook_id"], reason, now)
+
+
+def _of_run(row: Row) -> dict[str, str]:
+    """What the log says of the run that an event is about, the request that asked for it included."""
+    if row["event_type"] == events.WEBHOOK_DISABLED:
+        return {}
+    request_id = ""
+    with contextlib.suppress(DecodeError):  # told where its body is written
+        request_id = generation_pb2.Generation.FromString(row["payload"]).request_id
+    return {"run_id": row["subject_id"], "request_id": request_id}

@@ -83,10 +83,10 @@ class Intake:
         *,
         clock: Callable[[], datetime],
         queued: Callable[[], None],
-        allow_loopback: bool,
+        reach: urls.Reach,
     ) -> None:
         self._endpoints, self._deliveries, self._vault, self._metrics = endpoints, deliveries, vault, metrics
-        self._clock, self._queued, self._allow_loopback = clock, queued, allow_loopback
+        self._clock, self._queued, self._reach = clock, queued, reach
 
     async def run(self, broker: Broker) -> None:
         """Consume until cancelled."""
@@ -133,9 +133,9 @@ class Intake:
         """The delivery to the run's own webhook_url, signed with the organization's own secret."""
         run = event.generation
         try:
-            receiver = urls.read("webhook_url", run.webhook_url, allow_loopback=self._allow_loopback)
+            receiver = urls.read("webhook_url", run.webhook_url, self._reach)
         except InvalidParameter as problem:
-            with bind(run_id=run.run_id, org_id=run.organization_id):
+            with bind(run_id=run.run_id, org_id=run.organization_id, request_id=run.request_id):
                 log.warning("the webhook_url is not taken: %s", problem)
             return None
         await self._endpoints.ensure_secret(run.organization_id, self._vault.lock(signing.new_secret()))

@@ -29,10 +29,8 @@ Row = Mapping[str, Any]
 class Registry:
     """Registers, changes and removes endpoints."""
 
-    def __init__(
-        self, endpoints: Endpoints, vault: Vault, *, clock: Callable[[], datetime], allow_loopback: bool
-    ) -> None:
-        self._endpoints, self._vault, self._clock, self._allow_loopback = endpoints, vault, clock, allow_loopback
+    def __init__(self, endpoints: Endpoints, vault: Vault, *, clock: Callable[[], datetime], reach: urls.Reach) -> None:
+        self._endpoints, self._vault, self._clock, self._reach = endpoints, vault, clock, reach
 
     async def create(
         self, organization_id: str, *, url: str, description: str, wanted: Sequence[str], active: bool
@@ -128,7 +126,7 @@ class Registry:
         return found or await self._endpoints.ensure_secret(organization_id, self._vault.lock(signing.new_secret()))
 
     def _origin(self, url: str) -> str:
-        return urls.read("url", url, allow_loopback=self._allow_loopback).origin
+        return urls.read("url", url, self._reach).origin
 
 
 def check_owner(organization_id: str) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from imagineo.broker.access import NatsSettings
+from imagineo.egress.urls import Reach
 from imagineo.rpc.tls import TlsSettings
 from imagineo.settings import Secret
 from imagineo.telemetry.tracing import TracingSettings
@@ -45,6 +46,8 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
     """How long the image URL of an attempt works: receivers tend to fetch later."""
     allow_loopback: bool = False
     """For development on one machine: receivers may listen on it, and speak http."""
+    ports: tuple[int, ...] = ()
+    """Ports of receivers that the way out of here lets through; URLs with any other are refused. Empty: all."""
     ca_file: str = ""
     """A file of certificates to trust besides the public ones' bundle."""
     timeout_s: float = 15.0
@@ -69,9 +72,16 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
             raise ValueError("PUBLIC_URL must begin with http:// or https://")
         if not 2 <= self.postgres_connections <= 100:
             raise ValueError("POSTGRES_CONNECTIONS must be between 2 and 100")
+        if not all(1 <= port <= 65_535 for port in self.ports):
+            raise ValueError("PORTS must be from 1 to 65535, with commas between")
         if self.image_url_ttl_s < 1 or not 0 < self.timeout_s <= 60:
             raise ValueError("IMAGE_URL_TTL_S must be at least 1, TIMEOUT_S more than 0 and at most 60")
         if not 2 <= self.attempts_at_once <= 1_000 or not 1 <= self.attempts_at_one_origin <= 100:
             raise ValueError("ATTEMPTS_AT_ONCE must be 2 to 1000, ATTEMPTS_AT_ONE_ORIGIN 1 to 100")
         if not 1 <= self.attempts_of_one_owner <= self.attempts_at_once:
             raise ValueError("ATTEMPTS_OF_ONE_OWNER must be at least 1 and at most ATTEMPTS_AT_ONCE")
+
+    @property
+    def reach(self) -> Reach:
+        """Which receivers may be named."""
+        return Reach(self.allow_loopback, self.ports)

@@ -23,6 +23,7 @@ from imagineo.errors import ImagineoError, Unavailable
 from imagineo.rpc.channel import connect
 from imagineo.rpc.client import check_health
 from imagineo.rpc.server import RpcServer, watch_readiness
+from imagineo.settings import SettingsError
 from imagineo.telemetry import metrics as telemetry
 from imagineo.telemetry.probes import Probes
 from imagineo.telemetry.readiness import Readiness
@@ -225,7 +226,11 @@ async def serve(settings: Settings, stop: asyncio.Event, make_engine: Callable[[
     """Run the worker until `stop`, or until its device breaks, then drain it; a SIGTERM after that hurries.
 
     With a broken device it ends the process, by an exit status of its own.
+
+    Raises:
+        SettingsError: if steps are to be compiled and there is nothing to compile them with.
     """
+    _check_compile(settings.compile)
     probes = Probes()
     metrics_port = telemetry.serve(settings.metrics_listen, probes)
     tls = settings.tls_identity()
@@ -277,6 +282,15 @@ async def serve(settings: Settings, stop: asyncio.Event, make_engine: Callable[[
             await channel.close(None)
     if engine.is_broken:
         _end_at_once(_BROKEN)
+
+
+def _check_compile(mode: str) -> None:
+    """Refuse at once what would else fail at the first picture."""
+    missing = compiling.missing_tools() if compiling.MODES[mode] is not None else ""
+    if missing:
+        raise SettingsError(
+            f"IMAGINEO_WORKER_COMPILE={mode} needs {missing}: take the image worker-compile, or set it to off."
+        )
 
 
 def _device_problem(engine: Engine, hang_s: float) -> str:

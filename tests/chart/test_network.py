@@ -98,6 +98,26 @@ def test_webhooks_reach_the_ports_that_values_name_and_no_address_that_they_exce
     assert [port["port"] for port in hub["ports"]] == [443]
 
 
+@pytest.mark.parametrize(
+    ("ports", "let_out"),
+    [
+        ("{443,8443}", [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 8443}]),
+        ("null", [{"protocol": "TCP", "port": 1, "endPort": 65_535}]),
+    ],
+)
+def test_webhook_urls_may_have_the_ports_that_the_policy_lets_out_and_no_other(
+    ports: str, let_out: list[dict[str, object]]
+) -> None:
+    chart = render("production", "--set", f"networkPolicy.webhookPorts={ports}")
+    (rule,) = [rule for rule in egress(chart, "webhooks") if "ipBlock" in str(rule)]
+    assert rule["ports"] == let_out
+    for name in ("webhooks", "gateway"):
+        told = variables(chart.one("Deployment", name)).get("IMAGINEO_WEBHOOKS_PORTS")
+        assert told == ("443,8443" if ports != "null" else None), name
+    closed_to_none = render("no-keda").one("Deployment", "webhooks")
+    assert "IMAGINEO_WEBHOOKS_PORTS" not in variables(closed_to_none)
+
+
 def test_names_and_traces_may_be_narrowed() -> None:
     peer = "[0].namespaceSelector.matchLabels.a=b"
     chart = render("production", "--set", f"networkPolicy.namesTo{peer},tracing.peers{peer}")

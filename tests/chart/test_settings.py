@@ -94,6 +94,21 @@ def test_settings_take_the_place_of_the_charts_own_variables() -> None:
         assert [item["value"] for item in container["env"] if item["name"] == variable] == [value]
 
 
+def test_a_pool_that_compiles_has_the_image_with_a_compiler_and_time_for_it() -> None:
+    chart = render("production", "--set", "workerPools.sdxl.compile=default,workerPools.plain.replicas=1,image.tag=v7")
+    images = {
+        name: (pod(found)["containers"][0]["image"].rpartition("/")[2], variables(found).get("IMAGINEO_WORKER_COMPILE"))
+        for name in ("sdxl", "plain")
+        for found in [chart.one("Deployment", f"worker-{name}")]
+    }
+    assert images == {"sdxl": ("imagineo-worker-compile:v7", "default"), "plain": ("imagineo-worker:v7", None)}
+    assert variables(chart.one("Deployment", "worker-sdxl"))["IMAGINEO_WORKER_HANG_S"] == "900"
+    digest = f"sha256:{'0' * 64}"
+    pinned = render("laptop", "--set", f"image.workerCompileDigest={digest},workerPools.default.compile=cuda-graphs")
+    (container,) = pod(pinned.one("Deployment", "worker-default"))["containers"]
+    assert container["image"] == f"imagineo-worker-compile@{digest}"
+
+
 def test_no_variable_is_there_twice(chart: Rendered) -> None:
     """Applied by the server, such a manifest is refused."""
     for name, spec in chart.pods().items():

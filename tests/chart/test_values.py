@@ -36,6 +36,7 @@ def test_a_misspelt_value_is_named() -> None:
         ("tracing.ratio=2", "'/tracing/ratio': maximum: got 2, want 1"),
         ("workerPools.Big.replicas=1", "'Big'"),
         ("workerPools.gpu.autoscaling.kind=magic", "'/workerPools/gpu/autoscaling/kind'"),
+        ("workerPools.gpu.compile=true", "'/workerPools/gpu/compile'"),
         ("workerPools.gpu.gpu.count=2", "'/workerPools/gpu/gpu/count'"),
         ("auth.settings.retentionDays=3", "'retentionDays'"),
     ],
@@ -60,6 +61,9 @@ def test_a_value_out_of_its_range_is_named(value: str, said: str) -> None:
         ("laptop", "mtls.enabled=true", "Set mtls.certManager.issuerRef.name"),
         ("mtls-secrets", "mtls.existingSecrets.auth=", "mtls.existingSecrets.auth is empty."),
         ("laptop", "ingress.enabled=true", "Set ingress.host."),
+        ("laptop", "workerPools.a.settings.COMPILE=default", "Set workerPools.a.compile to default or cuda-graphs"),
+        ("laptop", "webhooks.settings.PORTS=443", "Set networkPolicy.webhookPorts"),
+        ("laptop", "gateway.settings.WEBHOOKS_PORTS=443", "Set networkPolicy.webhookPorts"),
         ("laptop", "gatewayApi.enabled=true", "Set gatewayApi.parentRefs"),
     ],
 )

@@ -15,9 +15,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.fernet import Fernet
 
-from deploy.docker import locks
+from deploy.docker import images, locks
 from deploy.docker.images import Builder, name_of
 from tests.support.platform import eventually
 from tests.support.servers import NatsServer, PostgresServer, free_port
@@ -76,6 +77,24 @@ def test_the_control_image_holds_no_torch_and_the_worker_no_database() -> None:
     assert {"torch", "diffusers", "peft", "transformers"}.isdisjoint(locked("control"))
     assert {"torch", "diffusers", "peft"} <= locked("worker").keys()
     assert {"asyncpg", "starlette", "sqlalchemy"}.isdisjoint(locked("worker"))
+
+
+def test_every_image_that_the_chart_names_is_a_target() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
+    named = yaml.safe_load((locks.REPOSITORY / "deploy/helm/imagineo/values.yaml").read_text())["image"]
+    chosen = {str(named[kind]).removeprefix("imagineo-") for kind in ("control", "worker", "workerCompile")}
+    assert chosen == set(images.IMAGES)
+    assert chosen <= set(stages)
+
+
+def test_what_a_build_sees_is_listed_where_every_builder_looks() -> None:
+    """Engines read `<Dockerfile>.dockerignore` before any other; buildah is told."""
+    ignored = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
+    sources = {source for line in copied for source in line.split() if not source.startswith("${")}
+    allowed = tuple(line.removeprefix("!") for line in ignored if line.startswith("!"))
+    assert ignored[1] == "*"
+    assert {source for source in sources if not source.startswith(allowed)} == set()
 
 
 def test_the_images_are_of_the_projects_version() -> None:

@@ -33,6 +33,20 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How far requests may go, as the operator says."""
+
+    allow_loopback: bool = False
+    """For development on one machine: receivers may listen on it, and speak http."""
+    ports: tuple[int, ...] = ()
+    """The ports that whatever guards the way out lets through; empty: all."""
+
+
+#: Of a platform whose operator says nothing.
+PUBLIC: Final = Reach()
+
+
+@dataclass(frozen=True, slots=True)
 class Receiver:
     """The parts of a URL."""
 
@@ -55,12 +69,13 @@ class Receiver:
         return f"{self.scheme}://{self.authority}"
 
 
-def read(param: str, url: str, *, allow_loopback: bool = False) -> Receiver:
-    """Read a receiver's URL; http and loopback are for development on one machine.
+def read(param: str, url: str, reach: Reach = PUBLIC) -> Receiver:
+    """Read a receiver's URL.
 
     Raises:
-        InvalidParameter: naming `param`, if it is not such a URL, or names an address or place that is not public.
+        InvalidParameter: naming `param`, if it is not such a URL, or names a place or a port that is out of reach.
     """
+    allow_loopback = reach.allow_loopback
     found = _URL.fullmatch(url) if len(url) <= MAX_CHARACTERS else None
     if found is None or _PERCENT.search(found["target"]):
         raise _refusal(param, allow_loopback)
@@ -68,6 +83,8 @@ def read(param: str, url: str, *, allow_loopback: bool = False) -> Receiver:
     host = found["host"].lower()
     if (scheme == "http" and not allow_loopback) or not 1 <= port <= 65_535:
         raise _refusal(param, allow_loopback)
+    if reach.ports and port not in reach.ports:
+        raise InvalidParameter.of(param, f"a URL with a port that this platform may call: {_listed(reach.ports)}")
     address = _address(param, host, allow_loopback)
     if address is not None:
         if not addresses.is_allowed(address, allow_loopback=allow_loopback):
@@ -89,6 +106,10 @@ def _address(param: str, host: str, allow_loopback: bool) -> addresses.Address |
     except ValueError as problem:
         raise _refusal(param, allow_loopback) from problem
     return None
+
+
+def _listed(ports: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sorted(ports)))
 
 
 def _is_public_name(host: str) -> bool:

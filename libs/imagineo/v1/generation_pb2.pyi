@@ -441,6 +441,7 @@ class Generation(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
     DRAW_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """run_id is `gen_…`."""
     organization_id: _builtins.str
@@ -471,6 +472,8 @@ class Generation(_message.Message):
     """step counts the denoising steps that are done."""
     draw_ms: _builtins.int
     """draw_ms is how long the device worked on it; 0 until it is completed."""
+    request_id: _builtins.str
+    """request_id is that of the REST request which submitted it, for the logs; empty where none did."""
     @_builtins.property
     def parameters(self) -> Global___Parameters:
         """parameters decide the picture."""
@@ -539,10 +542,11 @@ class Generation(_message.Message):
         step: _builtins.int = ...,
         replay: Global___Replay | None = ...,
         draw_ms: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "created_at", b"created_at", "deadline", b"deadline", "error", b"error", "finished_at", b"finished_at", "image", b"image", "parameters", b"parameters", "queue_position", b"queue_position", "replay", b"replay", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "batch_id", b"batch_id", "created_at", b"created_at", "deadline", b"deadline", "draw_ms", b"draw_ms", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "replay", b"replay", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "step", b"step", "version", b"version", "waiting_for", b"waiting_for", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position", "accepted_estimate_s", b"accepted_estimate_s", "attempts", b"attempts", "batch_id", b"batch_id", "created_at", b"created_at", "deadline", b"deadline", "draw_ms", b"draw_ms", "error", b"error", "estimated_time_s", b"estimated_time_s", "finished_at", b"finished_at", "image", b"image", "key_id", b"key_id", "lora_reports", b"lora_reports", "metadata", b"metadata", "organization_id", b"organization_id", "parameters", b"parameters", "progress", b"progress", "queue_position", b"queue_position", "replay", b"replay", "request_id", b"request_id", "run_id", b"run_id", "started_at", b"started_at", "status", b"status", "step", b"step", "version", b"version", "waiting_for", b"waiting_for", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
     _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015

@@ -45,7 +45,7 @@ async def _read(parts: Parts, request: Request) -> BatchRequest | errors.Refused
         if preferences.wait_s is not None:
             raise errors.InvalidParameter.of("Prefer", "left out: follow a batch at its urls.self")
         body = await request.body()
-        wanted = await read_batch(kind, body, allow_loopback=parts.settings.webhooks_allow_loopback)
+        wanted = await read_batch(kind, body, parts.settings.reach)
         return BatchRequest(wanted, preferences, digest(kind, body))
     except errors.Refused as refusal:
         return refusal

@@ -45,7 +45,7 @@ async def _read(parts: Parts, request: Request, names: tuple[str, ...]) -> tuple
     preferences = read_preferences(request.headers)
     async with parts.large_bodies.reading(request.headers):
         body = await request.body()
-        asked = read_sourced(body, names, run_id=run_id, allow_loopback=parts.settings.webhooks_allow_loopback)
+        asked = read_sourced(body, names, run_id=run_id, reach=parts.settings.reach)
         # The same body means something else of another picture: an idempotency key tells them apart by the path too.
         told = f"{request.method} {request.url.path}\n".encode() + body
         return asked, preferences, await asyncio.to_thread(lambda: hashlib.sha256(told).digest())

@@ -67,7 +67,7 @@ async def _read(parts: Parts, request: Request) -> admission.Request | errors.Re
         require_json(request.headers)
         preferences = read_preferences(request.headers)
         body = await request.body()
-        wanted = read_submission(body, allow_loopback=parts.settings.webhooks_allow_loopback)
+        wanted = read_submission(body, parts.settings.reach)
         return admission.Request(wanted, preferences, body)
     except errors.Refused as refusal:
         return refusal

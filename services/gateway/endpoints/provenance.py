@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from imagineo import errors
+from imagineo.egress import urls
 from imagineo.v1 import account_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import read_preferences
 from services.gateway.redrawing import redrawing_of, wanted_again
 from services.gateway.specification import answer, operation, shape
-from services.gateway.submission import FIELDS, LOOPBACK_FIELDS, checked, decode
+from services.gateway.submission import checked, decode, fields_within
 from services.gateway.together import Several
 
 REPLAY_FIELDS: Final = ("webhook_url", "metadata")
@@ -44,7 +45,7 @@ async def replay(parts: Parts, request: Request) -> Response:
         run_id = run_id_of(request)
         preferences = read_preferences(request.headers)
         body = await request.body()
-        given = _given(body, allow_loopback=parts.settings.webhooks_allow_loopback)
+        given = _given(body, parts.settings.reach)
     except errors.Refused as refusal:
         await parts.together.submit(request.headers, exchange, refusal)
         raise
@@ -61,14 +62,14 @@ async def replay(parts: Parts, request: Request) -> Response:
     return await beginnings.answered(parts, request, accepted, preferences)
 
 
-def _given(body: bytes, *, allow_loopback: bool) -> dict[str, Any]:
+def _given(body: bytes, reach: urls.Reach) -> dict[str, Any]:
     """The body's fields; none at all is fine."""
     if not body.strip():
         return {}
     document = decode(body)
     if not isinstance(document, dict):
         raise errors.InvalidJson("The body must be a JSON object, or absent.")
-    table = LOOPBACK_FIELDS if allow_loopback else FIELDS
+    table = fields_within(reach)
     checks: dict[str, Check] = {name: table[name] for name in REPLAY_FIELDS}
     return checked(document, checks, {}, within="")
 

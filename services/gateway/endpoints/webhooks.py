@@ -39,7 +39,7 @@ async def list_all(parts: Parts, request: Request) -> Response:
 
 async def create(parts: Parts, request: Request) -> Response:
     """Register one; the answer alone holds its secret."""
-    wanted = read_webhook(await read_object(request), allow_loopback=parts.settings.webhooks_allow_loopback)
+    wanted = read_webhook(await read_object(request), parts.settings.reach)
     asked = pb.CreateWebhookRequest(
         organization_id=_owner(request),
         url=wanted["url"],
@@ -62,7 +62,7 @@ async def read(parts: Parts, request: Request) -> Response:
 async def change(parts: Parts, request: Request) -> Response:
     """Change what the body names."""
     webhook_id = _webhook_id(request)
-    wanted = read_change(await read_object(request), allow_loopback=parts.settings.webhooks_allow_loopback)
+    wanted = read_change(await read_object(request), parts.settings.reach)
     events = wanted.pop("events", None)
     asked = pb.UpdateWebhookRequest(organization_id=_owner(request), webhook_id=webhook_id, **wanted)
     if events is not None:

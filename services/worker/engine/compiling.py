@@ -8,7 +8,11 @@ which none before it did makes graphs anew. A row without a LoRA multiplies zero
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -45,6 +49,15 @@ def _rank_bucket(rank: int) -> int:
     """As for one LoRA; several of one row may pass the largest bucket together, then multiples of it."""
     largest = RANK_BUCKETS[-1]
     return next((bucket for bucket in RANK_BUCKETS if rank <= bucket), -(-rank // largest) * largest)
+
+
+def missing_tools() -> str:
+    """What torch.compile would look for here in vain; empty if nothing."""
+    named = os.environ.get("CXX")
+    compilers = (named,) if named else ("c++", "g++", "clang++")
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    lacking = [] if any(map(shutil.which, compilers)) else [f"a C++ compiler ({' or '.join(compilers)})"]
+    return " and ".join(lacking if header.is_file() else [*lacking, f"Python's headers ({header})"])
 
 
 class Compiled:

@@ -68,6 +68,20 @@ async def test_a_name_that_turns_inwards_after_it_was_registered_is_not_connecte
     assert target.connections == 1
 
 
+async def test_a_port_that_the_way_out_is_closed_to_is_refused_and_what_was_registered_before_is_told(start, target):
+    async with start() as hooks:
+        webhook_id, _ = await hooks.create(target.url)
+    async with start(ports=(443, 8443)) as hooks:
+        for url in (target.url, "https://hooks.example.com:8080/"):
+            with pytest.raises(errors.InvalidParameter, match="443, 8443") as refused:
+                await hooks.create(url)
+            assert refused.value.metadata["param"] == "url"
+        await hooks.say()
+        [line] = await hooks.until(lambda log: log and log[0].state == pb.DELIVERY_STATE_DROPPED, webhook_id)
+    assert "443, 8443" in line.last_error
+    assert target.connections == 0
+
+
 async def test_a_run_whose_url_is_not_taken_any_more_is_told_nowhere(start, target):
     async with start(allow_loopback=False) as hooks:
         await hooks.say(webhook_url=target.url)

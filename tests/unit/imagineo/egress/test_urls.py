@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from imagineo.egress.urls import MAX_CHARACTERS, Receiver, read
+from imagineo.egress.urls import MAX_CHARACTERS, Reach, Receiver, read
 from imagineo.errors import InvalidParameter
 
 REFUSED = [
@@ -125,13 +125,25 @@ def test_a_public_url_is_read_into_its_parts(url, receiver, authority):
     "url", ["http://127.0.0.1:8080/x", "http://localhost:1/", "https://[::1]:9/", "http://hooks.example.com/"]
 )
 def test_development_opens_http_and_this_machine(url):
-    assert read("url", url, allow_loopback=True).target
+    assert read("url", url, Reach(allow_loopback=True)).target
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://169.254.169.254/", "http://127.1/", "http://postgres/"])
 def test_development_opens_nothing_else(url):
     with pytest.raises(InvalidParameter):
-        read("url", url, allow_loopback=True)
+        read("url", url, Reach(allow_loopback=True))
+
+
+@pytest.mark.parametrize("url", ["https://hooks.example.com/x", "https://hooks.example.com:8443/"])
+def test_a_port_that_is_let_out_may_be_named(url):
+    assert read("url", url, Reach(ports=(8443, 443))).port in (443, 8443)
+
+
+@pytest.mark.parametrize("url", ["https://hooks.example.com:444/", "https://8.8.8.8:80/", "http://127.0.0.1:22/"])
+def test_a_port_that_is_not_is_refused_with_those_that_are(url):
+    with pytest.raises(InvalidParameter, match="that this platform may call: 443, 8443") as refused:
+        read("webhook_url", url, Reach(allow_loopback=True, ports=(8443, 443)))
+    assert refused.value.metadata["param"] == "webhook_url"
 
 
 @given(st.text(alphabet="https:/.0123456789abcxX[]@\\#?%- \u3002\uff11", max_size=60))

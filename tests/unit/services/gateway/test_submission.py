@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from imagineo import errors
+from imagineo.egress.urls import Reach
 from openapi_schema_validator import OAS31Validator
 
 from services.gateway.schemas import SCHEMAS
@@ -208,6 +209,6 @@ def test_a_webhook_url_is_kept_as_it_was_written():
 
 def test_this_machine_is_a_receiver_where_the_setting_says_so():
     url = "http://127.0.0.1:9/x"
-    assert read_submission(body(webhook_url=url), allow_loopback=True).webhook_url == url
+    assert read_submission(body(webhook_url=url), Reach(allow_loopback=True)).webhook_url == url
     with pytest.raises(errors.InvalidParameter):
-        read_submission(body(webhook_url="http://10.0.0.1/x"), allow_loopback=True)
+        read_submission(body(webhook_url="http://10.0.0.1/x"), Reach(allow_loopback=True))

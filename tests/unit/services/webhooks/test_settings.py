@@ -33,8 +33,15 @@ def test_good_settings_are_read_and_secrets_do_not_show():
         ("TIMEOUT_S", "0", "TIMEOUT_S"),
         ("ATTEMPTS_OF_ONE_OWNER", "500", "ATTEMPTS_OF_ONE_OWNER"),
         ("ALLOW_LOOPBACK", "perhaps", "ALLOW_LOOPBACK"),
+        ("PORTS", "443,https", "PORTS"),
+        ("PORTS", "443,0", "PORTS"),
     ],
 )
 def test_a_bad_one_is_named(name, value, word):
     with pytest.raises(SettingsError, match=word):
         read(Settings, GOOD | {PREFIX + name: value}, prefix=PREFIX)
+
+
+def test_ports_are_any_unless_they_are_named():
+    assert read(Settings, GOOD, prefix=PREFIX).reach.ports == ()
+    assert read(Settings, GOOD | {PREFIX + "PORTS": "443, 8443"}, prefix=PREFIX).reach.ports == (443, 8443)

@@ -104,6 +104,15 @@ In: name, settings, items (text). Out: items of `env`.
 {{- toYaml $items }}
 {{- end }}
 
+{{/* Which ports webhook URLs may have: those that the NetworkPolicy lets out. In: root. Out: items of `env`, or nothing. */}}
+{{- define "imagineo.environment.webhookPorts" -}}
+{{- with .root.Values.networkPolicy }}
+{{- if and .enabled .webhookPorts -}}
+- {name: IMAGINEO_WEBHOOKS_PORTS, value: {{ join "," .webhookPorts | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Where KEDA asks for the queues' length. In: root. Out: `host:port`. */}}
 {{- define "imagineo.natsMonitoring" -}}
 {{- if .Values.nats.evaluation.enabled -}}

@@ -33,7 +33,7 @@ labels:
   {{- include "imagineo.labels" . | nindent 2 }}
 {{- end }}
 
-{{/* One of the two images. In: root, kind (`control` or `worker`). Out: text. */}}
+{{/* One of the images. In: root, kind (`control`, `worker` or `workerCompile`). Out: text. */}}
 {{- define "imagineo.image" -}}
 {{- $image := .root.Values.image -}}
 {{- $name := get $image .kind -}}

@@ -91,7 +91,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* HTTPS to public addresses only. In: root, ports (443 alone without). Out: an item of `egress`. */}}
+{{/* To public addresses only. In: root, ports (empty: all). Out: an item of `egress`. */}}
 {{- define "imagineo.egress.internet" -}}
 {{- $four := list "10.0.0.0/8" "100.64.0.0/10" "127.0.0.0/8" "169.254.0.0/16" "172.16.0.0/12" "192.168.0.0/16" }}
 {{- $six := list "::1/128" "fc00::/7" "fe80::/10" }}
@@ -99,8 +99,10 @@ spec:
 {{- if contains ":" . }}{{ $six = append $six . }}{{ else }}{{ $four = append $four . }}{{ end }}
 {{- end -}}
 - ports:
-    {{- range .ports | default (list 443) }}
+    {{- range .ports }}
     - {protocol: TCP, port: {{ . }}}
+    {{- else }}
+    - {protocol: TCP, port: 1, endPort: 65535}
     {{- end }}
   to:
     - ipBlock:

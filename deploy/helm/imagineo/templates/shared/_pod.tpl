@@ -49,7 +49,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Fields of a container: image and rights. In: root, kind (`control` or `worker`). */}}
+{{/* Fields of a container: image and rights. In: root, kind (as of `imagineo.image`). */}}
 {{- define "imagineo.container" -}}
 image: {{ include "imagineo.image" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}

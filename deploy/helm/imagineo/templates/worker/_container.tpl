@@ -16,6 +16,11 @@
 {{ include "imagineo.environment.blobs" . }}
 - {name: IMAGINEO_WORKER_CACHE_DIR, value: /var/lib/imagineo/cache}
 - {name: IMAGINEO_WORKER_DEVICE, value: {{ ternary "cuda" "cpu" (ne .values.gpu.resource "") }}}
+{{- with .values.compile }}
+- {name: IMAGINEO_WORKER_COMPILE, value: {{ . }}}
+# A graph of a large model takes minutes when its size first comes; that is no device that hangs.
+- {name: IMAGINEO_WORKER_HANG_S, value: "900"}
+{{- end }}
 - {name: IMAGINEO_WORKER_DRAIN_S, value: {{ .values.drainSeconds | quote }}}
 {{- with .values.baseModels }}
 - {name: IMAGINEO_WORKER_BASE_MODELS, value: {{ join "," . | quote }}}

@@ -35,6 +35,9 @@ labels:
 {{- $values := include "imagineo.pool" . | fromJson }}
 {{- $problems := list }}
 {{- $where := printf "workerPools.%s" .pool }}
+{{- if hasKey $values.settings "COMPILE" }}
+{{- $problems = append $problems (printf "%s.settings.COMPILE is not enough: compiling needs a compiler in the image. Set %s.compile to default or cuda-graphs, which takes image.workerCompile." $where $where) }}
+{{- end }}
 {{- if eq $values.autoscaling.kind "keda" }}
 {{- if not $values.baseModels }}
 {{- $problems = append $problems (printf "%s.autoscaling.kind=keda needs to know whose queues to watch. Set %s.baseModels, or autoscaling.kind=hpa." $where $where) }}

@@ -7,6 +7,7 @@ minutes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -16,9 +17,11 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from imagineo.settings import SettingsError
 from safetensors.torch import save_file
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from services.worker.app import serve
 from services.worker.engine import compiling, knee
 from services.worker.engine.base import AdapterUse
 from services.worker.engine.model import Model
@@ -55,6 +58,17 @@ class Place(JudgedEngine):
         for ending in self.draw_together(*requests):
             self.check(*ending)
         return self.graphs.frame_count - before
+
+
+def test_what_compiling_would_look_for_in_vain_is_told_before_anything_starts(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "a C++ compiler (no-such-compiler)" in compiling.missing_tools()
+    settings = Settings(
+        **dict.fromkeys(("nats_url", "status_address", "catalog_address", "blobs_url", "cache_dir"), "x"),
+        compile="default",
+    )
+    with pytest.raises(SettingsError, match="take the image worker-compile"):
+        asyncio.run(serve(settings, asyncio.Event()))
 
 
 @pytest.fixture(scope="module")
