@@ -27,6 +27,8 @@ class Broken(Enum):
     """Before the platform has heard of the request."""
     AFTER = auto()
     """After it has answered, before the client hears it."""
+    WITHHELD = auto()
+    """Never: the platform has answered, and the client hears nothing of it."""
     SILENT = auto()
     """Never: nobody answers."""
 
@@ -62,6 +64,8 @@ class FaultyProxy:
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    withheld: list[Asked] = field(default_factory=list)
+    """Those that the platform has answered and the client waits for."""
 
     def answers(self, status: int, body: Any, *, method: str = "", path: str = "", **headers: str) -> None:
         """Answer the next request in the platform's stead; a text goes out as HTML."""
@@ -117,6 +121,9 @@ class FaultyProxy:
             await reader.read()  # until the client goes
         else:
             await self._forward(line, lines, asked.body, writer, what)
+            if what is Broken.WITHHELD:
+                self.withheld.append(asked)
+                await reader.read()  # until the client goes
 
     async def _forward(
         self, line: str, lines: list[str], body: bytes, writer: asyncio.StreamWriter, what: Broken | int | None
@@ -131,7 +138,7 @@ class FaultyProxy:
         events = 0
         try:
             while piece := await far_reader.read(_PIECE):
-                if what is Broken.AFTER:
+                if what in (Broken.AFTER, Broken.WITHHELD):
                     continue
                 events += piece.count(b"event: ")
                 writer.write(piece)
@@ -140,7 +147,7 @@ class FaultyProxy:
                     break
         finally:
             far_writer.close()
-        if what is not None:
+        if what not in (None, Broken.WITHHELD):
             writer.transport.abort()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import client_programs
 from tests.support.client_programs import imagineo
-from tests.support.faulty_proxy import FaultyProxy
+from tests.support.faulty_proxy import Broken, FaultyProxy
 from tests.support.platform import eventually, sha256
 from tests.support.rest import Account
 
@@ -102,7 +102,7 @@ def test_login_keeps_a_key_that_works(account: Account, tmp_path: Path) -> None:
     listed = json.loads(imagineo("keys", "list", "--json", cwd=tmp_path, env=env).stdout)
     assert [key["id"] for key in listed] == [account.key_id]
     before = kept.read_text()
-    wrong = imagineo("--url", account.url, "login", cwd=tmp_path, env=env, stdin="imag_wrong\n")
+    wrong = imagineo("login", "--url", account.url, cwd=tmp_path, env=env, stdin="imag_wrong\n")
     assert (wrong.returncode, kept.read_text()) == (3, before)
 
 
@@ -150,6 +150,78 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["generate", "batch"])
+def test_ctrl_c_before_the_answer_leaves_nothing_behind(
+    account: Account, proxy: FaultyProxy, tmp_path: Path, command: str
+) -> None:
+    env = client_programs.environment(tmp_path, proxy.url, account.key)
+    (tmp_path / "two.jsonl").write_text('{"positive_prompt": "slow", "width": 1024, "height": 1024}\n' * 2)
+    slow = ("slow", "-o", "slow.png", "--width", "1024", "--height", "1024", "--steps", "100")
+    arguments = ("generate", *slow) if command == "generate" else ("batch", "run", "two.jsonl", "-o", "out")
+    proxy.breaks(Broken.WITHHELD, method="POST", path="/v1/(generate|batches)$")
+    with subprocess.Popen(
+        [sys.executable, "-m", "imagineo_client", *arguments], cwd=tmp_path, env=env, text=True, stderr=-1
+    ) as program:
+        eventually(lambda: proxy.withheld, within_s=60, what="the platform has accepted it")
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=60)
+
+    assert (program.returncode, "Traceback" in said) == (130, False)
+    assert "is canceled" in said
+    first, second = proxy.requests("POST", "/v1/(generate|batches)$")
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    runs = account.get("/v1/generations").json()["generations"]
+    assert len(runs) == (1 if command == "generate" else 2)
+    assert {run["status"] for run in runs} <= {"canceled", "canceling"}
+
+
+def test_an_upload_that_is_cut_is_told(account: Account, proxy: FaultyProxy, tmp_path: Path) -> None:
+    env = client_programs.environment(tmp_path, proxy.url, account.key)
+    proxy.breaks(Broken.BEFORE, method="POST", path="/v1/models")
+
+    done = imagineo("models", "upload", str(LORAS / "neon.safetensors"), cwd=tmp_path, env=env)
+
+    assert done.returncode == 6, done.stderr
+    assert "Error:" in done.stderr
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path, env: dict[str, str]) -> None:
+    for arguments in (("limits",), ("limits", "--json")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "imagineo_client", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writing)
+
+        assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_model_is_known_by_its_name(account: Account, tmp_path: Path, env: dict[str, str]) -> None:
+    file = str(LORAS / "neon.safetensors")
+    lora = imagineo("models", "upload", file, "--name", "My Style", cwd=tmp_path, env=env).stdout.strip()
+    priced = imagineo("generate", "x", "-m", "my style", "--dry-run", "--json", cwd=tmp_path, env=env)
+    assert json.loads(priced.stdout)["parameters"]["model_id"] == lora
+
+    assert imagineo("models", "delete", "My Style", cwd=tmp_path, env=env).returncode == 0
+    gone = imagineo("generate", "x", "-m", "My Style", cwd=tmp_path, env=env)
+    assert (gone.returncode, "There is no model 'My Style'" in gone.stderr) == (4, True)
+
+
+def test_every_wrong_line_is_named(tmp_path: Path, env: dict[str, str]) -> None:
+    lines = ('{"positive_prompt": "x"}', "", "{", '{"prompt": "x"}', '{"positive_prompt": "x", "width": 63}')
+    (tmp_path / "ours.jsonl").write_bytes("\n".join([*lines, "7"]).encode() + b"\n\xff\n")
+    ours = imagineo("batch", "run", "ours.jsonl", "-o", "out", cwd=tmp_path, env=env)
+    assert ours.returncode == 2
+    assert all(said in ours.stderr for said in ("Line 3 is no JSON", "Line 6 is no JSON object", "Line 7 is no UTF-8"))
+
+    (tmp_path / "theirs.jsonl").write_text("\n".join([lines[0], "", lines[3], lines[4]]))
+    theirs = imagineo("batch", "run", "theirs.jsonl", "-o", "out", cwd=tmp_path, env=env)
+    assert theirs.returncode == 4
+    assert "'line 3: prompt'" in theirs.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "code", "says"),
     [
@@ -168,10 +240,10 @@ def test_ctrl_c_cancels_the_run(account: Account, proxy: FaultyProxy, tmp_path: 
         (("generate", "x", "--timeout", "0", "--width", "1024", "--height", "1024"), {}, 7, "it is canceled"),
         (("models", "upload", "no.safetensors"), {}, 8, "No such file"),
         (("models", "upload", "cat.safetensors"), {}, 4, "not a safetensors file"),
-        (("batch", "run", "cat.safetensors", "-o", "out"), {}, 2, "Line 1 is no JSON"),
+        (("batch", "run", "cat.safetensors", "-o", "out"), {}, 2, "Line 1 is no UTF-8"),
         (("runs", "show", "gen_nobody"), {}, 4, "no such generation"),
         (("--url", "ftp://x", "limits"), {}, 2, "http://"),
-        (("--url", "http://x:99999", "limits"), {}, 2, "http://x:99999"),
+        (("limits", "--url", "http://x:99999"), {}, 2, "http://x:99999"),
         (("limits",), {"IMAGINEO_API_KEY": "imag_é"}, 2, "visible ASCII"),
         (("generate",), {}, 2, "Missing argument"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from imagineo_client.types.answers import Batch
 from imagineo_client.types.requests import BatchItem, BatchSweep
 
 T = TypeVar("T")
+#: So many wrong lines are named at once.
+_TOLD_LINES = 10
 IN_PROGRESS = frozenset({"running", "canceling"})
 
 
@@ -64,18 +67,28 @@ def body_of(
 
 
 def _lines_of(file: File) -> list[dict[str, Any]]:
-    text = (file if isinstance(file, bytes) else Path(file).read_bytes()).decode("utf-8-sig", errors="replace")
+    content = (file if isinstance(file, bytes) else Path(file).read_bytes()).removeprefix(codecs.BOM_UTF8)
     found: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    wrong: list[str] = []
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            item = json.loads(line.decode())
+        except UnicodeDecodeError:
+            wrong.append(f"Line {number} is no UTF-8.")
+            continue
         except json.JSONDecodeError as problem:
-            raise ValueError(f"Line {number} is no JSON: {problem.msg} at column {problem.colno}.") from problem
-        if not isinstance(item, dict):
-            raise ValueError(f"Line {number} is no JSON object.")  # noqa: TRY004 - it is a value of the file
-        found.append(item)
+            wrong.append(f"Line {number} is no JSON: {problem.msg} at column {problem.colno}.")
+            continue
+        if isinstance(item, dict):
+            found.append(item)
+        else:
+            wrong.append(f"Line {number} is no JSON object.")
+    if len(wrong) > _TOLD_LINES:
+        wrong = [*wrong[:_TOLD_LINES], f"So are {len(wrong) - _TOLD_LINES} more lines."]
+    if wrong:
+        raise ValueError(" ".join(wrong))
     if not found:
         raise ValueError("The file has no lines.")
     return found

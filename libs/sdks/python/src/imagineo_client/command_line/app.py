@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import signal
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import typer
 
 from imagineo_client.command_line import account, batches, generating, login, models, runs
 from imagineo_client.command_line.session import Chosen
 from imagineo_client.version import VERSION
+
+#: What every command may be told, before its name or behind it.
+_EVERYWHERE: Final = ("--url", "--api-key")
 
 app = typer.Typer(
     name="imagineo",
@@ -44,6 +48,17 @@ def everywhere(
 
 def main() -> None:
     """Run a command; its exit code is the process's."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `imagineo runs list | head` ends like other programs
-    app()
+    app(args=hoisted(sys.argv[1:]))
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with the address and the key first: `imagineo login --url …` is what people type."""
+    first, rest, given = list[str](), list[str](), iter(arguments)
+    for one in given:
+        if one == "--":
+            rest += [one, *given]
+        elif one in _EVERYWHERE:
+            first += [one, *([value] if (value := next(given, None)) is not None else [])]
+        else:
+            (first if one.startswith(tuple(f"{name}=" for name in _EVERYWHERE)) else rest).append(one)
+    return [*first, *rest]

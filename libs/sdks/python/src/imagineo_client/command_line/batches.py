@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +13,15 @@ import typer
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import ExitCode, spoken
 from imagineo_client.command_line.session import AsJson, Chosen, give, say
-from imagineo_client.errors import ImagineoError
+from imagineo_client.errors import BadRequestError, ImagineoError
 from imagineo_client.files import written_whole
 from imagineo_client.sync.batches import BatchRun
 from imagineo_client.sync.client import Imagineo
 from imagineo_client.types.answers import BatchResult
+from imagineo_client.types.requests import BatchItem
+
+#: A place of the body that is sent; people look for the line of their file.
+_ITEM = re.compile(r"items\[(\d+)\]\.?")
 
 app = typer.Typer(help="Up to 1,000 pictures at once.", no_args_is_help=True)
 
@@ -26,7 +32,7 @@ def run_batch(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="JSON lines: one body of POST /v1/generate a line.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder, made if need be.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Of lines that name none.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Of lines that name none, by id or name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a file of requests; pictures and results.jsonl appear as they finish.
@@ -35,8 +41,8 @@ def run_batch(
     """
     output.mkdir(parents=True, exist_ok=True)
     chosen: Chosen = context.obj
-    with chosen.client(model) as client:
-        batch = client.batches.create(file=file)
+    with chosen.client() as client:
+        batch = _submitted(client, file, chosen.model_id(client, model))
         say(f"{batch.id} is accepted.")
         try:
             results = _drawn(client, batch, output, hidden=as_json)
@@ -52,6 +58,23 @@ def run_batch(
         say(f"{completed} of {len(results)} pictures are in {output}.")
     if completed < len(results):
         raise typer.Exit(int(ExitCode.NO_PICTURE))
+
+
+def _submitted(client: Imagineo, file: Path, model_id: str | None) -> BatchRun:
+    """The batch. Whoever interrupts before the answer leaves none behind: the same key finds what was accepted."""
+    content, key = file.read_bytes(), uuid.uuid4().hex
+    defaults: BatchItem | None = None if model_id is None else {"model_id": model_id}
+    try:
+        return client.batches.create(file=content, defaults=defaults, idempotency_key=key)
+    except KeyboardInterrupt:
+        batch = client.batches.create(file=content, defaults=defaults, idempotency_key=key)
+        batch.cancel()
+        say(f"{batch.id} is canceled.")
+        raise
+    except BadRequestError as problem:
+        lines = [number for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
+        problem.args = (_ITEM.sub(lambda found: f"line {lines[int(found[1])]}: ", str(problem)),)
+        raise
 
 
 def _drawn(client: Imagineo, batch: BatchRun, folder: Path, *, hidden: bool) -> list[BatchResult]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import sys
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,11 +16,12 @@ import typer
 from imagineo_client import environment
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, give, say, table
+from imagineo_client.command_line.session import AsJson, Chosen, give, id_of_model, say, table, usual_base_model
 from imagineo_client.command_line.terminal_picture import sequences
 from imagineo_client.errors import ImagineoError, WaitTimeoutError
 from imagineo_client.files import check_writable, written_whole
 from imagineo_client.pictures import Picture
+from imagineo_client.sync.client import Imagineo
 from imagineo_client.sync.runs import Run
 from imagineo_client.types.answers import DryRun
 
@@ -32,10 +36,12 @@ def generate(  # noqa: PLR0917 - options of a command
         Path | None,
         typer.Option("--output", "-o", help="A .png, .webp or .jpg file; - is stdout. Default: the run's id."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A LoRA or a base model.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A LoRA or a base model, by its id or name.")
+    ] = None,
     negative: Annotated[str | None, typer.Option(help="What is not to be seen.")] = None,
     lora_weight: Annotated[float | None, typer.Option(help="Strength of the model's LoRA, 0 to 2.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(help="One more LoRA, as ID or ID:WEIGHT.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="One more LoRA, as ID or ID:WEIGHT, or its name.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How close to the prompt, 1 to 20.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8.")] = None,
@@ -55,11 +61,14 @@ def generate(  # noqa: PLR0917 - options of a command
     fields |= {"loras": [_lora(one) for one in lora] if lora else None, "output_format": _format(target)}
     options = {name: value for name, value in fields.items() if value is not None}
     chosen: Chosen = context.obj
-    with chosen.client(model) as client:
+    with chosen.client() as client:
+        for one in options.get("loras", ()):
+            one["model_id"] = id_of_model(client, one["model_id"])
+        options["model_id"] = chosen.model_id(client, model) or usual_base_model(client)
         if dry_run:
             _priced(client.dry_run(prompt, **cast("Any", options)), as_json=as_json)
             return
-        run = client.generate(prompt, cancel_after_s=None, **cast("Any", options))
+        run = _submitted(client, prompt, options)
         picture = _drawn(run, timeout, hidden=as_json)
         try:
             _left(run, picture, target, as_json=as_json, show=show, open_it=open_it)
@@ -67,6 +76,27 @@ def generate(  # noqa: PLR0917 - options of a command
             if not as_json:
                 say(f"It is drawn all the same: `imagineo runs show {run.id}` gives a link to it.")
             raise
+
+
+def _submitted(client: Imagineo, prompt: str, options: dict[str, Any]) -> Run:
+    """The run. Whoever interrupts before the answer leaves none behind: the same key finds what was accepted."""
+    key = uuid.uuid4().hex
+    try:
+        return client.generate(prompt, idempotency_key=key, **cast("Any", options))
+    except KeyboardInterrupt:
+        with _told_of_failure("What was just asked for"):
+            run = client.generate(prompt, idempotency_key=key, **cast("Any", options))
+            run.cancel()
+            say(f"{run.id} is canceled.")
+        raise
+
+
+@contextmanager
+def _told_of_failure(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ImagineoError as problem:
+        say(f"{what} could not be canceled: {problem}")
 
 
 def _priced(found: DryRun, *, as_json: bool) -> None:
@@ -97,11 +127,9 @@ def _drawn(run: Run, timeout_s: float | None, *, hidden: bool) -> Picture:
             ) from problem
         return run.image()
     except KeyboardInterrupt:
-        try:
+        with _told_of_failure(run.id):
             run.cancel()
             say(f"{run.id} is canceled.")
-        except ImagineoError as problem:
-            say(f"{run.id} could not be canceled: {problem}")
         raise
 
 

@@ -10,8 +10,7 @@ import typer
 from imagineo_client import environment
 from imagineo_client.command_line import settings
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, give, say
-from imagineo_client.sync.client import Imagineo
+from imagineo_client.command_line.session import AsJson, Chosen, connected, give, say
 
 
 @spoken
@@ -25,7 +24,7 @@ def login(
     kept = settings.read()
     address = chosen.url or environment.variable("IMAGINEO_URL") or kept.url
     key = chosen.api_key or _asked()
-    with Imagineo(key.strip(), address) as client:
+    with connected(key.strip(), address) as client:
         plan = client.limits.get().plan
         path = settings.write(settings.Settings(client.base_url, key.strip(), model or kept.model))
         if as_json:

@@ -1,4 +1,4 @@
-"""`imagineo models`: list them, upload a LoRA."""
+"""`imagineo models`: list them, upload a LoRA, delete one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, Limit, give, say, table
+from imagineo_client.command_line.session import AsJson, Chosen, Limit, give, id_of_model, say, table
 
 app = typer.Typer(help="LoRAs and base models.", no_args_is_help=True)
 
@@ -36,6 +36,24 @@ def list_models(
     ]
     rows += [(one.id, one.name, "", "base model") for one in bases]
     table(("ID", "NAME", "TRIGGER WORDS", "WHOSE"), rows)
+
+
+@app.command()
+@spoken
+def delete(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A LoRA of yours, by its id or name.")],
+    as_json: AsJson = False,
+) -> None:
+    """Delete a LoRA of yours for good."""
+    chosen: Chosen = context.obj
+    with chosen.client() as client:
+        model_id = id_of_model(client, model)
+        client.models.delete(model_id)
+    if as_json:
+        give({"id": model_id, "deleted": True})
+    else:
+        say(f"{model_id} is deleted.")
 
 
 @app.command()

@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
     TIMEOUT = 7
     FILE = 8
     INTERRUPTED = 130
+    PIPE = 141
 
 
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
@@ -57,6 +58,9 @@ def spoken(command: Command) -> Command:
         try:
             command(*args, **kwargs)
             sys.stdout.flush()  # a full disk shows here
+        except BrokenPipeError:  # `imagineo runs list | head`: who reads has enough
+            _drop_unwritten()
+            raise typer.Exit(int(ExitCode.PIPE)) from None
         except tuple(kind for kind, _ in _CODES) as problem:
             _drop_unwritten()
             _say(problem, as_json=bool(kwargs.get("as_json")))

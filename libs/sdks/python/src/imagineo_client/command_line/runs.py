@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, Limit, give, table
+from imagineo_client.command_line.session import AsJson, Chosen, Limit, give, say, table
 from imagineo_client.types.answers import Generation
 
 app = typer.Typer(help="Runs, newest first.", no_args_is_help=True)
@@ -51,7 +51,10 @@ def cancel(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> No
     """Tell one run to stop."""
     chosen: Chosen = context.obj
     with chosen.client() as client:
-        _tell(client.generations.cancel(run_id), as_json=as_json)
+        found = client.generations.cancel(run_id)
+        _tell(found, as_json=as_json)
+        if found.status not in ("canceled", "canceling"):
+            say(f"{run_id} was over before.")
 
 
 def _tell(found: Generation, *, as_json: bool) -> None:

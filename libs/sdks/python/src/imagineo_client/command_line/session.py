@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ from rich.table import Table
 
 from imagineo_client import environment
 from imagineo_client.command_line import settings
+from imagineo_client.command_line.first_contact import FirstContact
+from imagineo_client.errors import ModelNotFoundError, NotFoundError
 from imagineo_client.sync.client import Imagineo
 
 #: `--json`, which every command has.
@@ -30,14 +33,27 @@ class Chosen:
     url: str | None = None
     api_key: str | None = None
 
-    def client(self, model_id: str | None = None) -> Imagineo:
+    @contextmanager
+    def client(self) -> Iterator[Imagineo]:
         """A client: options win over the environment, the environment over the settings file."""
         kept = settings.read()
-        return Imagineo(
+        with connected(
             self.api_key or environment.variable("IMAGINEO_API_KEY") or kept.api_key,
             self.url or environment.variable("IMAGINEO_URL") or kept.url,
-            model_id=model_id or environment.variable("IMAGINEO_MODEL") or kept.model,
-        )
+        ) as client:
+            yield client
+
+    def model_id(self, client: Imagineo, named: str | None) -> str | None:
+        """The model that the option, the environment or the settings name; None where none does."""
+        wanted = named or environment.variable("IMAGINEO_MODEL") or settings.read().model
+        return None if wanted is None else id_of_model(client, wanted)
+
+
+@contextmanager
+def connected(api_key: str | None, url: str | None) -> Iterator[Imagineo]:
+    """A client that says at once where nobody listens."""
+    with FirstContact() as http_client, Imagineo(api_key, url, http_client=http_client) as client:
+        yield client
 
 
 def say(message: str) -> None:
@@ -48,6 +64,14 @@ def say(message: str) -> None:
 def give(value: Any) -> None:
     """A JSON object on stdout."""
     typer.echo(msgspec.json.encode(value).decode())
+
+
+class _Output(Console):
+    """Stdout, whose reader may have gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `outcomes`: rich would end the process with a code of its own."""
+        raise BrokenPipeError
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, kept: int = 1) -> None:
@@ -62,7 +86,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, kept: int
         found.add_column(name, min_width=width, no_wrap=bool(name) or number < kept)
     for row in texts:
         found.add_row(*row)
-    console = Console(highlight=False)
+    console = _Output(highlight=False)
     if not console.is_terminal:
         console.width = 1000  # a pipe has no edge to wrap at
     console.print(found)
@@ -72,3 +96,32 @@ def _shown(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M")
     return "" if value is None else str(value)
+
+
+def id_of_model(client: Imagineo, wanted: str) -> str:
+    """The id of a model by its id or its name.
+
+    Raises:
+        ModelNotFoundError: if there is none of that name, or several.
+    """
+    if wanted.startswith(("model_", "base_")):
+        return wanted
+    loras = [(one.id, one.name) for one in client.models.iterate(q=wanted)]
+    bases = [(one.id, one.name) for one in client.base_models.list()]
+    found = [model_id for model_id, name in (*loras, *bases) if name.casefold() == wanted.casefold()]
+    if len(found) == 1:
+        return found[0]
+    said = f"More than one model is named '{wanted}': {', '.join(found)}" if found else f"There is no model '{wanted}'"
+    raise ModelNotFoundError(f"{said}. `imagineo models list` shows ids and names.", status=404)
+
+
+def usual_base_model(client: Imagineo) -> str:
+    """The platform's first base model.
+
+    Raises:
+        NotFoundError: if it has none.
+    """
+    bases = client.base_models.list()
+    if not bases:
+        raise NotFoundError("The platform has no base model yet.", status=404)
+    return bases[0].id
