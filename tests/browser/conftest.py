@@ -141,4 +141,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/browser" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.timeout(300))  # the first one waits for the platform too
+            item.add_marker(pytest.mark.timeout(600))  # the first one waits for the platform too

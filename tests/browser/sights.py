@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from tests.support import lapses, pages
 from tests.support.browsers import PASSWORD, Visitor, mailed_link
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -108,7 +109,7 @@ def _too_often(visitor: Visitor, scene: Scene) -> None:
 def _mailed(visitor: Visitor, scene: Scene) -> None:
     email = scene.platform.ready["dashboard"]["email"]
     visitor.post("/forgot-password", email=email)
-    link = eventually(lambda: mailed_link(scene.platform, email), within_s=20, what="the mail")
+    link = eventually(lambda: mailed_link(scene.platform, email), within_s=SURELY_S, what="the mail")
     visitor.page.goto("about:blank")
     visitor.open(link)
     expect(visitor.page.locator("#new_password")).to_be_visible()

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.support import lapses
 from tests.support.browsers import Login, Visitor, mailed_link
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -119,7 +120,7 @@ def test_an_expired_reset_link_changes_no_password(
     visitor.open("/forgot-password")
     visitor.fill(email=login.email)
     visitor.click("Send the link")
-    link = eventually(lambda: mailed_link(platform, login.email), within_s=20, what="the mail")
+    link = eventually(lambda: mailed_link(platform, login.email), within_s=SURELY_S, what="the mail")
     lapses.expire_password_resets(platform.ready["postgres_dsn"], login.email)
     visitor.open(link)
     visitor.fill(new_password="another four words here")
@@ -145,7 +146,7 @@ def test_a_form_of_a_removed_member_changes_nothing_and_says_that_the_session_en
     def is_out() -> bool:
         return bool(member.context.request.get("/settings/account", max_redirects=0).status == 303)
 
-    eventually(is_out, within_s=2, what="the member's session ends")
+    eventually(is_out, within_s=SURELY_S, what="the member's session ends")
     member.click("Create the key")
     expect(member.page.get_by_role("heading", name="You are logged out")).to_be_visible()
     expect(member.page.get_by_text("you are no longer a member")).to_be_visible()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.support.browsers import Login, Visitor, mailed_link
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 
 
@@ -34,7 +35,7 @@ def test_a_forgotten_password_is_set_anew_by_the_link_of_the_mail(
     visitor.click("Send the link")
     expect(visitor.page.get_by_role("heading", name="Look into your mail")).to_be_visible()
 
-    link = eventually(lambda: mailed_link(platform, login.email), within_s=20, what="the mail")
+    link = eventually(lambda: mailed_link(platform, login.email), within_s=SURELY_S, what="the mail")
     visitor.open(link)
     assert "#" not in visitor.page.url
     visitor.fill(new_password="another four words here")
@@ -63,4 +64,4 @@ def test_a_password_is_changed_and_other_sessions_end(
         second.page.goto("/generations")
         return "/login" in second.page.url
 
-    eventually(second_is_out, within_s=10, what="the other session has ended")
+    eventually(second_is_out, within_s=SURELY_S, what="the other session has ended")

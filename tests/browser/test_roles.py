@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from services.gateway.dashboard.routes import PAGES
 from tests.support.browsers import Login, Visitor
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import eventually
 from tests.support.rest import Account
 
@@ -99,7 +100,7 @@ def test_a_role_is_changed_and_felt(visit: Callable[..., Visitor], new_member: C
         member.page.goto("/playground")
         return member.page.get_by_role("button", name="Draw").count() == 1
 
-    eventually(may_draw, within_s=10, what="the member may draw")
+    eventually(may_draw, within_s=SURELY_S, what="the member may draw")
 
 
 def test_those_who_run_the_platform_see_it_and_change_a_plan(visit: Callable[..., Visitor]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.support.browsers import Visitor
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import eventually
 from tests.support.rest import Account
 
@@ -14,7 +15,9 @@ DRAWN_MS = 90_000
 
 
 def test_usage_shows_what_was_drawn_by_model_and_by_key(visit: Callable[..., Visitor], studio: Account) -> None:
-    eventually(lambda: studio.get("/v1/usage").json()["total"]["images"] >= 4, within_s=20, what="images are counted")
+    eventually(
+        lambda: studio.get("/v1/usage").json()["total"]["images"] >= 4, within_s=SURELY_S, what="images are counted"
+    )
     visitor = visit("viewer")
     page = visitor.open("/settings/usage")
 

@@ -21,6 +21,7 @@ from cryptography.fernet import Fernet
 
 from tests.support import keda
 from tests.support.chart import RELEASE, Rendered, notes, render
+from tests.support.deadlines import SURELY_S
 from tests.support.network import arrows, connections
 from tests.support.object_store import KEYS, s3_server
 from tests.support.platform import eventually
@@ -30,7 +31,7 @@ from tests.support.servers import PostgresServer
 
 SERVICES = ("auth", "catalog", "status", "webhooks", "gateway")
 START_WITHIN_S = 180.0
-pytestmark = pytest.mark.timeout(480)  # bounds for a busy machine; alone it takes half a minute
+pytestmark = pytest.mark.timeout(900)  # bounds for a busy machine; alone it takes half a minute
 Containers = dict[str, Container]
 
 
@@ -173,7 +174,9 @@ def first_run(release: Release, account: Account) -> str:
 
 
 def test_the_first_job_wakes_the_pool(release: Release, first_run: str) -> None:
-    found = eventually(lambda: scaled(release) if scaled(release).lag else None, within_s=10, what="the lag rises")
+    found = eventually(
+        lambda: scaled(release) if scaled(release).lag else None, within_s=SURELY_S, what="the lag rises"
+    )
     assert (found.lag, found.is_active, found.pods) == (1, True, 1)
 
 
@@ -193,7 +196,9 @@ def test_the_worker_that_was_woken_draws_and_the_pool_may_sleep(
     assert drawn["image_url"].startswith("http://localhost:8000/")  # the public address of the values
     link = urlsplit(drawn["image_url"])
     assert account.get(f"{link.path}?{link.query}").content.startswith(b"\x89PNG")
-    found = eventually(lambda: None if scaled(release).lag else scaled(release), within_s=10, what="the lag falls")
+    found = eventually(
+        lambda: None if scaled(release).lag else scaled(release), within_s=SURELY_S, what="the lag falls"
+    )
     assert not found.is_active
 
 

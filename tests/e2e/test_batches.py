@@ -11,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import SMALL, Account
@@ -199,11 +200,11 @@ def test_a_cancel_stops_what_waits_at_once_and_what_runs_at_its_next_step(accoun
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] in ("canceling", "canceled")
-    over = until_over(account, batch_id, within_s=20)
+    over = until_over(account, batch_id, within_s=SURELY_S)
     assert over["status"] == account.post(f"/v1/batches/{batch_id}/cancel").json()["status"] == "canceled"
     assert over["items"]["canceled"] >= 50
     assert over["items"]["canceled"] + over["items"]["completed"] == 60
-    eventually(lambda: reserved(account) == 0, within_s=15, what="the reservations are released")
+    eventually(lambda: reserved(account) == 0, within_s=SURELY_S, what="the reservations are released")
     used = account.get("/v1/limits").json()["images_per_month"]["used"]
     assert used == over["items"]["completed"]
     lines = results(account, batch_id)
@@ -270,7 +271,7 @@ def test_a_key_makes_one_batch_however_often_it_is_sent(account: Account) -> Non
     assert refusal(other, 422)["code"] == refusal(single, 422)["code"] == "idempotency_key_reused"
     until_over(account, first.json()["batch_id"])
     assert len(account.get("/v1/generations").json()["generations"]) == 2
-    eventually(lambda: reserved(account) == 0, within_s=15, what="the reservations are settled")
+    eventually(lambda: reserved(account) == 0, within_s=SURELY_S, what="the reservations are settled")
 
 
 def test_a_quota_that_is_too_small_refuses_the_whole_and_keeps_nothing(platform: Platform) -> None:
@@ -279,7 +280,7 @@ def test_a_quota_that_is_too_small_refuses_the_whole_and_keeps_nothing(platform:
         assert error["code"] == "quota_exceeded"
         assert small.get("/v1/generations").json()["generations"] == []
         assert small.get("/v1/batches").json()["batches"] == []
-        eventually(lambda: reserved(small) == 0, within_s=15, what="the reservations are released")
+        eventually(lambda: reserved(small) == 0, within_s=SURELY_S, what="the reservations are released")
         headers, body = {"Idempotency-Key": "last"}, {"items": items(small, 3)}
         first = small.post("/v1/batches", body, headers=headers)
         assert first.status_code == 200, first.text

@@ -18,6 +18,7 @@ from imagineo.v1 import account_pb2, auth_service_pb2, auth_service_pb2_grpc
 
 from services.gateway.dashboard.routes import PAGES
 from tests.support.browsing import Browsing
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 from tests.support.tenants import LORA, PASSWORD, new_user
@@ -114,7 +115,7 @@ def test_keys_end_with_the_member_who_made_them_and_the_page_says_which(
     assert "Keys that they made are revoked" in owner.get(done.headers["location"]).text
     eventually(
         lambda: httpx.get(f"{account.url}/v1/models", headers=headers, trust_env=False).status_code == 401,
-        within_s=2.0,
+        within_s=SURELY_S,
         what="the key is refused",
     )
     assert "nightly run" in owner.get("/settings/audit?action=key.revoked").text

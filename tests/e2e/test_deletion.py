@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -40,7 +41,7 @@ def test_a_generation_that_was_not_over_is_stopped_and_gives_its_place_and_its_i
     assert account.delete(path).status_code == 204
 
     assert account.get(path).status_code == 404
-    eventually(lambda: _left(account) == before, within_s=20, what="the account has all its limits back")
+    eventually(lambda: _left(account) == before, within_s=SURELY_S, what="the account has all its limits back")
 
 
 def _left(account: Account) -> tuple[int, int]:

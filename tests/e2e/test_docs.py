@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagineo.permissions import ROLES
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import encoded, scene
 from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
@@ -25,7 +26,7 @@ def test_every_command_of_the_document_works(platform: Platform, account: Accoun
     webhooks = [account.post("/v1/webhooks", {"url": "http://127.0.0.1:9/"}).json()["id"] for _ in range(2)]
     drawn = account.draw()
     log = f"/v1/webhooks/{webhooks[0]}/deliveries"
-    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
+    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=SURELY_S, what="the log has a line")
     photo = tmp_path / "photo.jpeg"
     photo.write_bytes(encoded(scene(), "JPEG"))
     places = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from PIL import Image
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -48,7 +49,7 @@ def test_a_key_is_shown_once_does_what_it_may_and_is_refused_once_revoked(accoun
     assert account.delete(f"/v1/keys/{made['id']}").status_code == 204
 
     eventually(
-        lambda: reader.get("/v1/generations").status_code == 401, within_s=2.5, what="the revoked key is refused"
+        lambda: reader.get("/v1/generations").status_code == 401, within_s=SURELY_S, what="the revoked key is refused"
     )
     assert account.delete(f"/v1/keys/{made['id']}").status_code == 204  # again: the same
     assert account.get("/v1/keys", params={"limit": 1}).json()["keys"][0]["revoked_at"] is not None
@@ -67,7 +68,7 @@ def test_a_key_draws_with_its_models_alone_and_no_more_images_than_its_own(accou
 
     eventually(
         lambda: account.get("/v1/keys", params={"limit": 1}).json()["keys"][0]["monthly_images_used"] == 0,
-        within_s=10,
+        within_s=SURELY_S,
         what="the refused requests hold no image any more",
     )
 
@@ -120,7 +121,7 @@ def test_usage_counts_what_was_drawn_by_day_key_and_model(account: Account) -> N
 
     used = eventually(
         lambda: (answer := account.get("/v1/usage").json())["total"]["images"] == 2 and answer,
-        within_s=20,
+        within_s=SURELY_S,
         what="both images are counted",
     )
 
@@ -142,7 +143,9 @@ def test_an_organization_is_renamed_and_decides_what_its_images_tell(account: Ac
 
     assert (changed["id"], changed["name"], changed["embed_parameters"]) == (before["id"], "Nord", False)
     eventually(
-        lambda: "parameters" not in text_of(account.image(account.draw())), within_s=20, what="images tell nothing"
+        lambda: "parameters" not in text_of(account.image(account.draw())),
+        within_s=SURELY_S,
+        what="images tell nothing",
     )
     refused = account.http.patch("/v1/organization", json={"plan": "premium"})
     assert refusal(refused) == (400, "unknown_field")

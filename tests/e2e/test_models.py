@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.lora_files import lora, safetensors
 from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
@@ -124,7 +125,7 @@ def test_a_model_is_warm_once_it_was_drawn_with(account: Account) -> None:
     account.draw(model_id=mine["id"])
 
     assert eventually(
-        lambda: account.get(f"/v1/models/{mine['id']}").json()["warm"], within_s=10, what="the model is warm"
+        lambda: account.get(f"/v1/models/{mine['id']}").json()["warm"], within_s=SURELY_S, what="the model is warm"
     )
 
 

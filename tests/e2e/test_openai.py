@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
@@ -68,7 +69,7 @@ def test_n_images_are_reserved_together_or_not_at_all(platform: Platform) -> Non
         generations = account.get("/v1/generations").json()["generations"]
         eventually(
             lambda: account.get("/v1/limits").json()["images_per_month"]["reserved"] == 0,
-            within_s=10,
+            within_s=SURELY_S,
             what="what was held of the refused images is given back",
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
@@ -123,7 +124,7 @@ def test_an_idempotency_key_makes_one_run_however_often_it_is_sent(account: Acco
     assert len(account.get("/v1/generations").json()["generations"]) == 1
     images = eventually(
         lambda: found if (found := account.get("/v1/limits").json()["images_per_month"])["reserved"] == 0 else None,
-        within_s=10,
+        within_s=SURELY_S,
         what="the reservation is settled",
     )
     assert images["used"] == 1
@@ -141,7 +142,7 @@ def test_a_running_run_is_canceled_at_its_next_step_and_charges_nothing(account:
     account.until(run_id, "running")
 
     answer = account.post(f"/v1/generations/{run_id}/cancel")
-    ended = account.until(run_id, within_s=15)
+    ended = account.until(run_id, within_s=SURELY_S)
     again = account.post(f"/v1/generations/{run_id}/cancel")
 
     assert answer.json()["status"] in ("canceling", "canceled")
@@ -149,7 +150,7 @@ def test_a_running_run_is_canceled_at_its_next_step_and_charges_nothing(account:
     assert ended["image_url"] is None
     eventually(
         lambda: account.get("/v1/limits").json()["images_per_month"]["reserved"] == 0,
-        within_s=10,
+        within_s=SURELY_S,
         what="the reservation is released",
     )
     assert account.get("/v1/limits").json()["images_per_month"]["used"] == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import encoded, scene
 from tests.support.platform import eventually
 from tests.support.rest import Account
@@ -49,7 +50,7 @@ def test_every_route_does_what_its_schema_says_and_nothing_else(account: Account
     webhook_id = account.post("/v1/webhooks", {"url": "http://127.0.0.1:9/"}).json()["id"]
     drawn = account.draw()
     log = f"/v1/webhooks/{webhook_id}/deliveries"
-    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=20, what="the log has a line")
+    [delivery] = eventually(lambda: account.get(log).json()["deliveries"], within_s=SURELY_S, what="the log has a line")
     known = {
         "path.run_id": drawn["run_id"],
         "path.key_id": account.post("/v1/keys", {"name": "old"}).json()["id"],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import bomb, data_url, encoded, scene, sideways_jpeg, text_bomb
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
@@ -169,7 +170,7 @@ def test_each_result_is_one_image_and_a_key_makes_them_once(account: Account) ->
     assert answers[0].content == answers[1].content
     assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert len(account.get("/v1/generations").json()["generations"]) == 4
-    eventually(lambda: used(account) == (4, 0), within_s=10, what="four images are used and none held")
+    eventually(lambda: used(account) == (4, 0), within_s=SURELY_S, what="four images are used and none held")
 
 
 def used(account: Account) -> tuple[int, int]:
@@ -188,7 +189,7 @@ def test_several_are_accepted_all_or_none(platform: Platform) -> None:
         assert tried.json()["images"] == 3
         assert [block["code"] for block in tried.json()["blocked_by"]] == ["quota_exceeded"]
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota_exceeded")
-        eventually(lambda: used(account) == (1, 0), within_s=10, what="nothing is held")
+        eventually(lambda: used(account) == (1, 0), within_s=SURELY_S, what="nothing is held")
         assert len(ended(account, path, {"count": 2, "strength": 0.3})) == 2
 
 
@@ -217,7 +218,7 @@ def test_a_source_that_vanishes_fails_its_run_and_no_other(platform: Platform, a
 
     assert (failed["status"], failed["error"]["code"]) == ("failed", "source_missing")
     assert account.until(neighbour)["status"] == account.until(ahead)["status"] == "completed"
-    eventually(lambda: used(account) == (2, 0), within_s=10, what="the failed one costs nothing")
+    eventually(lambda: used(account) == (2, 0), within_s=SURELY_S, what="the failed one costs nothing")
 
 
 def test_sources_of_others_and_deleted_ones_are_not_there(platform: Platform, account: Account) -> None:
@@ -239,7 +240,7 @@ def test_sources_of_others_and_deleted_ones_are_not_there(platform: Platform, ac
     for path, body in asks:
         answer = account.post(path, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), path
-    eventually(lambda: used(account) == (1, 0), within_s=10, what="nothing is held")
+    eventually(lambda: used(account) == (1, 0), within_s=SURELY_S, what="nothing is held")
 
 
 def test_a_run_that_is_not_completed_is_no_source(account: Account) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.platform import platform as local_platform
 from tests.support.spans import Collector, Span, collector
@@ -45,7 +46,7 @@ def test_one_generation_is_one_connected_trace_from_the_request_to_the_stored_im
         names = {span.name for span in found}
         return found if {LAST, "process imagineo.v1.jobs", "POST /v1/generate"} <= names else []
 
-    spans = eventually(whole, within_s=20, what="all spans of the run are sent")
+    spans = eventually(whole, within_s=SURELY_S, what="all spans of the run are sent")
 
     assert answer.headers["traceresponse"].split("-")[1] == TRACE
     by_id = {span.span_id: span for span in spans}
@@ -104,8 +105,8 @@ def test_the_log_lines_of_a_traced_run_bear_its_trace_request_run_and_account(tr
         entries = [json.loads(line) for line in lines if "traced-request" in line]
         return any(entry["message"] == message and wanted.items() <= entry.items() for entry in entries)
 
-    eventually(lambda: said("worker", "run completed"), within_s=10, what="the worker's line")
-    eventually(lambda: said("gateway", "request"), within_s=10, what="the gateway's line")
+    eventually(lambda: said("worker", "run completed"), within_s=SURELY_S, what="the worker's line")
+    eventually(lambda: said("gateway", "request"), within_s=SURELY_S, what="the gateway's line")
     # It comes out of a row, whenever that is due: the trace is over by then.
     later = {name: value for name, value in expected.items() if name != "trace_id"}
-    eventually(lambda: said("webhooks", "attempt", later), within_s=20, what="the line of the webhook's attempt")
+    eventually(lambda: said("webhooks", "attempt", later), within_s=SURELY_S, what="the line of the webhook's attempt")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks import WebhookVerificationError
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.receiver import Listening, listening, says
 from tests.support.rest import Account
@@ -51,7 +52,7 @@ def settled(account: Account, path: str, count: int = 1) -> list[dict[str, Any]]
         found: list[dict[str, Any]] = account.get(path).json()["deliveries"]
         return found if len(found) >= count and all(one["state"] != "pending" for one in found) else []
 
-    return eventually(check, within_s=20, what=f"{count} deliveries of {path}")
+    return eventually(check, within_s=SURELY_S, what=f"{count} deliveries of {path}")
 
 
 def without_link(generation: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def test_a_canceled_run_is_told_and_a_failed_attempt_is_repeated(account: Accoun
         ]
         return [line for line in lines if line["attempts"] == 1]
 
-    [line] = eventually(tried, within_s=10, what="the first attempt is noted")
+    [line] = eventually(tried, within_s=SURELY_S, what="the first attempt is noted")
     assert (line["status_code"], line["last_error"], line["last_response"]) == (500, "HTTP 500", "not now")
     assert line["next_attempt_at"] > line["attempted_at"]
     assert account.get(f"/v1/webhooks/{webhook['id']}").json()["failing_since"] is not None

@@ -9,6 +9,7 @@ import httpx
 import nats
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import TERMINAL, Account
 
@@ -60,7 +61,7 @@ async def test_every_accepted_run_is_completed_once_though_a_process_is_killed_u
     assert {run_id: events[run_id] for run_id in accepted} == dict.fromkeys(accepted, 1)
     settled = eventually(
         lambda: found if (found := account.get("/v1/limits").json()["images_per_month"])["reserved"] == 0 else None,
-        within_s=20,
+        within_s=SURELY_S,
         what="the reservations are settled",
     )
     listed = account.get("/v1/generations", params={"limit": 100}).json()["generations"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -56,6 +57,6 @@ def test_sigterm_leaves_nothing_running_and_a_second_start_keeps_the_data(platfo
     second.process.communicate()
     eventually(
         lambda: not [process for process in orphans if process.is_running()],
-        within_s=10,
+        within_s=SURELY_S,
         what="the children of a killed supervisor end",
     )

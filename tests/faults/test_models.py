@@ -8,6 +8,7 @@ import socket
 import httpx
 import pytest
 
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import REPOSITORY, Platform, eventually
 from tests.support.rest import Account
 
@@ -37,10 +38,10 @@ def test_an_upload_that_a_kill_cuts_in_two_leaves_nothing(platform: Platform, ac
                 received += piece
 
     assert not received or (name == "catalog" and received.startswith(b"HTTP/1.1 503 ")), received[:500]
-    eventually(lambda: listed(account) == [], within_s=20, what="the list is served, and empty")
+    eventually(lambda: listed(account) == [], within_s=SURELY_S, what="the list is served, and empty")
     assert sorted((platform.data / "blobs" / "loras").iterdir()) == stored
     assert account.get("/v1/generations").json()["generations"] == []
-    again = eventually(lambda: uploaded(account), within_s=20, what="the next upload is taken")
+    again = eventually(lambda: uploaded(account), within_s=SURELY_S, what="the next upload is taken")
     assert listed(account) == [again]
 
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from imagineo.v1 import generation_service_pb2, generation_service_pb2_grpc
 
+from tests.support.deadlines import NOT_NEVER_S, PATIENT_S, SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
-REFUSED_WITHIN_S = 3.0
 HEALED_WITHIN_S = 30.0
 
 Outage = Callable[[Platform], AbstractContextManager[None]]
@@ -40,13 +40,14 @@ def test_without_postgres_a_submit_is_refused_in_time_and_nothing_is_half_made(
     body = account.body()
     with outage(platform):
         for _ in range(3):
-            began = time.monotonic()
-            answer = account.post("/v1/generate", body, timeout=10)
-            took_s = time.monotonic() - began
+            began_s = time.monotonic()
+            answer = account.post("/v1/generate", body, timeout=PATIENT_S)
+            took_s = time.monotonic() - began_s
             assert answer.status_code == 503, answer.text
             assert answer.json()["error"]["code"] == "unavailable"
             assert int(answer.headers["retry-after"]) >= 1
-            assert took_s <= REFUSED_WITHIN_S
+            # Three seconds are promised; tests/integration holds each part to its share by the event loop's own time.
+            assert took_s <= NOT_NEVER_S, "the submit waits for the database"
 
     run_id = eventually(lambda: accepted(account, body), within_s=HEALED_WITHIN_S, what="runs are accepted again")
 
@@ -54,7 +55,7 @@ def test_without_postgres_a_submit_is_refused_in_time_and_nothing_is_half_made(
     assert [run["run_id"] for run in account.get("/v1/generations").json()["generations"]] == [run_id]
     eventually(
         lambda: account.get("/v1/limits").json()["images_per_month"]["reserved"] == 0,
-        within_s=20,
+        within_s=SURELY_S,
         what="no reservation is left behind",
     )
 
@@ -86,7 +87,7 @@ def test_a_gateway_killed_between_commit_and_answer_has_kept_the_run_and_a_retry
     sender = threading.Thread(target=submit)
     with platform.frozen("nats"):
         sender.start()
-        run_id = eventually(lambda: committed(platform, account), within_s=5, what="the run is committed")
+        run_id = eventually(lambda: committed(platform, account), within_s=SURELY_S, what="the run is committed")
         platform.kill("gateway")
         sender.join(15)
     assert lost, "the answer came before the kill"

@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import Any
 
+from tests.support.deadlines import SURELY_S
+
 
 def taken_apart(block: str) -> dict[str, Any]:
     """The fields of one block; a comment stands under the empty name, and `data` is decoded."""
@@ -53,7 +55,7 @@ class AsgiStream:
 
     async def next(self) -> dict[str, Any] | None:
         """The next block; None at the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SURELY_S):
             piece = await self._pieces.get()
         return None if piece is None else taken_apart(piece.decode())
 
@@ -79,5 +81,5 @@ class AsgiStream:
         self._gone.set()
         while not self._pieces.empty():
             self._pieces.get_nowait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SURELY_S):
             await self.answering

@@ -66,6 +66,7 @@ class FaultyProxy:
     asked: list[Asked] = field(default_factory=list)
     withheld: list[Asked] = field(default_factory=list)
     """Those that the platform has answered and the client waits for."""
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def answers(self, status: int, body: Any, *, method: str = "", path: str = "", **headers: str) -> None:
         """Answer the next request in the platform's stead; a text goes out as HTML."""
@@ -95,9 +96,15 @@ class FaultyProxy:
         return [one for one in self.asked if one.method == method and re.search(path, one.path)]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await self._serve(reader, writer)
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
+            self.serving.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -171,6 +178,9 @@ async def _proxy(target: str) -> AsyncIterator[FaultyProxy]:
         yield found
     finally:
         server.close()
+        for task in found.serving:
+            task.cancel()
+        await asyncio.gather(*found.serving, return_exceptions=True)
 
 
 @contextlib.contextmanager
@@ -185,12 +195,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
         yield found
     finally:
         asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
-        loop.call_soon_threadsafe(_stop, loop)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
-
-def _stop(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.call_soon(loop.stop)

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import httpx
 import psutil
 from imagineo.v1 import account_pb2, auth_service_pb2, auth_service_pb2_grpc
 
+from tests.support.deadlines import SURELY_S
 from tests.support.rest import Account
 from tests.support.servers import halt
 
@@ -97,7 +99,7 @@ class Platform:
         """SIGKILL a program and wait until the supervisor has started it again; gives the new process."""
         dead = self.pid(name)
         os.kill(dead, signal.SIGKILL)
-        eventually(lambda: self.pid(name) != dead, within_s=5, what=f"{name} is started again")
+        eventually(lambda: self.pid(name) != dead, within_s=SURELY_S, what=f"{name} is started again")
         return self.pid(name)
 
     @contextlib.contextmanager
@@ -115,22 +117,34 @@ class Platform:
 
     @contextlib.contextmanager
     def kept_down(self, name: str) -> Iterator[None]:
-        """Keep a program from serving: each start is killed as soon as the supervisor reports it."""
-        over = False
+        """Kill a program and keep it from being started again: at the first line of the block nobody serves any more.
 
-        def keep_killing() -> None:
-            while not over:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid(name), signal.SIGKILL)
-                time.sleep(0.02)
-
-        killer = threading.Thread(target=keep_killing, daemon=True)
-        killer.start()
+        The supervisor is halted meanwhile; it starts the program again once the block is left.
+        """
+        assert self.process is not None
+        supervisor = psutil.Process(self.process.pid)
+        halt([supervisor])
         try:
+            parent = psutil.Process(self.pid(name))
+            halt([parent])  # it has no more children than are listed
+            members = [parent, *parent.children(recursive=True)]
+            for member in members:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            eventually(
+                lambda: not any(map(_serves, members)), within_s=SURELY_S, what=f"{name} and its children are dead"
+            )
             yield
         finally:
-            over = True
-            killer.join()
+            supervisor.resume()
+
+    def is_whole(self) -> bool:
+        """Tell whether the gateway reaches all that it speaks to, what it can do without too."""
+        try:
+            dependencies = httpx.get(f"{self.ready['url']}/readyz", timeout=5, trust_env=False).json()["dependencies"]
+        except httpx.TransportError:
+            return False
+        return all(found["ok"] for found in dependencies.values())
 
     def account(self, plan: str = "premium", **limits: int) -> Account:
         """A new organization with a key; a limit of 0 is the plan's own, one that is not named is out of reach."""
@@ -181,6 +195,14 @@ def new_account(ready: dict[str, Any], plan: str = "premium", **limits: int) -> 
         auth.UpdateOrganization(change, timeout=10)
         key = auth.CreateKey(auth_service_pb2.CreateKeyRequest(organization_id=owner, name="test"), timeout=10)
     return Account(ready["url"], key.secret, organization_id=owner, key_id=key.key.key_id)
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Tell whether a process still lives; a dead one that its halted parent cannot reap serves nobody."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class _Watchdog:

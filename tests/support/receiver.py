@@ -16,6 +16,8 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from tests.support.deadlines import SURELY_S
+
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 Answer = Callable[[Reader, Writer], Awaitable[None]]
 
@@ -99,7 +101,7 @@ class Receiver:
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}/hook"
 
-    async def next(self, within_s: float = 20.0) -> Received:
+    async def next(self, within_s: float = SURELY_S) -> Received:
         """Wait for the next request."""
         async with asyncio.timeout(within_s):
             return await self.queue.get()
@@ -150,7 +152,7 @@ class Listening:
         self._found = found
         self.url = found.url
 
-    def next(self, within_s: float = 20.0) -> Received:
+    def next(self, within_s: float = SURELY_S) -> Received:
         """Wait for the next request."""
         return asyncio.run_coroutine_threadsafe(self._found.next(within_s), self._loop).result()
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.support import platform as local
+from tests.support.deadlines import SURELY_S
 from tests.support.event_streams import taken_apart
 from tests.support.platform import Platform
 from tests.support.receiver import Listening, listening
@@ -188,7 +189,7 @@ class Rollout:
         return pod
 
     def knows(self, pod: Pod) -> None:
-        local.eventually(lambda: self.endpoints.has(pod), within_s=10, what=f"{pod.name} gets requests")
+        local.eventually(lambda: self.endpoints.has(pod), within_s=SURELY_S, what=f"{pod.name} gets requests")
 
     def replace_own(self, service: str) -> None:
         """SIGTERM to the platform's own replica: its supervisor starts it again at its port."""

@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from tests.support import client_programs
 from tests.support.client_programs import CLIENT, ran
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import REPOSITORY, eventually
 from tests.support.rest import Account
 
@@ -97,7 +98,7 @@ def test_the_webhook_receiver_keeps_the_picture_of_a_verified_event(account: Acc
             forged = httpx.post(url, content=body + " ", headers=headers, trust_env=False)
             twice = [httpx.post(url, content=body, headers=headers, trust_env=False) for _ in range(2)]
             kept = tmp_path / "kept" / f"{generation['run_id']}.png"
-            eventually(kept.exists, within_s=20, what="the picture is kept")
+            eventually(kept.exists, within_s=SURELY_S, what="the picture is kept")
         finally:
             program.terminate()
 

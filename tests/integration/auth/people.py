@@ -12,6 +12,8 @@ from imagineo.rpc.client import call
 from imagineo.v1 import account_pb2, auth_service_pb2, member_pb2
 from imagineo.v1 import account_service_pb2 as pb
 
+from tests.support.deadlines import SURELY_S
+
 PASSWORD = "a fine long password"
 _addresses = itertools.count(1)
 
@@ -89,7 +91,7 @@ def person(email: str, answer) -> Person:
     return Person(answer.token, email, answer.user.user_id, answer.session.organization_id, answer.session.session_id)
 
 
-async def until(ask, *, holds, within_s: float = 15.0):
+async def until(ask, *, holds, within_s: float = SURELY_S):
     """Ask until the answer holds; the bound on what announces itself nowhere."""
     async with asyncio.timeout(within_s):
         while True:

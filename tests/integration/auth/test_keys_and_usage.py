@@ -16,6 +16,7 @@ from imagineo.wire.times import timestamp
 
 from tests.integration.auth.conftest import check_for, run_id
 from tests.integration.auth.test_service import usage
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,7 @@ async def complete(broker, organization_id: str, key_id: str, run: str, *, steps
 
 
 async def until_used(auth, organization_id: str, images: int) -> pb.ListUsageResponse:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(SURELY_S):
         while True:
             found = await auth(pb.ListUsageRequest(organization_id=organization_id))
             if found.total.images == images:
@@ -176,7 +177,7 @@ async def test_an_organization_changes_its_name_and_what_its_images_tell(auth):
     assert (changed.organization.name, changed.organization.omit_provenance) == ("New", True)
     kept = await auth(pb.UpdateOrganizationRequest(organization_id=organization_id))
     assert (kept.organization.name, kept.organization.omit_provenance) == ("New", True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         while True:
             [verdict] = await auth.authorize(check_for(secret))
             if verdict.principal.omit_provenance:

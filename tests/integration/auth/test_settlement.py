@@ -16,6 +16,7 @@ from imagineo.wire.times import timestamp
 from services.auth.sweeper import Sweeper
 from tests.integration.auth.conftest import check_for, run_id
 from tests.integration.auth.test_service import usage
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +37,7 @@ async def broker(nats):
 
 
 async def eventually_used(auth, organization_id: str, wanted: tuple[int, int]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(SURELY_S):
         while True:
             stands = await usage(auth, organization_id)
             if (stands.images_used, stands.images_reserved) == wanted:

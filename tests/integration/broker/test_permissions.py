@@ -20,6 +20,7 @@ from imagineo.v1 import job_pb2
 from nats.aio.client import Client
 
 from deploy.local import nats as local
+from tests.support.deadlines import SURELY_S
 from tests.support.servers import NatsServer
 
 TOKEN = "0123456789"
@@ -113,7 +114,7 @@ class Refusals:
 
     async def are(self, expected: set[str]) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SURELY_S):
                 while len(self.said) < len(expected):
                     self._more.clear()
                     await self._more.wait()
@@ -212,7 +213,7 @@ async def test_the_services_work_together_under_them(server: GuardedServer):
         await delivery.in_progress()
         await worker.publish_outcome(subjects.outcome("gen_1"), b"", message_id="gen_1.1")
         await delivery.ack()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SURELY_S):
             await settled.wait()
             await heard.wait()
     finally:

@@ -34,6 +34,7 @@ from services.catalog.servicer import CatalogServicer
 from services.catalog.shelf import Shelf
 from services.catalog.uploads import PER_ORGANIZATION_COUNT, LoraUploads
 from tests.support import lora_files
+from tests.support.deadlines import SURELY_S
 from tests.support.object_store import S3Server, s3_server
 
 pytestmark = pytest.mark.integration
@@ -93,7 +94,7 @@ class Catalog:
 
     async def until_spooled(self, count: int) -> None:
         """Wait until so many files are on the local disk; they announce themselves nowhere."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SURELY_S):
             while len(self.spooled()) != count:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 

@@ -12,6 +12,7 @@ from openapi_schema_validator import OAS31Validator
 
 from services.gateway import previewing
 from services.gateway.endpoints import events
+from tests.support.deadlines import SURELY_S
 from tests.support.event_streams import AsgiStream
 from tests.support.gateway_peers import new_run_id, platform
 
@@ -72,7 +73,7 @@ async def test_a_client_that_comes_back_gets_only_what_is_newer(gateway):
     run_id = await submitted(gateway)
     gateway.status.change(run_id, status=RUNNING)
     stream = follow(gateway, run_id, Last_Event_ID=f"{run_id}:2")
-    await asyncio.wait_for(gateway.status.on_watch.wait(), 5)
+    await asyncio.wait_for(gateway.status.on_watch.wait(), SURELY_S)
     gateway.status.change(run_id, progress=70)
     found = await stream.events(1)
     assert [event["id"] for event in found] == [f"{run_id}:3"]
@@ -121,7 +122,7 @@ async def test_many_readers_of_a_run_share_one_watch_and_the_last_to_leave_ends_
     assert shown(await streams[0].events(1)) == [("status", "running", 0)]
     assert gateway.status.watches_open == 1
     await streams[0].leave()
-    await asyncio.wait_for(gateway.status.on_unwatched.wait(), 5)
+    await asyncio.wait_for(gateway.status.on_unwatched.wait(), SURELY_S)
     assert (gateway.status.watches_open, gateway.parts.following.watches_count) == (0, 0)
 
 
@@ -236,7 +237,7 @@ async def test_previews_are_asked_for_while_the_run_is_running_and_shown_without
     assert asks.empty()
     gateway.status.change(run_id, status=RUNNING)
     await stream.events(1)
-    assert [await asyncio.wait_for(asks.get(), 5) for _ in range(3)] == [subjects.preview_ask(run_id)] * 3
+    assert [await asyncio.wait_for(asks.get(), SURELY_S) for _ in range(3)] == [subjects.preview_ask(run_id)] * 3
 
     await shows(gateway, run_id, 3)
     assert await stream.events(1) == [preview_of(run_id, 3)]
@@ -262,11 +263,11 @@ async def test_previews_reach_only_those_who_ask_and_end_with_the_last_of_them(g
     plain, first, second = (follow(gateway, run_id, query=query) for query in ("", "previews=true", "previews=true"))
     for stream in (plain, first, second):
         await stream.events(1)
-    await asyncio.wait_for(asks.get(), 5)
+    await asyncio.wait_for(asks.get(), SURELY_S)
     await shows(gateway, run_id, 1)
     assert await first.events(1) == await second.events(1) == [preview_of(run_id, 1)]
     await first.leave()
-    await asyncio.wait_for(asks.get(), 5)
+    await asyncio.wait_for(asks.get(), SURELY_S)
     await second.leave()
     gateway.status.change(run_id, progress=50)
     assert shown(await plain.events(1)) == [("progress", "running", 50)]  # it had no preview before
@@ -333,7 +334,7 @@ async def test_a_slow_reader_gets_the_newest_preview_only(gateway, asks):
     slow, quick = (follow(gateway, run_id, query="previews=true") for _ in range(2))
     await slow.events(1)
     await quick.events(1)
-    await asyncio.wait_for(asks.get(), 5)
+    await asyncio.wait_for(asks.get(), SURELY_S)
     for step in range(1, 10):
         await shows(gateway, run_id, step)
         assert await quick.events(1) == [preview_of(run_id, step)]

@@ -13,6 +13,7 @@ from imagineo.ids import new_id
 from imagineo.v1 import account_pb2, event_pb2, generation_pb2, model_pb2
 from openapi_schema_validator import OAS31Validator
 
+from tests.support.deadlines import SURELY_S
 from tests.support.gateway_peers import BASE, LORA, ORGANIZATION, platform
 
 FRIEND = new_id("org")
@@ -60,7 +61,7 @@ async def test_an_upload_goes_to_catalog_in_pieces_and_its_sample_is_queued(gate
     assert submission.job.run_id == model["sample_run_id"] == draft.sample_run_id
     assert submission.job.parameters.positive_prompt == "mug, cup, a red apple"
     assert dict(submission.metadata) == {"sample_of": model["id"]}
-    await asyncio.wait_for(gateway.status.on_published.wait(), 5)
+    await asyncio.wait_for(gateway.status.on_published.wait(), SURELY_S)
     assert len(gateway.auth.checks) == 1
     assert gateway.auth.checks[0].permission == account_pb2.PERMISSION_MODELS_WRITE
 
@@ -190,18 +191,19 @@ async def test_a_list_is_filtered_by_what_catalog_is_asked(gateway):
         assert (await gateway.client.get("/v1/models", params=wrong)).status_code == 400
 
 
-async def test_a_model_is_warm_while_a_live_worker_holds_it(gateway):
+async def test_a_model_is_warm_while_a_live_worker_holds_it(gateway, monkeypatch):
+    monkeypatch.setattr(gateway.parts.warmth, "_clock_s", lambda: 0.0)  # the worker's word counts, not its silence
     path = f"/v1/models/{LORA.model_id}"
     assert (await gateway.client.get(path)).json()["warm"] is False
     beat = event_pb2.WorkerBeat(worker_id="w1", warm_model_ids=[LORA.model_id])
     await gateway.broker.emit(subjects.worker("w1"), beat.SerializeToString())
     await gateway.broker.emit(subjects.worker("w1"), b"\xff")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         while not (await gateway.client.get(path)).json()["warm"]:
             pass
     cold = event_pb2.WorkerBeat(worker_id="w1")
     await gateway.broker.emit(subjects.worker("w1"), cold.SerializeToString())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         while (await gateway.client.get(path)).json()["warm"]:
             pass
 

@@ -8,6 +8,7 @@ from imagineo import errors
 from imagineo.v1 import generation_pb2
 from openapi_schema_validator import OAS31Validator
 
+from tests.support.deadlines import SURELY_S
 from tests.support.gateway_peers import LORA, platform
 
 
@@ -23,7 +24,7 @@ def ask(gateway, **fields):
 
 
 async def accepted(gateway, count):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SURELY_S):
         while len(gateway.status.published) < count:
             gateway.status.on_published.clear()
             await gateway.status.on_published.wait()
@@ -53,10 +54,10 @@ async def test_n_images_are_one_request_of_n_runs_with_seeds_in_a_row(gateway):
 async def test_a_client_that_goes_takes_its_runs_with_it(gateway):
     asking = asyncio.create_task(_raw(gateway, gone := asyncio.Event()))
     (run_id,) = await accepted(gateway, 1)
-    await asyncio.wait_for(gateway.status.on_watch.wait(), 5)
+    await asyncio.wait_for(gateway.status.on_watch.wait(), SURELY_S)
     gone.set()
-    await asyncio.wait_for(asking, 5)
-    await asyncio.wait_for(gateway.status.on_cancel.wait(), 5)
+    await asyncio.wait_for(asking, SURELY_S)
+    await asyncio.wait_for(gateway.status.on_cancel.wait(), SURELY_S)
     assert gateway.status.runs[run_id].status == generation_pb2.STATUS_CANCELED
 
 
@@ -113,7 +114,7 @@ async def test_a_quota_that_does_not_suffice_gives_all_reservations_back(gateway
     response = await ask(gateway, n=2)
     assert (response.status_code, response.json()["error"]["type"]) == (429, "rate_limit_error")
     check = gateway.auth.checks[0]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         while len(gateway.auth.released) < 2:
             gateway.auth.on_release.clear()
             await gateway.auth.on_release.wait()

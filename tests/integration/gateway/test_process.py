@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.gateway.http_protocol import LINGER_BYTES
+from services.gateway.http_protocol import LINGER_BYTES, LINGER_S
 from tests.support import node
+from tests.support.deadlines import SURELY_S
 from tests.support.gateway_peers import platform
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +71,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(start):
         metrics = await client.get(f"http://127.0.0.1:{ports['metrics']}/metrics")
         assert 'imagineo_gateway_requests_total{method="GET",route="/healthz",status="200"} 1.0' in metrics.text
     process.send_signal(signal.SIGTERM)
-    _, logged = await asyncio.wait_for(process.communicate(), 15)
+    _, logged = await asyncio.wait_for(process.communicate(), SURELY_S)
     assert process.returncode == 0
     assert '"route":"/readyz"' in logged.decode()
 
@@ -83,11 +84,11 @@ async def test_a_wait_in_flight_is_answered_at_sigterm(start):
             body = {"positive_prompt": "a mug", "model_id": "model_06bqz0000000000000000000a0"}
             headers = {"X-API-Key": peers.auth.secret, "Prefer": "wait=60"}
             asking = asyncio.create_task(client.post("/v1/generate", json=body, headers=headers))
-            await asyncio.wait_for(peers.status.on_watch.wait(), 10)
+            await asyncio.wait_for(peers.status.on_watch.wait(), SURELY_S)
             process.send_signal(signal.SIGTERM)
-            response = await asyncio.wait_for(asking, 10)
+            response = await asyncio.wait_for(asking, SURELY_S)
         assert (response.status_code, response.json()["status"]) == (200, "queued")
-        await asyncio.wait_for(process.communicate(), 15)
+        await asyncio.wait_for(process.communicate(), SURELY_S)
         assert process.returncode == 0
 
 
@@ -106,7 +107,7 @@ async def test_a_stream_is_told_to_come_back_at_sigterm(start):
                 process.send_signal(signal.SIGTERM)
                 rest = [line async for line in lines]
         assert "retry: 1000" in rest
-        await asyncio.wait_for(process.communicate(), 15)
+        await asyncio.wait_for(process.communicate(), SURELY_S)
         assert process.returncode == 0
 
 
@@ -164,7 +165,7 @@ async def test_a_body_without_end_is_cut_off(start):
             b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
             b"X-API-Key: " + peers.auth.secret.encode() + b"\r\n\r\n" + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 20
         )
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), LINGER_S - 5)
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"body_too_large" in answer
         writer.close()
@@ -185,7 +186,7 @@ async def test_what_is_no_http_or_has_headers_without_end_is_refused_and_cut_off
     writer.write(head)
     for _ in range(12):
         writer.write(endless)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), LINGER_S - 5)
     writer.close()
     top, _, body = answer.partition(b"\r\n\r\n")
     assert top.startswith(b"HTTP/1.1 400 ")
@@ -201,7 +202,7 @@ async def test_pipelined_requests_with_bodies_are_no_long_head(start):
     one = b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000
     last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     writer.write(one * 5 + last)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), LINGER_S - 5)
     writer.close()
     assert answer.count(b"HTTP/1.1 405 ") == 5
     assert answer.count(b"HTTP/1.1 200 ") == 1

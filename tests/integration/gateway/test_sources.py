@@ -12,6 +12,7 @@ from imagineo.ids import new_id
 from imagineo.v1 import generation_pb2
 from openapi_schema_validator import OAS31Validator
 
+from tests.support.deadlines import SURELY_S
 from tests.support.gateway_peers import BASE, LORA, ORGANIZATION, OTHER_LORA, new_run_id, platform
 from tests.support.pictures import data_url, encoded, png_of_size, scene
 
@@ -56,7 +57,7 @@ def jobs(gateway):
 
 
 async def released(gateway, count):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         while len(gateway.auth.released) < count:
             gateway.auth.on_release.clear()
             await gateway.auth.on_release.wait()
@@ -416,7 +417,7 @@ async def test_a_dry_run_stores_nothing(gateway):
 async def test_prefer_wait_answers_with_the_pictures(gateway):
     run_id = await drawn(gateway)
     asking = asyncio.create_task(vary(gateway, run_id, count=2, headers={"Prefer": "wait=20", "Cancel-After": "60"}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SURELY_S):
         while len(gateway.status.published) < 3:
             gateway.status.on_published.clear()
             await gateway.status.on_published.wait()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 
 import asyncpg
 import pytest
 from imagineo.errors import Unavailable
-from imagineo.postgres.pool import Database
+from imagineo.postgres.pool import ACQUIRE_TIMEOUT_S, CALL_TIMEOUT_S, Database
 
+from tests.support.deadlines import SURELY_S, lived
 from tests.support.servers import PostgresServer, free_port, postgres_server
 
 pytestmark = pytest.mark.integration
-
-BOUND_S = 2.5
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +31,7 @@ async def database(fragile: PostgresServer):
 
 
 async def until_well(database):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SURELY_S):
         while True:
             try:
                 return await database.ping()
@@ -94,10 +92,10 @@ async def test_it_speaks_over_a_unix_socket_and_takes_sslmode(fragile):
 
 
 async def test_a_slow_statement_ends_in_time_and_the_pool_serves_on(database):
-    started_s = time.monotonic()
-    with pytest.raises(Unavailable):
-        await database.fetch("SELECT pg_sleep(30)")
-    assert time.monotonic() - started_s < BOUND_S
+    async with lived() as waited:
+        with pytest.raises(Unavailable):
+            await database.fetch("SELECT pg_sleep(30)")
+    assert waited.s < CALL_TIMEOUT_S + 0.5, "a statement is given up at its deadline"
     assert await database.fetchval("SELECT 1") == 1
 
 
@@ -112,10 +110,10 @@ async def test_a_pool_with_all_connections_lent_refuses_within_a_second(database
     holders = [asyncio.create_task(hold()) for _ in range(4)]
     for _ in holders:
         await held.acquire()
-    started_s = time.monotonic()
-    with pytest.raises(Unavailable):
-        await database.ping()
-    assert time.monotonic() - started_s < 1.3
+    async with lived() as waited:
+        with pytest.raises(Unavailable):
+            await database.ping()
+    assert waited.s < 1.5 * ACQUIRE_TIMEOUT_S, "who finds no connection free is refused at the deadline of that wait"
     release.set()
     await asyncio.gather(*holders)
     await database.ping()
@@ -124,11 +122,9 @@ async def test_a_pool_with_all_connections_lent_refuses_within_a_second(database
 async def test_a_frozen_server_ends_every_call_in_time_and_the_pool_heals(fragile, database):
     await asyncio.gather(*(database.ping() for _ in range(4)))
 
-    async def timed(call):
-        started_s = time.monotonic()
+    async def ended(call):
         with pytest.raises(Unavailable):
             await call()
-        return time.monotonic() - started_s
 
     async def in_transaction():
         async with database.transaction() as connection:
@@ -137,10 +133,11 @@ async def test_a_frozen_server_ends_every_call_in_time_and_the_pool_heals(fragil
     fragile.freeze()
     try:
         calls = [database.ping] * 6 + [in_transaction] * 2
-        took_s = await asyncio.gather(*(timed(call) for call in calls))
+        async with lived() as waited:
+            await asyncio.gather(*(ended(call) for call in calls))
     finally:
         fragile.thaw()
-    assert max(took_s) < BOUND_S
+    assert waited.s < CALL_TIMEOUT_S + 0.5, "each call ends at its deadline, its wait for a connection included"
     await until_well(database)
     assert await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(8))) == [1] * 8
 
@@ -161,11 +158,11 @@ async def test_a_caller_that_gives_up_early_is_free_at_once_and_leaves_no_failur
     await database.ping()
     fragile.freeze()
     try:
-        started_s = time.monotonic()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await database.ping()
-        assert time.monotonic() - started_s < 0.8
+        async with lived() as waited:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await database.ping()
+        assert waited.s < 0.8, "giving the connection back holds the caller up"
         for _ in range(2):  # longer than giving the connection back may take
             with pytest.raises(Unavailable):
                 await database.ping()

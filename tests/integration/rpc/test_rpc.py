@@ -13,6 +13,7 @@ from imagineo.telemetry.logs import bind, bound
 from imagineo.v1 import auth_service_pb2 as pb
 from imagineo.v1 import auth_service_pb2_grpc as rpc
 
+from tests.support.deadlines import SURELY_S
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.integration
@@ -109,7 +110,7 @@ async def test_a_restarted_peer_is_found_again():
         with pytest.raises(errors.Unavailable):
             await ask(channel)
         async with serving(answer, f"127.0.0.1:{port}"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SURELY_S):
                 await channel.channel_ready()
             assert (await ask(channel)).images_used == 1
 
@@ -202,7 +203,7 @@ async def test_servers_are_replaced_one_by_one_under_load_and_no_call_fails():
             (free,) = set(ports) - serving.keys()
             new, called = server_on(free)
             await new.start()
-            await asyncio.wait_for(called.wait(), 10)
+            await asyncio.wait_for(called.wait(), SURELY_S)
             oldest = next(iter(serving))
             await serving.pop(oldest).drain()
             serving[free] = new

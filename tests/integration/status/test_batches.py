@@ -28,6 +28,7 @@ from services.status.repository.feeding import Feeding
 from services.status.retention import Retention
 from services.status.turns import window_of
 from tests.integration.status.conftest import outcome_of, replica, say, submission
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -105,7 +106,7 @@ async def unfinished_count(status, organization="org_1"):
     return (await status(request)).unfinished_count
 
 
-async def eventually(look, within_s=20.0):
+async def eventually(look, within_s=SURELY_S):
     """Ask again until the answer is true; the answer."""
     async with asyncio.timeout(within_s):
         while not (found := await look()):  # noqa: ASYNC110 - what is asked lies in another process

@@ -18,6 +18,7 @@ from services.status.repository.deletion import Deletion
 from services.status.repository.dispatch import Dispatch
 from services.status.repository.listing import Listing
 from tests.integration.status.conftest import outcome_of, replica, say, submission
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +40,7 @@ async def announced(broker, run_id):
 
     consuming = asyncio.create_task(broker.consume("EVENTS", "deletion_test", hear))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SURELY_S):
             return await heard
     finally:
         consuming.cancel()
@@ -83,7 +84,7 @@ async def test_a_running_run_is_asked_to_stop_and_its_watchers_end(status, broke
     stream = status.stub.WatchGeneration(pb.WatchGenerationRequest(organization_id="org_1", run_id=run_id), timeout=30)
     assert (await stream.read()).generation.status == generation_pb2.STATUS_RUNNING
     await delete(status, run_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SURELY_S):
         await asked_to_stop.wait()
         assert await stream.read() is grpc.aio.EOF
     await subscription.close()

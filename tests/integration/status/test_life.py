@@ -19,6 +19,7 @@ from services.status.repository.runs import Runs, Word
 from services.status.repository.submissions import Submissions
 from services.status.workers import Workers
 from tests.integration.status.conftest import outcome_of, pull_jobs, say, submission
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -119,7 +120,7 @@ async def test_a_webhook_url_is_kept_and_announced(status, broker):
 
     listening = asyncio.create_task(broker.consume("EVENTS", "test-webhook-url", hear))
     await status.cancel(one.job.run_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SURELY_S):
         while (event := await heard.get()).generation.run_id != one.job.run_id:
             pass
     listening.cancel()

@@ -15,6 +15,7 @@ from imagineo.v1 import generation_service_pb2 as pb
 
 from tests.integration.status.conftest import MIGRATIONS, outcome_of, pull_jobs, replica, say, submission
 from tests.support import servers
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,7 @@ async def test_a_killed_postgres_loses_no_answered_run_and_is_used_again(own_pos
         while len(accepted) < 50:
             await asyncio.wait(loads, timeout=0.01)
         await asyncio.to_thread(postgres.kill)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SURELY_S):
             await killed.wait()
         with pytest.raises(errors.Unavailable):
             await status.get(accepted[0])

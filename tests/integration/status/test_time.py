@@ -15,6 +15,7 @@ from imagineo.v1 import generation_service_pb2 as pb
 from services.status.repository.expiry import Expiry
 from services.status.retention import Retention
 from tests.integration.status.conftest import outcome_of, say, submission
+from tests.support.deadlines import SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -119,7 +120,7 @@ async def test_images_of_losing_attempts_go_and_the_winner_stays(status, broker,
     # A zombie uploads once more, and says so.
     await blobs.put(f"images/org_1/{run_id}/1.png", b"png", content_type="image/png")
     await say(broker, outcome_of(run_id, 1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SURELY_S):
         while not await database.fetch("UPDATE status.leftovers SET due_at = now() RETURNING 1"):
             await status.get(run_id)
     assert await retention.clear_leftovers() == 1

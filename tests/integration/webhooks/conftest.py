@@ -26,6 +26,7 @@ from imagineo.v1 import webhook_service_pb2 as pb
 
 from services.webhooks import app
 from services.webhooks.settings import Settings
+from tests.support.deadlines import SURELY_S
 from tests.support.receiver import Receiver, receiver
 from tests.support.servers import NatsServer, PostgresServer
 
@@ -90,7 +91,7 @@ class Hooks:
         self,
         reached: Callable[[list[webhook_pb2.WebhookDelivery]], object],
         webhook_id: str = "",
-        within_s: float = 20.0,
+        within_s: float = SURELY_S,
     ) -> list[webhook_pb2.WebhookDelivery]:
         """Read the log until it is so; a line of it announces itself nowhere."""
         async with asyncio.timeout(within_s):

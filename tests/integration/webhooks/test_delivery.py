@@ -16,6 +16,7 @@ from imagineo.v1 import webhook_service_pb2 as service
 
 from services.webhooks.repository.deliveries import SQL as DELIVERIES
 from services.webhooks.repository.endpoints import SQL as ENDPOINTS
+from tests.support.deadlines import NOT_NEVER_S, SURELY_S
 from tests.support.receiver import babbles, hangs_up, holds, receiver, says
 
 DAY = timedelta(days=1)
@@ -130,7 +131,7 @@ async def test_a_receiver_that_says_nothing_is_left_after_the_time_limit(start, 
         await hooks.say()
         [line] = await hooks.until(lambda log: log and log[0].attempts == 1, webhook_id)
     assert (line.status_code, line.last_error) == (0, "no answer within 0.3 s")
-    assert 300 <= line.duration_ms < 1_500
+    assert 300 <= line.duration_ms < NOT_NEVER_S * 1000, "a receiver that says nothing is waited for"
 
 
 async def test_an_answer_without_end_is_read_to_its_first_kilobyte(hooks, target):
@@ -206,7 +207,7 @@ async def test_events_of_one_run_keep_their_order_at_a_receiver_and_others_pass_
 
 async def test_a_dead_receiver_delays_nobody(start, target):
     never = asyncio.Event()
-    bounds = {"timeout_s": 10.0, "attempts_at_once": 8, "attempts_of_one_owner": 6}
+    bounds = {"timeout_s": 2 * SURELY_S, "attempts_at_once": 8, "attempts_of_one_owner": 6}
     async with receiver(*[holds(never)] * 1000) as dead, start(**bounds) as hooks:
         await hooks.create(dead.url)
         for _ in range(20):
@@ -217,7 +218,7 @@ async def test_a_dead_receiver_delays_nobody(start, target):
         # The dead one has what is due first, and more of it than there are attempts at once.
         for _ in range(5):
             event_id = await hooks.say(generation_pb2.STATUS_FAILED)
-            request = await target.next(within_s=5)
+            request = await target.next(within_s=SURELY_S)
             assert request.event_id == event_id
             request.verify(secret)
         assert dead.connections == 4
@@ -225,7 +226,7 @@ async def test_a_dead_receiver_delays_nobody(start, target):
 
 async def test_many_dead_receivers_of_one_owner_delay_no_other(start, target):
     never = asyncio.Event()
-    bounds = {"timeout_s": 10.0, "attempts_at_once": 8, "attempts_of_one_owner": 4, "attempts_at_one_origin": 2}
+    bounds = {"timeout_s": 2 * SURELY_S, "attempts_at_once": 8, "attempts_of_one_owner": 4, "attempts_at_one_origin": 2}
     async with contextlib.AsyncExitStack() as stack:
         dead = [await stack.enter_async_context(receiver(*[holds(never)] * 9)) for _ in range(6)]
         hooks = await stack.enter_async_context(start(**bounds))
@@ -233,14 +234,14 @@ async def test_many_dead_receivers_of_one_owner_delay_no_other(start, target):
             await hooks.create(one.url)
         for _ in range(6):
             await hooks.say()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SURELY_S):
             while sum(one.connections for one in dead) < 4:  # noqa: ASYNC110 - six servers
                 await asyncio.sleep(0.02)
         hooks.owner = new_id("org")
         _, secret = await hooks.create(target.url)
         for _ in range(5):
             await hooks.say()
-            (await target.next(within_s=5)).verify(secret)
+            (await target.next(within_s=SURELY_S)).verify(secret)
         assert sum(one.connections for one in dead) == 4
 
 

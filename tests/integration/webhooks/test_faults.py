@@ -23,6 +23,7 @@ from imagineo.v1 import webhook_service_pb2 as service
 
 from services.webhooks import app
 from tests.integration.webhooks.conftest import MIGRATIONS, SECRET_KEY, Hooks, settings_of
+from tests.support.deadlines import SURELY_S
 from tests.support.receiver import holds, receiver, says
 from tests.support.servers import free_port, nats_server, postgres_server
 
@@ -104,7 +105,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(tmp_path):
             with pytest.raises(errors.Unavailable):
                 await hooks(service.ListWebhooksRequest(organization_id="org_1"))
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), SURELY_S) == 0
         logged = (await process.stderr.read()).decode()
     assert SECRET_KEY not in logged
     assert all(json.loads(line)["service"] == "webhooks" for line in logged.splitlines())

@@ -16,6 +16,7 @@ import pytest
 
 from deploy.local.process import Child, Program
 from deploy.local.supervisor import StartError, Supervisor
+from tests.support.deadlines import SURELY_S, lived
 from tests.support.platform import eventually
 
 REPOSITORY = Path(__file__).parents[4]
@@ -52,8 +53,9 @@ async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
     try:
         first = supervisor.pids()["sleeper"]
         os.kill(first, signal.SIGKILL)
-        async with asyncio.timeout(1.0):
+        async with lived() as waited:
             await changed.wait()
+        assert waited.s < 1.0, "the first restart waits longer than its pause"
 
         assert supervisor.pids()["sleeper"] != first
         assert psutil.pid_exists(supervisor.pids()["sleeper"])
@@ -85,11 +87,11 @@ async def test_stop_ends_the_last_started_first_and_a_program_that_ignores_sigte
 
 async def test_a_stopped_process_is_woken_so_that_it_can_end(tmp_path: Path) -> None:
     supervisor = Supervisor(lambda _line: None, lambda: None)
-    await supervisor.start([program(tmp_path, "sleeper", SLEEPER)])
+    await supervisor.start([program(tmp_path, "sleeper", SLEEPER, stop_grace_s=2 * SURELY_S)])
     pid = supervisor.pids()["sleeper"]
     os.kill(pid, signal.SIGSTOP)
 
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(SURELY_S):  # by force it would end after its grace
         await supervisor.stop()
 
     assert not psutil.pid_exists(pid)
@@ -109,7 +111,7 @@ async def test_what_a_dead_program_left_behind_is_ended(tmp_path: Path) -> None:
     try:
         left_behind = int(child_pid.read_text())
         os.kill(supervisor.pids()["parent"], signal.SIGKILL)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SURELY_S):
             await changed.wait()
 
         assert not psutil.pid_exists(left_behind)
@@ -132,7 +134,7 @@ async def test_children_that_were_there_before_it_outlive_it(
     supervisor = Supervisor(lambda _line: None, changed.set)
     await supervisor.start([program(tmp_path, "sleeper", SLEEPER)])
     os.kill(supervisor.pids()["sleeper"], signal.SIGKILL)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SURELY_S):
         await changed.wait()
     await supervisor.stop()
 
@@ -171,10 +173,10 @@ def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
-    eventually(up.exists, within_s=10, what="the child runs")
+    eventually(up.exists, within_s=SURELY_S, what="the child runs")
     assert child.is_running()
 
     parent.kill()
     parent.communicate()
 
-    assert psutil.wait_procs([child], timeout=5)[0] == [child]
+    assert psutil.wait_procs([child], timeout=SURELY_S)[0] == [child]

@@ -12,6 +12,7 @@ from imagineo.ids import new_id
 from services.auth.letters import Letters
 from services.auth.people import Client, Invitation, Role, User
 from services.auth.sign_in_notes import SignInNotes
+from tests.support.deadlines import SURELY_S
 
 NOW = datetime.now(UTC)
 INVITATION = Invitation(
@@ -61,7 +62,7 @@ async def test_a_letter_that_fails_unforeseen_does_not_hold_up_the_next():
     running = asyncio.create_task(letters.run())
     for email in ("bo@example.org", "cy@example.org"):
         letters.send(letters.invitation(dataclasses.replace(INVITATION, email=email), "token"))
-    taken = await asyncio.wait_for(box.taken.get(), timeout=10)
+    taken = await asyncio.wait_for(box.taken.get(), timeout=SURELY_S)
     assert taken["To"] == "cy@example.org"
     running.cancel()
 
@@ -93,6 +94,6 @@ async def test_a_note_that_fails_unforeseen_does_not_hold_up_the_next():
     notes.reset_wanted("a@example.org")
     notes.reset_wanted("a..b@example.org")  # stored before such addresses were refused
     notes.failed("user", Client())
-    await asyncio.wait_for(asked.noted.wait(), timeout=10)
+    await asyncio.wait_for(asked.noted.wait(), timeout=SURELY_S)
     assert len(asked.emails) == 2
     running.cancel()

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from services.gateway import picture_decoding
 from services.gateway.pictures import Pictures
+from tests.support.deadlines import SURELY_S
 from tests.support.pictures import (
     bomb,
     decoded,
@@ -154,7 +155,7 @@ async def test_a_picture_that_is_given_up_leaves_no_process(tmp_path, monkeypatc
         return process
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), SURELY_S)
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keeping

@@ -10,6 +10,7 @@ from imagineo.v1 import model_pb2
 
 from services.worker.adapter_cache import AdapterCache
 from services.worker.engine.failures import AdapterIncompatible, AdapterMissing
+from tests.support.deadlines import SURELY_S
 
 
 class CountingBlobs(MemoryBlobs):
@@ -127,11 +128,11 @@ async def test_a_fetch_that_nobody_waits_for_any_more_is_given_up_and_leaves_not
             return path.read_bytes()
 
     waiting = [asyncio.create_task(use()) for _ in range(3)]
-    await asyncio.wait_for(blobs.fetching.wait(), 20)
+    await asyncio.wait_for(blobs.fetching.wait(), SURELY_S)
     for one in waiting:
         one.cancel()
     await asyncio.wait(waiting)
-    await asyncio.wait_for(blobs.given_up.wait(), 20)
+    await asyncio.wait_for(blobs.given_up.wait(), SURELY_S)
     blobs.gate.set()
     assert list(tmp_path.iterdir()) == []
     assert await use() == b"a"

@@ -8,6 +8,7 @@ from imagineo.broker.memory import MemoryBroker
 from imagineo.v1 import event_pb2, job_pb2
 
 from services.worker.affinity import Affinity
+from tests.support.deadlines import SURELY_S
 
 JOB = job_pb2.Job(
     run_id="gen_1",
@@ -64,7 +65,7 @@ async def test_a_cold_job_is_left_to_the_home_of_its_loras(broker):
     await broker.subscribe(subjects.nudge("warm"), lambda subject, _: place.nudges.put(subject))
     await place.hear()
     assert await place.affinity.passed_on(JOB, await place.submitted())
-    assert await asyncio.wait_for(place.nudges.get(), 5) == subjects.nudge("warm")
+    assert await asyncio.wait_for(place.nudges.get(), SURELY_S) == subjects.nudge("warm")
     again = await place.pulled()
     assert again.delivered_count == 2
     assert not await place.affinity.passed_on(JOB, again)
@@ -108,7 +109,7 @@ async def test_no_more_is_passed_on_than_the_other_has_room_for_until_it_is_hear
     deliveries = [await place.submitted(f"gen_{number}") for number in range(4)]
     for one in deliveries[:2]:
         assert await place.affinity.passed_on(JOB, one)
-        await asyncio.wait_for(place.nudges.get(), 5)
+        await asyncio.wait_for(place.nudges.get(), SURELY_S)
     assert not await place.affinity.passed_on(JOB, deliveries[2])
     await place.hear(slots=4)
     assert await place.affinity.passed_on(JOB, deliveries[3])

@@ -17,6 +17,7 @@ from services.worker import previews
 from services.worker.engine.base import Progress, Sketch
 from services.worker.engine.failures import NotFinite
 from services.worker.previews import Previews
+from tests.support.deadlines import SURELY_S
 
 SKETCH = Sketch(2, 1, bytes(6))
 
@@ -48,7 +49,7 @@ class Bench:
     async def made(self):
         """Make the picture at hand, and see it sent."""
         self.making[-1].set_result(SKETCH)
-        sent = await asyncio.wait_for(self.sent.get(), 5)
+        sent = await asyncio.wait_for(self.sent.get(), SURELY_S)
         await asyncio.sleep(0)
         return sent
 
@@ -119,7 +120,7 @@ async def test_a_picture_that_cannot_be_made_costs_only_itself(bench):
             await asyncio.sleep(0)
             failed = show._sending
         bench.making[0].set_exception(NotFinite())
-        await asyncio.wait_for(failed, 5)
+        await asyncio.wait_for(failed, SURELY_S)
         bench.now_s += previews.INTERVAL_S
         assert bench.step(show, 2) == 2
         assert (await bench.made()).step == 2

@@ -7,6 +7,7 @@ import pytest
 
 from services.worker.engine.device_thread import DeviceThread
 from services.worker.watchdog import watch
+from tests.support.deadlines import SURELY_S
 
 
 class Device:
@@ -31,7 +32,7 @@ async def device():
 async def test_a_device_that_hangs_ends_the_watch(device):
     hung, release = asyncio.Event(), threading.Event()
     working = asyncio.create_task(device.thread.run(lambda: release.wait(30)))
-    await asyncio.wait_for(watch(device, 0.05, on_hang=hung.set, on_broken=pytest.fail, look_s=0.01), 10)
+    await asyncio.wait_for(watch(device, 0.05, on_hang=hung.set, on_broken=pytest.fail, look_s=0.01), SURELY_S)
     assert hung.is_set()
     release.set()
     await working
@@ -53,6 +54,6 @@ async def test_a_broken_device_is_seen_at_once(device):
     broken = asyncio.Event()
     watching = asyncio.create_task(watch(device, 5.0, on_hang=pytest.fail, on_broken=broken.set, look_s=0.001))
     device.is_broken = True
-    await asyncio.wait_for(broken.wait(), 10)
+    await asyncio.wait_for(broken.wait(), SURELY_S)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

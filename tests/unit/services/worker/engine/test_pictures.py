@@ -16,6 +16,7 @@ from services.worker.engine.base import BaseModelFiles, DrawStopped, StopReason,
 from services.worker.engine.failures import NotFinite, OutOfMemory
 from services.worker.engine.model import Model
 from services.worker.engine.sizing import Size
+from tests.support.deadlines import SURELY_S
 from tests.support.stock import Stock
 from tests.support.tiny_models import tiny_base
 
@@ -168,7 +169,7 @@ async def test_pictures_are_decoded_between_the_tiles_of_one_that_is_enlarged(de
 
     at_tile.append(wait)
     large = asyncio.create_task(desk.draw(enlarging, latents(), Size(256, 256), StopSignal()))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), SURELY_S)
     small = asyncio.create_task(draw(desk, model, latents()))
     small.add_done_callback(lambda _: others.append(len(seen)))
     await asyncio.sleep(0)
@@ -198,10 +199,10 @@ async def test_a_desk_that_closes_drops_what_is_being_enlarged(enlarging, tiles)
     (_, at_tile), loop, begun, closing = tiles, asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     at_tile.append(lambda _: (loop.call_soon_threadsafe(begun.set), closing.wait(20)))
     large = asyncio.create_task(desk.draw(enlarging, latents(), Size(256, 256), StopSignal()))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), SURELY_S)
     ending = asyncio.create_task(desk.close())
     await asyncio.sleep(0)
     closing.set()
     await ending
     with pytest.raises(DrawStopped):
-        await asyncio.wait_for(large, 20)
+        await asyncio.wait_for(large, SURELY_S)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.worker.engine.shared_loads import SharedLoads
+from tests.support.deadlines import SURELY_S
 
 
 class Source:
@@ -46,7 +47,7 @@ async def test_the_last_who_leaves_ends_it():
         task.cancel()
     await asyncio.wait(tasks)
     assert "a" not in loads
-    await asyncio.wait_for(source.has_ended.wait(), 20)
+    await asyncio.wait_for(source.has_ended.wait(), SURELY_S)
     assert source.begun == 1
 
 
