@@ -198,4 +198,3 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
