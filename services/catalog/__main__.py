@@ -15,8 +15,8 @@ from imagineo.errors import FailedPrecondition, ImagineoError
 from imagineo.settings import SettingsError, read
 from imagineo.telemetry import logs, tracing
 
-from services.catalog import app
-from services.catalog.seeding import HUB_PATTERNS, LoraEntry, Seeder
+from services.catalog import app, hub
+from services.catalog.seeding import LoraEntry, Seeder
 from services.catalog.settings import CatalogSettings
 
 Answer = TypeVar("Answer")
@@ -85,14 +85,17 @@ def add_base_model(
     overrides = {"slug": slug, "name": name, "description": description, "license": license_}
 
     async def add(seeder: Seeder) -> Any:
-        directory = Path(source)
-        if not await asyncio.to_thread(directory.exists):
-            directory = await asyncio.to_thread(_fetch_from_hub, source, revision)
-            overrides["name"] = name or source
-            overrides["slug"] = slug or source.rpartition("/")[2].lower().replace(".", "-").replace("_", "-")
-        return await seeder.add_base_model(directory, **overrides)
+        return await seeder.add_base_model(Path(source), **overrides)
 
-    base_model = _with_seeder(add)
+    async def add_from_hub(seeder: Seeder) -> Any:
+        if not _HUB_ID.fullmatch(source):
+            raise FailedPrecondition(f"There is no directory '{source}', and it is no hub id such as owner/name.")
+        overrides["name"] = name or source
+        overrides["slug"] = slug or source.rpartition("/")[2].lower().replace(".", "-").replace("_", "-")
+        with hub.opened(source, revision) as model:
+            return await seeder.add_base_model(model.directory, model, **overrides)
+
+    base_model = _with_seeder(add if Path(source).exists() else add_from_hub)
     typer.echo(f"{base_model.base_model_id} {base_model.slug}")
 
 
@@ -129,25 +132,6 @@ def _with_seeder(command: Callable[[Seeder], Awaitable[Answer]]) -> Answer:
         return asyncio.run(run())
     except (ImagineoError, ValueError) as problem:
         raise _failed(problem) from problem
-
-
-def _fetch_from_hub(source: str, revision: str) -> Path:
-    if not _HUB_ID.fullmatch(source):
-        raise FailedPrecondition(f"There is no directory '{source}', and it is no hub id such as owner/name.")
-    try:
-        import huggingface_hub  # noqa: PLC0415  # an extra
-    except ImportError as problem:
-        raise FailedPrecondition(
-            f"'{source}' is not a directory, and hub ids need the package huggingface_hub."
-        ) from problem
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(source, revision=revision or None, allow_patterns=list(HUB_PATTERNS))
-        )
-    except (OSError, ValueError, RuntimeError) as problem:
-        raise FailedPrecondition(
-            f"'{source}' is not a directory, and could not be fetched from the hub: {problem}"
-        ) from problem
 
 
 def _settings() -> CatalogSettings:

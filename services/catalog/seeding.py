@@ -22,15 +22,16 @@ from imagineo.v1 import model_pb2 as pb
 
 from services.catalog import lora_file
 from services.catalog.base_modules import BaseModulesReader
+from services.catalog.hub import HubModel, Weights
 from services.catalog.manifest import MANIFEST_FILE, NEVER_SERVED, Manifest, read_manifest, read_parts
 from services.catalog.repository import CatalogRepository, NewLora
 from services.catalog.shelf import Shelf, stored_file
 
 log = logging.getLogger(__name__)
 
+#: A base model's file in the store, by its content.
+_KEY: Final = "bases/{}"
 _SUFFIXES: Final = frozenset({".json", ".safetensors", ".txt", ".model"})
-#: What a worker needs of a base model on the hub: no pickles, no pictures, no other frameworks' weights.
-HUB_PATTERNS: Final = ("*.json", "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
 _VARIANT: Final = re.compile(r"\.(?:fp16|bf16|non_ema|ema_only)(?=[.-])")
 _TEXT_MAX_CHARACTERS: Final = 2_000
 
@@ -79,15 +80,25 @@ class Seeder:
         ]
         return base_model, loras[::-1]
 
-    async def add_base_model(self, directory: Path, **overrides: str) -> pb.BaseModel:
+    async def add_base_model(
+        self, directory: Path, hub_model: HubModel | None = None, /, **overrides: str
+    ) -> pb.BaseModel:
         """Add a diffusers directory, or renew the base model of the same slug.
+
+        Of a `hub_model` only those weights are fetched that the store lacks.
 
         Raises:
             FailedPrecondition: if it cannot be served.
         """
         manifest = await asyncio.to_thread(read_manifest, directory, **overrides)
         paths = await asyncio.to_thread(served_files, directory, manifest)
-        files = [await self._store(directory / path, "bases/{sha256}", path=path) for path in paths]
+        weights = hub_model.weights if hub_model else {}
+        files = []
+        for path in paths:
+            if hub_model and path in weights:
+                files.append(await self._store_weights(hub_model, path, weights[path]))
+            else:
+                files.append(await self._store(directory / path, path=path))
         base_model = await self._repository.put_base_model(manifest, files)
         log.info("base model %s is %s, %d files", base_model.slug, base_model.base_model_id, len(files))
         return base_model
@@ -139,13 +150,31 @@ class Seeder:
             raise NotFound(f"There is no base model '{slug}'. Add it first.")
         return base_model
 
-    async def _store(self, source: Path, key: str, *, path: str = "") -> pb.StoredFile:
+    async def _store_weights(self, model: HubModel, path: str, told: Weights) -> pb.StoredFile:
+        """Store a file of weights of the hub; one that the store has is not fetched."""
+        file = pb.StoredFile(
+            store_key=_KEY.format(told.sha256), sha256=told.sha256, size_bytes=told.size_bytes, path=path
+        )
+        if await self._has(file.store_key, told.size_bytes):
+            log.info("%s is there already", path)
+            return file
+        source = await asyncio.to_thread(model.fetch, path)
+        stored = await self._store(source, path=path)
+        await asyncio.to_thread(source.unlink)  # one of them at a time takes disk
+        if stored != file:
+            raise FailedPrecondition(f"'{path}' is not what the hub said it is. Run the command again.")
+        return stored
+
+    async def _has(self, store_key: str, size_bytes: int) -> bool:
+        present = await self._blobs.head(store_key)
+        return present is not None and present.size_bytes == size_bytes
+
+    async def _store(self, source: Path, *, path: str = "") -> pb.StoredFile:
         """Store a base model's file by its content, unless it is there; refuses one that changes meanwhile."""
         before = await asyncio.to_thread(source.stat)
         sha256 = await asyncio.to_thread(_digest, source)
-        store_key = key.format(sha256=sha256)
-        present = await self._blobs.head(store_key)
-        is_missing = present is None or present.size_bytes != before.st_size
+        store_key = _KEY.format(sha256)
+        is_missing = not await self._has(store_key, before.st_size)
         if is_missing:
             await self._blobs.put_file(store_key, source)
         after = await asyncio.to_thread(source.stat)

@@ -15,7 +15,18 @@ from imagineo.telemetry import tracing
 _context: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("imagineo_log_context", default=None)
 
 #: The libraries whose INFO lines say nothing to an operator.
-_QUIET = ("nats", "grpc", "asyncio", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "sqlalchemy", "alembic")
+_QUIET = (
+    "nats",
+    "grpc",
+    "asyncio",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "uvicorn.access",
+    "uvicorn.error",
+    "sqlalchemy",
+    "alembic",
+)
 
 
 class _ContextFilter(logging.Filter):

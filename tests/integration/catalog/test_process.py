@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from imagineo.v1 import catalog_service_pb2_grpc
 
 from tests.support import lora_files
 from tests.support.deadlines import NOT_NEVER_S, PATIENT_S, SURELY_S, lived
+from tests.support.model_hub import model_hub
 from tests.support.servers import PostgresServer, postgres_server
 
 pytestmark = pytest.mark.integration
@@ -103,6 +105,34 @@ async def test_the_command_line_migrates_seeds_and_adds(environ: dict[str, str],
         assert [base.slug for base in bases] == ["my-model-v1", "tiny"]
         loras = (await call(stub.ListLoras, pb.ListLorasRequest(organization_id="org_a"), timeout_s=5)).loras
         assert [lora.name for lora in loras] == ["Own", "Style 0"]
+
+
+async def test_a_base_model_of_the_hub_is_fetched_once_and_then_only_what_changed(
+    environ: dict[str, str], tmp_path: Path
+):
+    """An upgrade runs the chart's job again: it must not cost gigabytes."""
+    folder = lora_files.write_base(tmp_path / "hub" / "owner" / "tiny.v1")
+    weights = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors"))
+    assert (await _run(environ, "migrate"))[0] == 0
+    with model_hub(tmp_path / "hub") as hub:
+        environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        answers = []
+        for fetched in (weights, []):
+            code, output = await _run(environ, "add-base-model", "owner/tiny.v1", "--slug", "tiny")
+            assert code == 0, output
+            answers.append(output.splitlines()[-1])
+            assert sorted(hub.sent) == fetched
+            hub.sent.clear()
+        assert answers[0] == answers[1]
+
+        changed = folder / weights[0]
+        changed.write_bytes(changed.read_bytes() + b" ")
+        code, output = await _run(environ, "add-base-model", "owner/tiny.v1", "--slug", "tiny")
+        assert (code, hub.sent) == (0, [weights[0]]), output
+        code, output = await _run(environ, "add-base-model", "owner/nothing")
+        assert (code, "could not be fetched from the hub" in output) == (1, True), output
+    stored = {path.name for path in (tmp_path / "store" / "bases").iterdir()}
+    assert hashlib.sha256(changed.read_bytes()).hexdigest() in stored
 
 
 async def test_the_command_line_refuses_with_a_sentence(environ: dict[str, str], tmp_path: Path):
