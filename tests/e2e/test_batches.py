@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.support.deadlines import SURELY_S
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import SMALL, Account
@@ -78,7 +78,7 @@ def test_a_list_is_drawn_followed_and_fetched_in_its_order(account: Account) -> 
         seen.append(found["progress"])
         return bool(found["status"] == "completed")
 
-    eventually(look, within_s=90, what="the batch is completed")
+    eventually(look, within_s=STARTED_WITHIN_S, what="the batch is completed")
     assert seen == sorted(seen)
     over = batch(account, accepted["batch_id"])
     assert (over["progress"], over["items"]["completed"], over["estimated_time"], over["errors"]) == (100, 6, 0, [])
@@ -194,7 +194,7 @@ def test_the_contact_sheet_shows_every_picture(account: Account) -> None:
 def test_a_cancel_stops_what_waits_at_once_and_what_runs_at_its_next_step(account: Account) -> None:
     accepted = submit(account, {"items": items(account, 60, steps=40, width=128, height=128)})
     batch_id = accepted["batch_id"]
-    eventually(lambda: batch(account, batch_id)["items"]["running"], within_s=30, what="an item runs")
+    eventually(lambda: batch(account, batch_id)["items"]["running"], within_s=STARTED_WITHIN_S, what="an item runs")
 
     answer = account.post(f"/v1/batches/{batch_id}/cancel")
 
@@ -245,7 +245,9 @@ def test_a_single_run_of_another_account_starts_before_a_great_batch_is_done(
 ) -> None:
     accepted = submit(account, {"items": items(account, 1_000)})
     eventually(
-        lambda: batch(account, accepted["batch_id"])["items"]["completed"] >= 4, within_s=60, what="the batch runs"
+        lambda: batch(account, accepted["batch_id"])["items"]["completed"] >= 4,
+        within_s=STARTED_WITHIN_S,
+        what="the batch runs",
     )
     with platform.account() as other:
         before = batch(account, accepted["batch_id"])["items"]["completed"]
@@ -255,7 +257,7 @@ def test_a_single_run_of_another_account_starts_before_a_great_batch_is_done(
     assert run["status"] == "completed"
     assert after - before <= 40
     assert account.post(f"/v1/batches/{accepted['batch_id']}/cancel").status_code == 200
-    over = until_over(account, accepted["batch_id"], within_s=40)
+    over = until_over(account, accepted["batch_id"], within_s=STARTED_WITHIN_S)
     assert sum(over["items"].values()) == 2_000
 
 

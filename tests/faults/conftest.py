@@ -8,10 +8,9 @@ import grpc
 import pytest
 
 from tests.support import platform as local
+from tests.support.deadlines import STARTED_WITHIN_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
-
-HEALED_WITHIN_S = 120.0  # a worker that was killed loads its models again
 
 
 @pytest.fixture(scope="package")
@@ -23,8 +22,8 @@ def platform() -> Iterator[Platform]:
 @pytest.fixture
 def account(platform: Platform) -> Iterator[Account]:
     """A fresh organization whose limits are out of reach, on a platform that is whole."""
-    eventually(platform.is_whole, within_s=HEALED_WITHIN_S, what="the platform is healed from the test before")
-    with eventually(lambda: accepted(platform), within_s=HEALED_WITHIN_S, what="accounts are made again") as fresh:
+    eventually(platform.is_whole, within_s=STARTED_WITHIN_S, what="the platform is healed from the test before")
+    with eventually(lambda: accepted(platform), within_s=STARTED_WITHIN_S, what="accounts are made again") as fresh:
         yield fresh
 
 

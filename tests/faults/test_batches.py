@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
@@ -17,7 +18,7 @@ ITEMS = 12
 def ask(account: Account, path: str) -> dict[str, Any] | None:
     """What a part that may be away answers; None while it is."""
     try:
-        answer = account.get(path, timeout=5)
+        answer = account.get(path, timeout=SURELY_S)
     except httpx.TransportError:
         return None
     assert answer.status_code in (200, 503), answer.text
@@ -32,7 +33,7 @@ def settled(account: Account) -> int:
         images = (ask(account, "/v1/limits") or {}).get("images_per_month")
         return images if images and images["reserved"] == 0 else None
 
-    return int(eventually(look, within_s=60, what="no image is reserved")["used"])
+    return int(eventually(look, within_s=STARTED_WITHIN_S, what="no image is reserved")["used"])
 
 
 @pytest.mark.parametrize("name", ["status", "worker", "nats", "postgres", "gateway"])
@@ -42,8 +43,11 @@ def test_an_accepted_batch_is_drawn_whole_though_a_process_is_killed(
     body = {"items": [account.body(seed=seed) for seed in range(ITEMS)]}
     batch_id = account.post("/v1/batches", body).json()["batch_id"]
     path = f"/v1/batches/{batch_id}"
-    eventually(lambda: (ask(account, path) or {"items": {"completed": 0}})["items"]["completed"], within_s=60,
-               what="an item is drawn")  # fmt: skip
+    eventually(
+        lambda: (ask(account, path) or {"items": {"completed": 0}})["items"]["completed"],
+        within_s=STARTED_WITHIN_S,
+        what="an item is drawn",
+    )
 
     platform.kill(name)
 
@@ -51,7 +55,7 @@ def test_an_accepted_batch_is_drawn_whole_though_a_process_is_killed(
         found = ask(account, path)
         return found if found and found["status"] != "running" else None
 
-    found = eventually(over, within_s=120, what="the batch is over")
+    found = eventually(over, within_s=STARTED_WITHIN_S, what="the batch is over")
     assert (found["status"], found["items"]["completed"]) == ("completed", ITEMS)
     listed = account.get("/v1/generations", params={"batch_id": batch_id, "limit": 100}).json()["generations"]
     assert Counter(run["seed"] for run in listed) == Counter(range(ITEMS))
@@ -67,18 +71,18 @@ def test_a_batch_that_is_refused_while_a_process_is_dead_leaves_nothing(
     platform.kill(name)
 
     def submit() -> httpx.Response | None:
-        answer = account.post("/v1/batches", body, headers=headers, timeout=20)
+        answer = account.post("/v1/batches", body, headers=headers, timeout=SURELY_S)
         assert answer.status_code in (200, 503), answer.text
         return answer if answer.status_code == 200 else None
 
-    accepted = eventually(submit, within_s=60, what="the batch is accepted")
+    accepted = eventually(submit, within_s=STARTED_WITHIN_S, what="the batch is accepted")
 
     again = account.post("/v1/batches", body, headers=headers)
     assert again.content == accepted.content
     batch_id = accepted.json()["batch_id"]
     eventually(
         lambda: (ask(account, f"/v1/batches/{batch_id}") or {"status": ""})["status"] == "completed",
-        within_s=120,
+        within_s=STARTED_WITHIN_S,
         what="the batch is drawn",
     )
     assert [batch["batch_id"] for batch in account.get("/v1/batches").json()["batches"]] == [batch_id]

@@ -12,18 +12,16 @@ import httpx
 import pytest
 from imagineo.v1 import generation_service_pb2, generation_service_pb2_grpc
 
-from tests.support.deadlines import NOT_NEVER_S, PATIENT_S, SURELY_S
+from tests.support.deadlines import NOT_NEVER_S, PATIENT_S, STARTED_WITHIN_S, SURELY_S
 from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
-
-HEALED_WITHIN_S = 30.0
 
 Outage = Callable[[Platform], AbstractContextManager[None]]
 
 
 def accepted(account: Account, body: dict[str, object]) -> str | None:
     try:
-        answer = account.post("/v1/generate", body, timeout=10)
+        answer = account.post("/v1/generate", body, timeout=PATIENT_S)
     except httpx.TransportError:
         return None
     return str(answer.json()["run_id"]) if answer.status_code == 200 else None
@@ -49,7 +47,7 @@ def test_without_postgres_a_submit_is_refused_in_time_and_nothing_is_half_made(
             # Three seconds are promised; tests/integration holds each part to its share by the event loop's own time.
             assert took_s <= NOT_NEVER_S, "the submit waits for the database"
 
-    run_id = eventually(lambda: accepted(account, body), within_s=HEALED_WITHIN_S, what="runs are accepted again")
+    run_id = eventually(lambda: accepted(account, body), within_s=STARTED_WITHIN_S, what="runs are accepted again")
 
     assert account.until(run_id)["status"] == "completed"
     assert [run["run_id"] for run in account.get("/v1/generations").json()["generations"]] == [run_id]
@@ -63,24 +61,36 @@ def test_without_postgres_a_submit_is_refused_in_time_and_nothing_is_half_made(
 def test_without_nats_runs_are_accepted_and_start_when_it_is_back(platform: Platform, account: Account) -> None:
     body = account.body()
     with platform.kept_down("nats"):
-        answers = [account.post("/v1/generate", body, timeout=10) for _ in range(3)]
+        answers = [account.post("/v1/generate", body, timeout=PATIENT_S) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200] * 3, [answer.text for answer in answers]
         run_ids = [answer.json()["run_id"] for answer in answers]
         assert [account.generation(run_id)["status"] for run_id in run_ids] == ["queued"] * 3
 
-    assert [account.until(run_id, within_s=45)["status"] for run_id in run_ids] == ["completed"] * 3
+    assert [account.until(run_id, within_s=STARTED_WITHIN_S)["status"] for run_id in run_ids] == ["completed"] * 3
 
 
 def test_a_gateway_killed_between_commit_and_answer_has_kept_the_run_and_a_retry_finds_it(
     platform: Platform, account: Account
 ) -> None:
-    """With NATS frozen the gateway holds a committed run and waits for the stream's word; there it is killed."""
+    """With NATS frozen the gateway holds a committed run and waits a second for the stream's word; there it is killed.
+
+    Where the machine is so slow that the second was over, another account tries it.
+    """
+    for _ in range(10):
+        with platform.account() as fresh:
+            if was_lost(platform, fresh):
+                return
+    pytest.fail("the answer always comes before the kill")
+
+
+def was_lost(platform: Platform, account: Account) -> bool:
+    """Kill the gateway over a committed run and find that run by a retry; False if the answer came before the kill."""
     body, headers = account.body(), {"Idempotency-Key": "once"}
     lost: list[Exception] = []
 
     def submit() -> None:
         try:
-            account.post("/v1/generate", body, headers=headers, timeout=10)
+            account.post("/v1/generate", body, headers=headers, timeout=PATIENT_S)
         except httpx.TransportError as broken:
             lost.append(broken)
 
@@ -89,18 +99,20 @@ def test_a_gateway_killed_between_commit_and_answer_has_kept_the_run_and_a_retry
         sender.start()
         run_id = eventually(lambda: committed(platform, account), within_s=SURELY_S, what="the run is committed")
         platform.kill("gateway")
-        sender.join(15)
-    assert lost, "the answer came before the kill"
+        sender.join()
+    if not lost:
+        return False
 
     replayed = eventually(
         lambda: answer if (answer := retried(account, body, headers)) else None,
-        within_s=HEALED_WITHIN_S,
+        within_s=STARTED_WITHIN_S,
         what="the gateway answers again",
     )
 
     assert replayed == run_id
     assert account.until(run_id)["status"] == "completed"
     assert len(account.get("/v1/generations").json()["generations"]) == 1
+    return True
 
 
 def committed(platform: Platform, account: Account) -> str | None:
@@ -113,7 +125,7 @@ def committed(platform: Platform, account: Account) -> str | None:
 
 def retried(account: Account, body: dict[str, object], headers: dict[str, str]) -> str | None:
     try:
-        answer = account.post("/v1/generate", body, headers=headers, timeout=10)
+        answer = account.post("/v1/generate", body, headers=headers, timeout=PATIENT_S)
     except httpx.TransportError:
         return None
     return str(answer.json()["run_id"]) if answer.status_code == 200 else None

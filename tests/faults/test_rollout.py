@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import platform as local
+from tests.support.deadlines import SURELY_S
 from tests.support.replicas import pods
 from tests.support.rollouts import CONTROL, DELAY_S, DRAIN_S, WORKER_DRAIN_S, Rollout
 
@@ -35,7 +36,7 @@ def test_replacing_gateways_fails_no_request_and_their_streams_are_taken_up_agai
         for old in rollout.gateways:
             rollout.knows(rollout.gateway(f"{old.name}-new").until_ready())
             old.terminate()
-            assert old.ended(DELAY_S + DRAIN_S + 10) == 0, old.log[-2000:]
+            assert old.ended(DELAY_S + DRAIN_S + SURELY_S) == 0, old.log[-2000:]
             load.comes_on()
         follower.ends()
         assert follower.streams_count > 1
@@ -49,7 +50,7 @@ def test_replacing_control_services_fails_no_request_and_streams_go_on(rollout: 
         for name, old in rollout.controls.items():
             follower = rollout.follower()
             old.terminate()
-            assert old.ended(15) == 0, old.log[-2000:]
+            assert old.ended(SURELY_S) == 0, old.log[-2000:]
             load.comes_on()
             rollout.replace_own(name)
             load.comes_on()
@@ -62,5 +63,5 @@ def test_replacing_workers_loses_no_run(rollout: Rollout) -> None:
         for old in rollout.workers:
             rollout.worker(f"{old.name}-new").until_ready()
             old.terminate()
-            assert old.ended(WORKER_DRAIN_S + 10) == 0, old.log[-2000:]
+            assert old.ended(WORKER_DRAIN_S + SURELY_S) == 0, old.log[-2000:]
             load.comes_on()

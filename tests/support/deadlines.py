@@ -14,6 +14,8 @@ from typing import Final
 #: What a healthy program does in a second or two is waited for this long: a loaded machine gives a process a third of
 #: a core, in pieces, and a program that starts meanwhile holds the others up for seconds. What was lost never comes.
 SURELY_S: Final = 30.0
+#: A program that starts imports for some seconds, one with torch for ten; so does one that was killed.
+STARTED_WITHIN_S: Final = 120.0
 #: An answer of another process that is promised within three seconds at most comes within this, on any machine. Without
 #: its deadline it would not come at all, so whoever asks must be ready to wait for longer (`PATIENT_S`).
 NOT_NEVER_S: Final = 15.0

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
+
 TERMINAL = ("completed", "failed", "canceled", "expired")
 # Small and few: what a test of the way of a request needs of a picture.
 SMALL = {"width": 64, "height": 64, "steps": 4, "guidance": 5}
@@ -66,13 +68,13 @@ class Account:
         content: dict[str, Any] = answer.json()
         return content
 
-    def until(self, run_id: str, *statuses: str, within_s: float = 60.0) -> dict[str, Any]:
+    def until(self, run_id: str, *statuses: str, within_s: float = STARTED_WITHIN_S) -> dict[str, Any]:
         """Wait until the run is in one of the statuses, terminal ones if none is named; parts may be down meanwhile."""
         deadline = time.monotonic() + within_s
         last: object = None
         while time.monotonic() < deadline:
             try:
-                answer = self.get(f"/v1/generations/{run_id}", timeout=5)
+                answer = self.get(f"/v1/generations/{run_id}", timeout=SURELY_S)
                 last = answer.json()
                 if answer.status_code == 200 and last["status"] in (statuses or TERMINAL):
                     return dict(last)

@@ -17,6 +17,7 @@ from imagineo.v1 import account_service_pb2 as pb
 
 from services.auth.mail import post_of
 from tests.integration.auth.people import People, until
+from tests.support.deadlines import SURELY_S
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.integration
@@ -89,7 +90,7 @@ async def test_an_invitation_goes_out_by_smtp_and_is_tried_again(start):
             async def arrived():
                 return list(inbox.letters)
 
-            [content] = await until(arrived, holds=bool, within_s=30)
+            [content] = await until(arrived, holds=bool, within_s=SURELY_S)
     finally:
         await asyncio.to_thread(server.stop)
     letter = message_from_bytes(content, policy=default)

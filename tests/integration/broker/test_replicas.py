@@ -16,6 +16,7 @@ from imagineo.broker.port import Delivery
 from imagineo.errors import Unavailable
 from imagineo.v1 import job_pb2
 
+from tests.support.deadlines import STARTED_WITHIN_S
 from tests.support.servers import NatsServer, free_port
 
 Answer = TypeVar("Answer")
@@ -55,7 +56,7 @@ def three(tmp_path: Path) -> Iterator[list[ClusteredServer]]:
 
 async def eventually(call: Callable[[], Awaitable[Answer | None]]) -> Answer:
     """Repeat a call while the cluster elects, as the programs do."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(STARTED_WITHIN_S):
         while True:
             with contextlib.suppress(Unavailable):
                 if (answer := await call()) is not None:

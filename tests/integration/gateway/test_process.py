@@ -12,7 +12,7 @@ import pytest
 
 from services.gateway.http_protocol import LINGER_BYTES, LINGER_S
 from tests.support import node
-from tests.support.deadlines import SURELY_S
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.gateway_peers import platform
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ NOWHERE = "127.0.0.1:9"
 
 async def _started(process, ports: Path) -> dict:
     """Wait until the process has written its ports, by its own word on stderr or its end."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(STARTED_WITHIN_S):
         while not ports.exists():
             assert process.returncode is None, (await process.stderr.read()).decode()
             await asyncio.sleep(0.02)
@@ -71,7 +71,7 @@ async def test_it_starts_while_everything_is_away_and_ends_cleanly(start):
         metrics = await client.get(f"http://127.0.0.1:{ports['metrics']}/metrics")
         assert 'imagineo_gateway_requests_total{method="GET",route="/healthz",status="200"} 1.0' in metrics.text
     process.send_signal(signal.SIGTERM)
-    _, logged = await asyncio.wait_for(process.communicate(), SURELY_S)
+    _, logged = await asyncio.wait_for(process.communicate(), STARTED_WITHIN_S)
     assert process.returncode == 0
     assert '"route":"/readyz"' in logged.decode()
 
@@ -88,7 +88,7 @@ async def test_a_wait_in_flight_is_answered_at_sigterm(start):
             process.send_signal(signal.SIGTERM)
             response = await asyncio.wait_for(asking, SURELY_S)
         assert (response.status_code, response.json()["status"]) == (200, "queued")
-        await asyncio.wait_for(process.communicate(), SURELY_S)
+        await asyncio.wait_for(process.communicate(), STARTED_WITHIN_S)
         assert process.returncode == 0
 
 
@@ -107,7 +107,7 @@ async def test_a_stream_is_told_to_come_back_at_sigterm(start):
                 process.send_signal(signal.SIGTERM)
                 rest = [line async for line in lines]
         assert "retry: 1000" in rest
-        await asyncio.wait_for(process.communicate(), SURELY_S)
+        await asyncio.wait_for(process.communicate(), STARTED_WITHIN_S)
         assert process.returncode == 0
 
 

@@ -15,7 +15,7 @@ from imagineo.v1 import generation_service_pb2 as pb
 
 from tests.integration.status.conftest import MIGRATIONS, outcome_of, pull_jobs, replica, say, submission
 from tests.support import servers
-from tests.support.deadlines import SURELY_S
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +42,7 @@ async def test_jobs_of_a_broker_that_lost_its_store_are_published_again(status_d
         await asyncio.to_thread(own_nats.kill)
         own_nats.lose_store()
         await asyncio.to_thread(own_nats.start)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(STARTED_WITHIN_S):
             await pull_jobs(broker, run_ids)
         await broker.close()
 
@@ -68,7 +68,7 @@ async def test_accepting_goes_on_without_a_broker_and_jobs_are_published_once_it
         assert claim.verdict == pb.CLAIM_VERDICT_GRANTED
         await asyncio.to_thread(own_nats.start)
         broker = await JetStreamBroker.connect(own_nats.url, name="test")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(STARTED_WITHIN_S):
             await pull_jobs(broker, [answer.run_id for answer in answers[1:]])
         await broker.close()
 

@@ -14,6 +14,7 @@ from imagineo.v1 import generation_pb2
 from imagineo.v1 import generation_service_pb2 as pb
 
 from tests.integration.status.conftest import StatusClient, submission
+from tests.support.deadlines import STARTED_WITHIN_S
 
 pytestmark = pytest.mark.integration
 
@@ -28,14 +29,14 @@ async def start(*arguments, **settings):
 
 
 async def ended(process):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(STARTED_WITHIN_S):
         _, said = await process.communicate()
     return process.returncode, said.decode()
 
 
 async def served(process, word):
     """Read the log until it says a word."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(STARTED_WITHIN_S):
         while word not in (line := (await process.stderr.readline()).decode()):
             assert line, "the process ended"
 

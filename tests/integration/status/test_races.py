@@ -14,6 +14,7 @@ from imagineo.v1 import generation_service_pb2 as pb
 
 from services.status import watch
 from tests.integration.status.conftest import outcome_of, replica, say, submission
+from tests.support.deadlines import STARTED_WITHIN_S
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +42,7 @@ class Announcements:
             self.complete.set()
 
     async def wait(self):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(STARTED_WITHIN_S):
             await self.complete.wait()
         self.task.cancel()
         await asyncio.wait({self.task})

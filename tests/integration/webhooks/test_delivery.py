@@ -256,7 +256,7 @@ async def test_a_receiver_gets_so_many_at_once_and_one_after_a_failure(start, cl
         await hooks.until(lambda log: len(log) == 12, webhook_id)
         assert slow.connections == 4
         go_on.set()
-        await hooks.until(lambda log: len(log) == 12 and delivered(log), webhook_id, within_s=30)
+        await hooks.until(lambda log: len(log) == 12 and delivered(log), webhook_id, within_s=SURELY_S)
 
 
 async def test_a_success_after_failures_is_no_reason_to_switch_off(hooks, clock, target):

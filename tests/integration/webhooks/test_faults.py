@@ -23,7 +23,7 @@ from imagineo.v1 import webhook_service_pb2 as service
 
 from services.webhooks import app
 from tests.integration.webhooks.conftest import MIGRATIONS, SECRET_KEY, Hooks, settings_of
-from tests.support.deadlines import SURELY_S
+from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.receiver import holds, receiver, says
 from tests.support.servers import free_port, nats_server, postgres_server
 
@@ -51,7 +51,7 @@ async def program(folder: Path, dsn: str, nats_url: str, **changes: str):
         sys.executable, "-m", "services.webhooks", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(STARTED_WITHIN_S):
             while not ports.exists():
                 assert process.returncode is None, (await process.stderr.read()).decode()
                 await asyncio.sleep(0.02)
@@ -147,7 +147,7 @@ async def test_two_replicas_send_each_event_once(start, target):
     async with start() as one, start() as two:
         await one.create(target.url)
         sent = {await (one if number % 2 else two).say() for number in range(40)}
-        await one.until(one_page_delivered, within_s=30)
+        await one.until(one_page_delivered, within_s=STARTED_WITHIN_S)
         received = [(await target.next()).event_id for _ in range(40)]
     assert set(received) == sent
     assert len(target.requests) == 40
@@ -174,7 +174,7 @@ async def test_the_bound_on_one_receiver_holds_over_replicas(start):
             go_on.set()
             await one.until(
                 lambda log: len(log) == 10 and all(line.state == pb.DELIVERY_STATE_DELIVERED for line in log),
-                within_s=30,
+                within_s=STARTED_WITHIN_S,
             )
         assert len(slow.requests) == 10
 
@@ -193,7 +193,7 @@ async def test_what_came_while_the_database_was_away_is_told_when_it_is_back(nat
             with pytest.raises(errors.Unavailable):
                 await hooks.log()
             await asyncio.to_thread(database.start)
-            request = await target.next(within_s=40)
+            request = await target.next(within_s=STARTED_WITHIN_S)
     assert request.event_id == event_id
     request.verify(secret)
 
@@ -215,13 +215,13 @@ async def test_what_is_queued_goes_out_without_the_broker(webhooks_dsn, clock, t
             assert (await target.next()).event_id == event_id
             await asyncio.to_thread(own.start)
             later = await _said(hooks)
-            assert (await target.next(within_s=40)).event_id == later
+            assert (await target.next(within_s=STARTED_WITHIN_S)).event_id == later
         await say.close()
 
 
 async def _said(hooks) -> str:
     """Announce an end as soon as the broker takes it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(STARTED_WITHIN_S):
         while True:
             with contextlib.suppress(errors.Unavailable):
                 return await hooks.say()

@@ -18,7 +18,7 @@ from services.worker.engine.failures import OutOfMemory
 from services.worker.engine.lora_layers import Layout, Place
 
 CPU = torch.device("cpu")
-WAIT_S = 20
+WAIT_S = 60
 #: Adapters of very different sizes: ranks of the denoiser's layer and of the text encoder's, 64 bytes a rank.
 RANKS = [(8, 0), (8, 8), (16, 0), (16, 64), (32, 8), (64, 0), (128, 16), (256, 256)]
 LIMIT_BYTES = 300 * 64
