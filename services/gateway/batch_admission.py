@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from services.gateway.accounts import check_models
 from services.gateway.authentication import Gatekeeper
 from services.gateway.batch_body import BatchWanted, Placed
+from services.gateway.complaints import MAX_NAMED, Complaints
 from services.gateway.completion import check_lora_ids, complete, make_job
 from services.gateway.exchange import Exchange
 from services.gateway.peers import Peers
@@ -156,12 +157,13 @@ class BatchAdmission:
                     return placed(refusal, first[models].place)
 
         answers = await asyncio.gather(*(resolve(models) for models in first))
-        found: dict[Models, catalog_service_pb2.ResolveResponse] = {}
-        for models, answer in zip(first, answers, strict=True):
-            if isinstance(answer, errors.Refused):
-                raise answer
-            found[models] = answer
-        return found
+        refusals = [answer for answer in answers if isinstance(answer, errors.Refused)]
+        Complaints(refusals[:MAX_NAMED]).check()
+        return {
+            models: answer
+            for models, answer in zip(first, answers, strict=True)
+            if not isinstance(answer, errors.Refused)
+        }
 
     async def _request(
         self,
@@ -181,7 +183,7 @@ class BatchAdmission:
             body_sha256=request.body_sha256,
             queued_runs_limit=principal.limits.queued_runs,
         )
-        now_s = self._now_s()
+        now_s, wrong = self._now_s(), Complaints()
         for turn, (run_id, item) in enumerate(zip(run_ids, request.wanted.items, strict=True)):
             if turn % _TURN == 0:
                 await asyncio.sleep(0)
@@ -189,7 +191,10 @@ class BatchAdmission:
             try:
                 parameters = complete(item.wanted, found, chosen_seed=seed)
             except errors.Refused as refusal:
-                raise placed(refusal, item.place) from refusal
+                wrong.noted.append(placed(refusal, item.place))
+                if wrong.is_enough:
+                    break
+                continue
             job = make_job(
                 run_id,
                 principal,
@@ -207,6 +212,7 @@ class BatchAdmission:
                     webhook_url=item.wanted.webhook_url,
                 )
             )
+        wrong.check()
         return asked
 
     async def _earlier(

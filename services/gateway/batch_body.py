@@ -1,8 +1,9 @@
 """The body of `POST /v1/batches` in its three forms: a list of items, JSON lines, a sweep. Pure.
 
 Each item is a body of `POST /v1/generate`; `defaults` stand for what an item leaves out. Complaints name the place: the
-item (`items[17].guidance`), the line (`line 18: guidance`), the list of a sweep (`sweep.seeds[3]`) or `defaults`. It
-gives way now and then, so that a thousand items hold up no other request of the event loop.
+item (`items[17].guidance`), the line (`line 18: guidance`), the list of a sweep (`sweep.seeds[3]`) or `defaults`; up to
+ten wrong items or lines are named at once. It gives way now and then, so that a thousand items hold up no other request
+of the event loop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from imagineo import errors
 from imagineo.egress import urls
 
 from services.gateway.body import JSON
+from services.gateway.complaints import Complaints
 from services.gateway.fields import Check, missing, pairs, text, unknown
 from services.gateway.submission import REQUIRED, Wanted, checked, decode, decode_object, fields_within
 
@@ -84,11 +86,17 @@ async def _lines(body: bytes, fields: Mapping[str, Check]) -> list[Placed]:
     numbered = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     if not 1 <= len(numbered) <= MAX_ITEMS:
         raise errors.InvalidParameter.of("body", f"{_COUNT}, one on each line; it has {len(numbered)}")
-    items = []
+    items, wrong = [], Complaints()
     for turn, (number, line) in enumerate(numbered):
         if turn % _TURN == 0:
             await asyncio.sleep(0)
-        items.append(_line(number, line, fields))
+        try:
+            items.append(_line(number, line, fields))
+        except errors.Refused as refusal:
+            wrong.noted.append(refusal)
+            if wrong.is_enough:
+                break
+    wrong.check()
     return items
 
 
@@ -132,16 +140,27 @@ async def _listed(value: object, defaults: dict[str, Any], fields: Mapping[str, 
         found = f"; there are {len(value)}" if isinstance(value, list) else ""
         raise errors.InvalidParameter.of("items", f"a list of {_COUNT}{found}")
     required = {name: allowed for name, allowed in REQUIRED.items() if name not in defaults}
-    items = []
+    items, wrong = [], Complaints()
     for index, entry in enumerate(value):
         if index % _TURN == 0:
             await asyncio.sleep(0)
-        place = f"items[{index}]"
-        if not isinstance(entry, dict):
-            raise errors.InvalidParameter.of(place, "an object as for POST /v1/generate")
-        values = checked(entry, fields, required, within=f"{place}.")
-        items.append(Placed(Wanted(**{**defaults, **values}), f"{place}."))
+        try:
+            items.append(_item(f"items[{index}]", entry, defaults, fields, required))
+        except errors.Refused as refusal:
+            wrong.noted.append(refusal)
+            if wrong.is_enough:
+                break
+    wrong.check()
     return items
+
+
+def _item(
+    place: str, entry: object, defaults: dict[str, Any], fields: Mapping[str, Check], required: Mapping[str, str]
+) -> Placed:
+    if not isinstance(entry, dict):
+        raise errors.InvalidParameter.of(place, "an object as for POST /v1/generate")
+    values = checked(entry, fields, required, within=f"{place}.")
+    return Placed(Wanted(**{**defaults, **values}), f"{place}.")
 
 
 async def _swept(value: object, defaults: dict[str, Any], fields: Mapping[str, Check]) -> list[Placed]:

@@ -44,6 +44,18 @@ GENERATION_SCHEMAS: Final[dict[str, Json]] = {
             "urls": ref("Urls"),
         }
     ),
+    "Preview": closed(
+        {
+            "run_id": TEXT,
+            "step": {"type": "integer", "minimum": 1, "description": "The step that it shows."},
+            "steps": {"type": "integer", "minimum": 1},
+            "image": {
+                "type": "string",
+                "pattern": "^data:image/webp;base64,",
+                "description": "A WebP picture of at most 256 pixels a side and 24 KiB, as a data URL.",
+            },
+        }
+    ),
     "Replay": closed(
         {
             "run_id": {"type": "string", "description": "The generation that is drawn again."},

@@ -61,16 +61,32 @@ SOURCE: Final[Json] = {
 }
 
 
+#: What a variation takes over from the run that its picture is of.
+_OF_RUN: Final = (
+    *("positive_prompt", "negative_prompt", "model_id", "lora_weight", "loras"),
+    *("guidance", "width", "height", "steps", "scheduler", "output_format"),
+)
+
+
+def _usual(field: Json, usual: str) -> Json:
+    """A field of a submit with another default."""
+    said = str(field.get("description", "")).partition("efault: ")[0].rstrip(" Dd;")
+    kept = {name: value for name, value in field.items() if name != "default"}
+    return {**kept, "description": f"{said}{'' if not said or said.endswith('.') else '.'} Default: {usual}.".strip()}
+
+
 def source_schemas(submission: Mapping[str, Json]) -> dict[str, Json]:
     """The shapes by name; `submission` are the fields of `POST /v1/generate`."""
 
-    def body(names: tuple[str, ...], required: tuple[str, ...] = ()) -> Json:
-        properties = {name: _FIELDS.get(name) or submission[name] for name in names}
-        return closed(properties, optional=tuple(name for name in names if name not in required))
+    def body(names: tuple[str, ...], required: tuple[str, ...] = (), *, usual: str = "") -> Json:
+        fields = {**submission, **{name: _usual(submission[name], usual) for name in _OF_RUN if usual}, **_FIELDS}
+        return closed(
+            {name: fields[name] for name in names}, optional=tuple(one for one in names if one not in required)
+        )
 
     return {
-        "VariationsOfRun": body(VARIATIONS_OF_RUN),
-        "Variations": body(VARIATIONS),
+        "VariationsOfRun": body(VARIATIONS_OF_RUN, usual="the run's own"),
+        "Variations": body(VARIATIONS, usual="the source run's own, if there is one, else a submit's"),
         "UpscaleOfRun": body(UPSCALE_OF_RUN, ("scale",)),
         "Upscale": body(UPSCALES, ("scale",)),
         "SubmittedSeveral": closed({"generations": {"type": "array", "items": ref("Submitted")}}),

@@ -18,6 +18,7 @@ from services.gateway.credentials import SESSION_COOKIE
 from services.gateway.errors import HTTP_STATUS
 from services.gateway.schemas import SCHEMAS
 from services.gateway.schemas_webhooks import POSTED
+from services.gateway.sections import TAGS, tags_of
 
 Json = dict[str, Any]
 
@@ -167,6 +168,7 @@ def document(table: Sequence[Described], *, server_url: str = "/") -> Json:
             "where a JSON object repeats a name, the last one counts; 512.0 is the whole number 512.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "tags": TAGS,
         "servers": [{"url": server_url or "/"}],
         "paths": paths,
         "webhooks": POSTED,
@@ -189,7 +191,7 @@ def document(table: Sequence[Described], *, server_url: str = "/") -> Json:
 
 
 def _operation(row: Described) -> Json:
-    described = dict(row.operation)
+    described = {**row.operation, "tags": tags_of(row.path)}
     statuses = {405, 500, *described.pop("x-refuses")}
     keyed = row.permission is not None
     command = examples.curl(row.method, row.path, described, keyed=keyed)

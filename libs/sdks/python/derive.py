@@ -44,7 +44,7 @@ Json = dict[str, Any]
 #: OpenAI's clients read their own shape; probes and pages are for machines and people.
 _NOT_OURS: Final = ("/v1/images/generations", "/healthz", "/readyz", "/openapi.json", "/docs", "/images", "/llms.txt")
 #: Lines of a JSON-lines answer, and the data of events, are named in words only.
-_ALSO_ANSWERED: Final = ("BatchResult", "Error", "Webhook")
+_ALSO_ANSWERED: Final = ("BatchResult", "Error", "Preview", "Webhook")
 _BOUNDS: Final = frozenset(
     {"pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "multipleOf", "maxProperties"}
 )

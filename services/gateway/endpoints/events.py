@@ -166,20 +166,6 @@ def _last_version(header: str | None, run_id: str) -> int:
     return int(version)
 
 
-#: The data of a preview.
-_PREVIEW: Final = closed(
-    {
-        "run_id": {"type": "string"},
-        "step": {"type": "integer", "minimum": 1, "description": "The step that it shows."},
-        "steps": {"type": "integer", "minimum": 1},
-        "image": {
-            "type": "string",
-            "pattern": "^data:image/webp;base64,",
-            "description": "A WebP picture of at most 256 pixels a side and 24 KiB, as a data URL.",
-        },
-    }
-)
-
 #: One event, as a reader of the stream sees it.
 _EVENT: Final = closed(
     {
@@ -188,7 +174,7 @@ _EVENT: Final = closed(
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": {"anyOf": [shape("Generation"), _PREVIEW]},
+            "contentSchema": {"anyOf": [shape("Generation"), shape("Preview")]},
         },
         "retry": {"description": "Milliseconds to wait before the stream is asked for again."},
     },

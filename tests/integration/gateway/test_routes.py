@@ -177,7 +177,9 @@ async def test_a_body_in_chunks_is_read_no_further_than_the_limit(gateway):
 @pytest.mark.parametrize(
     ("fields", "status", "code", "message"),
     [
-        ({"width": 1023}, 400, "invalid_parameter", "Must be a multiple of 8"),
+        ({"width": 1023}, 400, "invalid_parameter", "Must be a multiple of 8 between 64 and 1024."),
+        ({"height": 56}, 400, "invalid_parameter", "Must be a multiple of 8 between 64 and 1024."),
+        ({"height": -64}, 400, "invalid_parameter", "Must be a multiple of 8 between 64 and 1024."),
         ({"width": 1032}, 400, "invalid_parameter", "Must be a multiple of 8 between 64 and 1024."),
         ({"height": 2048}, 400, "invalid_parameter", "Must be a multiple of 8 between 64 and 1024."),
         ({"steps": 51}, 400, "invalid_parameter", "Must be between 1 and 50."),

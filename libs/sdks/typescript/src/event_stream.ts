@@ -7,7 +7,7 @@ import { TooManyStreamsError } from "./refusals.ts";
 import type { RetryPolicy } from "./retry.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./sse.ts";
 import type { CallOptions, Transport } from "./transport.ts";
-import type { Generation } from "./types.ts";
+import type { Generation, Preview } from "./types.ts";
 
 /** How to follow a run. */
 export interface FollowOptions extends CallOptions {
@@ -34,16 +34,6 @@ export interface PreviewEvent {
   readonly id: null;
   readonly generation: null;
   readonly preview: Preview;
-}
-
-/** What a preview shows. */
-export interface Preview {
-  readonly run_id: string;
-  /** The step that it shows, of `steps`. */
-  readonly step: number;
-  readonly steps: number;
-  /** A WebP picture of at most 256 pixels a side, as a data URL. */
-  readonly image: string;
 }
 
 export type RunEvent = ChangeEvent | PreviewEvent;

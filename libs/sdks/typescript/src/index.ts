@@ -6,7 +6,7 @@ export { BatchRun, type BatchWaitOptions } from "./batch_run.ts";
 export type { Batches, BatchFilter, BatchHead, BatchRequest } from "./batches.ts";
 export { Imagineo } from "./client.ts";
 export * from "./errors.ts";
-export type { ChangeEvent, FollowOptions, Preview, PreviewEvent, RunEvent } from "./event_stream.ts";
+export type { ChangeEvent, FollowOptions, PreviewEvent, RunEvent } from "./event_stream.ts";
 export type { Progress } from "./form.ts";
 export type { GenerationFilter, Generations } from "./generations.ts";
 export type { InvitationFilter, Invitations } from "./invitations.ts";

@@ -2149,6 +2149,14 @@ export interface components {
             steps: number;
             width: number;
         };
+        Preview: {
+            /** @description A WebP picture of at most 256 pixels a side and 24 KiB, as a data URL. */
+            image: string;
+            run_id: string;
+            /** @description The step that it shows. */
+            step: number;
+            steps: number;
+        };
         Readiness: {
             dependencies: {
                 [key: string]: {
@@ -2394,18 +2402,15 @@ export interface components {
              * @default false
              */
             dry_run?: boolean;
-            /** @description Default: the base model's. */
+            /** @description Default: the source run's own, if there is one, else a submit's. */
             guidance?: number;
-            /** @description Pixels, up to the base model's maximum; default: the base model's. */
+            /** @description Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's. */
             height?: number;
             /** @description A PNG, JPEG or WebP as `data:image/png;base64,…`, within the bounds of an upload. */
             image?: string;
-            /**
-             * @description Strength of model_id's LoRA; 0 gives the base model's image.
-             * @default 1
-             */
+            /** @description Strength of model_id's LoRA; 0 gives the base model's image. Default: the source run's own, if there is one, else a submit's. */
             lora_weight?: number;
-            /** @description More LoRAs of the same base model. */
+            /** @description More LoRAs of the same base model. Default: the source run's own, if there is one, else a submit's. */
             loras?: {
                 model_id: string;
                 /** @default 1 */
@@ -2415,17 +2420,18 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             };
-            /** @description A LoRA or a base model. */
+            /** @description A LoRA or a base model. Default: the source run's own, if there is one, else a submit's. */
             model_id?: string;
-            /** @default  */
+            /** @description Default: the source run's own, if there is one, else a submit's. */
             negative_prompt?: string;
             /**
-             * @default png
+             * @description Default: the source run's own, if there is one, else a submit's.
              * @enum {unknown}
              */
             output_format?: "png" | "webp" | "jpeg";
+            /** @description Default: the source run's own, if there is one, else a submit's. */
             positive_prompt?: string;
-            /** @description One of the base model's list; default: its own. */
+            /** @description One of the base model's list. Default: the source run's own, if there is one, else a submit's. */
             scheduler?: string;
             /** @description Chosen where absent. */
             seed?: number;
@@ -2435,7 +2441,7 @@ export interface components {
             } | {
                 upload_id: string;
             };
-            /** @description Default: the base model's. */
+            /** @description Default: the source run's own, if there is one, else a submit's. */
             steps?: number;
             /**
              * @description How much is drawn anew; 0 leaves the picture as it is but for its size.
@@ -2449,7 +2455,7 @@ export interface components {
              * @description Told of this run's end, besides the registered webhooks: an https URL of a public host.
              */
             webhook_url?: string;
-            /** @description Pixels, up to the base model's maximum; default: the base model's. */
+            /** @description Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's. */
             width?: number;
         };
         VariationsOfRun: {
@@ -2463,28 +2469,26 @@ export interface components {
              * @default false
              */
             dry_run?: boolean;
-            /** @description Default: the base model's. */
+            /** @description Default: the run's own. */
             guidance?: number;
-            /**
-             * @description Strength of model_id's LoRA; 0 gives the base model's image.
-             * @default 1
-             */
+            /** @description Strength of model_id's LoRA; 0 gives the base model's image. Default: the run's own. */
             lora_weight?: number;
             /** @description Yours, handed back untouched. */
             metadata?: {
                 [key: string]: string;
             };
-            /** @default  */
+            /** @description Default: the run's own. */
             negative_prompt?: string;
             /**
-             * @default png
+             * @description Default: the run's own.
              * @enum {unknown}
              */
             output_format?: "png" | "webp" | "jpeg";
+            /** @description Default: the run's own. */
             positive_prompt?: string;
             /** @description Chosen where absent. */
             seed?: number;
-            /** @description Default: the base model's. */
+            /** @description Default: the run's own. */
             steps?: number;
             /**
              * @description How much is drawn anew; 0 leaves the picture as it is but for its size.
@@ -2761,7 +2765,7 @@ export interface components {
         "Retry-After": number;
         /** @description How to authenticate. */
         "WWW-Authenticate": string;
-        /** @description Requests allowed in any 60 seconds. */
+        /** @description Requests allowed in any 60 seconds; viewers and keys that may not draw share half. */
         "X-RateLimit-Limit": number;
         /** @description Requests left now. */
         "X-RateLimit-Remaining": number;
@@ -3517,7 +3521,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events. Each has `data`, the generation as in `GET /v1/generations/{run_id}`, and an `id` for `Last-Event-ID`; where changes come faster than they are read, only the newest is sent. A comment comes every 15 s without an event. The stream ends after the terminal event. With `previews=true` there are `preview` events while it runs, at most two a second: a small picture of what the run is about to become, without an `id`, in place of the generation. Previews may be lost; upscales have none. */
+            /** @description Server-sent events. Each has `data`, the generation as in `GET /v1/generations/{run_id}`, and an `id` for `Last-Event-ID`; where changes come faster than they are read, only the newest is sent. A comment comes every 15 s without an event. The stream ends after the terminal event, and within two seconds once the key or the session may not read it any more. With `previews=true` there are `preview` events while it runs, at most two a second: a small picture of what the run is about to become, without an `id`, in place of the generation. Previews may be lost; upscales have none. */
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["Cache-Control"];

@@ -33,6 +33,7 @@ export type NewWebhook = Schemas["NewWebhook"];
 export type Organization = Schemas["Organization"];
 export type OrganizationChange = Schemas["OrganizationChange"];
 export type Parameters = Schemas["Parameters"];
+export type Preview = Schemas["Preview"];
 export type Replay = Schemas["Replay"];
 export type ReplayRequest = Schemas["ReplayRequest"];
 export type Rotation = Schemas["Rotation"];

@@ -62,6 +62,20 @@ def test_a_line_that_is_no_object_is_named():
     assert refused(b"", JSON_LINES[0]).metadata["param"] == "body"
 
 
+def test_up_to_ten_wrong_items_are_named_at_once():
+    wrong = {**ITEM, "seed": -1}
+    two = refused(lines(ITEM, wrong, b"{", ITEM, {**ITEM, "colour": "red"}), JSON_LINES[0])
+    assert two.metadata["param"] == "line 2: seed"
+    assert "2 more are wrong:" in two.message
+    assert "Line 3: " in two.message
+    assert two.message.endswith("Unknown parameter 'line 5: colour'.")
+
+    many = refused({"items": [ITEM, *[wrong] * 11]}).message
+    assert "At least 9 more are wrong:" in many
+    assert "items[10].seed" in many
+    assert "items[11].seed" not in many
+
+
 def test_a_sweep_is_the_product_of_its_lists_seeds_fastest():
     document = {"sweep": {"seeds": [1, 2], "positive_prompts": ["a", "b"], "guidances": [3]}, "defaults": ITEM}
     wanted = [item.wanted for item in read(document).items]

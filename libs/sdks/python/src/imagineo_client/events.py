@@ -11,13 +11,11 @@ import random
 from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass, field
 
-import msgspec
-
 from imagineo_client import errors
 from imagineo_client.answering import decoded
 from imagineo_client.pictures import Picture
 from imagineo_client.retries import LONGEST_WAIT_S, Repeats, may_repeat
-from imagineo_client.types.answers import Generation
+from imagineo_client.types.answers import Generation, Preview
 
 #: The server sends a comment every 15 s; who hears nothing for three of them is cut off.
 SILENCE_S = 45.0
@@ -42,12 +40,6 @@ class RunEvent:
     def is_over(self) -> bool:
         """Whether it is the last."""
         return self.generation is not None and self.generation.status in OVER
-
-
-class _Preview(msgspec.Struct):
-    step: int
-    steps: int
-    image: str
 
 
 @dataclass
@@ -85,7 +77,7 @@ class EventParser:
 def _event(fields: dict[str, str]) -> RunEvent | None:
     kind, data, where = fields.get("event", "message"), fields["data"].encode(), "the event stream"
     if kind == "preview":
-        told = decoded(data, _Preview, where)
+        told = decoded(data, Preview, where)
         try:
             picture = Picture(base64.b64decode(told.image.partition(",")[2], validate=True))
         except binascii.Error as problem:

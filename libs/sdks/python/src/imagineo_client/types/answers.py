@@ -572,6 +572,19 @@ class GenerationImage(Struct, kw_only=True):
     sha256: str
 
 
+class Preview(Struct, kw_only=True):
+    run_id: str
+    step: int
+    """
+    The step that it shows.
+    """
+    steps: int
+    image: str
+    """
+    A WebP picture of at most 256 pixels a side and 24 KiB, as a data URL.
+    """
+
+
 class ReplayResult(OpenEnum):
     """`match`: every pixel is the same; `near`: 40 dB or more; null until it is known, or where the first image is gone."""
 

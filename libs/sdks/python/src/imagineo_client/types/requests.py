@@ -301,6 +301,9 @@ class Submission(TypedDict, total=False):
 
 
 VariationsOfRunOutputFormat: TypeAlias = Literal["png", "webp", "jpeg"]
+"""
+Default: the run's own.
+"""
 
 
 class VariationsOfRun(TypedDict, total=False):
@@ -313,14 +316,20 @@ class VariationsOfRun(TypedDict, total=False):
     How much is drawn anew; 0 leaves the picture as it is but for its size.
     """
     positive_prompt: str
+    """
+    Default: the run's own.
+    """
     negative_prompt: str
+    """
+    Default: the run's own.
+    """
     guidance: float
     """
-    Default: the base model's.
+    Default: the run's own.
     """
     steps: int
     """
-    Default: the base model's.
+    Default: the run's own.
     """
     seed: int
     """
@@ -328,9 +337,12 @@ class VariationsOfRun(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image.
+    Strength of model_id's LoRA; 0 gives the base model's image. Default: the run's own.
     """
     output_format: VariationsOfRunOutputFormat
+    """
+    Default: the run's own.
+    """
     webhook_url: str
     """
     Told of this run's end, besides the registered webhooks: an https URL of a public host.
@@ -363,6 +375,9 @@ class VariationsLoras(TypedDict, total=False):
 
 
 VariationsOutputFormat: TypeAlias = Literal["png", "webp", "jpeg"]
+"""
+Default: the source run's own, if there is one, else a submit's.
+"""
 
 
 class Variations(TypedDict, total=False):
@@ -387,14 +402,20 @@ class Variations(TypedDict, total=False):
     How much is drawn anew; 0 leaves the picture as it is but for its size.
     """
     positive_prompt: str
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     negative_prompt: str
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     guidance: float
     """
-    Default: the base model's.
+    Default: the source run's own, if there is one, else a submit's.
     """
     steps: int
     """
-    Default: the base model's.
+    Default: the source run's own, if there is one, else a submit's.
     """
     seed: int
     """
@@ -402,29 +423,32 @@ class Variations(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image.
+    Strength of model_id's LoRA; 0 gives the base model's image. Default: the source run's own, if there is one, else a submit's.
     """
     model_id: str
     """
-    A LoRA or a base model.
+    A LoRA or a base model. Default: the source run's own, if there is one, else a submit's.
     """
     loras: list[VariationsLoras]
     """
-    More LoRAs of the same base model.
+    More LoRAs of the same base model. Default: the source run's own, if there is one, else a submit's.
     """
     width: int
     """
-    Pixels, up to the base model's maximum; default: the base model's.
+    Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's.
     """
     height: int
     """
-    Pixels, up to the base model's maximum; default: the base model's.
+    Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's.
     """
     scheduler: str
     """
-    One of the base model's list; default: its own.
+    One of the base model's list. Default: the source run's own, if there is one, else a submit's.
     """
     output_format: VariationsOutputFormat
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     webhook_url: str
     """
     Told of this run's end, besides the registered webhooks: an https URL of a public host.
@@ -681,18 +705,27 @@ class VariationsOptionsLoras(TypedDict, total=False):
 
 
 VariationsOptionsOutputFormat: TypeAlias = Literal["png", "webp", "jpeg"]
+"""
+Default: the source run's own, if there is one, else a submit's.
+"""
 
 
 class VariationsOptions(TypedDict, total=False):
     positive_prompt: str
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     negative_prompt: str
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     guidance: float
     """
-    Default: the base model's.
+    Default: the source run's own, if there is one, else a submit's.
     """
     steps: int
     """
-    Default: the base model's.
+    Default: the source run's own, if there is one, else a submit's.
     """
     seed: int
     """
@@ -700,29 +733,32 @@ class VariationsOptions(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image.
+    Strength of model_id's LoRA; 0 gives the base model's image. Default: the source run's own, if there is one, else a submit's.
     """
     model_id: str
     """
-    A LoRA or a base model.
+    A LoRA or a base model. Default: the source run's own, if there is one, else a submit's.
     """
     loras: list[VariationsOptionsLoras]
     """
-    More LoRAs of the same base model.
+    More LoRAs of the same base model. Default: the source run's own, if there is one, else a submit's.
     """
     width: int
     """
-    Pixels, up to the base model's maximum; default: the base model's.
+    Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's.
     """
     height: int
     """
-    Pixels, up to the base model's maximum; default: the base model's.
+    Pixels, up to the base model's maximum. Default: the source run's own, if there is one, else a submit's.
     """
     scheduler: str
     """
-    One of the base model's list; default: its own.
+    One of the base model's list. Default: the source run's own, if there is one, else a submit's.
     """
     output_format: VariationsOptionsOutputFormat
+    """
+    Default: the source run's own, if there is one, else a submit's.
+    """
     webhook_url: str
     """
     Told of this run's end, besides the registered webhooks: an https URL of a public host.
