@@ -24,6 +24,7 @@ BENCHMARKS = {
     "sdk": "sdk.run",
     "sdk_python": "sdk_python.run",
     "costs": "costs.run",
+    "limits": "limits.run",
     "fleet": "fleet.bench.run",
     "fleet_seeds": "fleet.bench.run_seeds",
 }

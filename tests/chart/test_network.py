@@ -69,6 +69,15 @@ def test_rest_comes_in_by_an_ingress_or_by_a_route() -> None:
     assert rendered("production").of("HTTPRoute") == rendered("mtls-secrets").of("Ingress") == []
 
 
+def test_a_route_sets_no_limit_of_time_and_leaves_the_field_out_where_a_controller_refuses_it() -> None:
+    (rule,) = rendered("mtls-secrets").one("HTTPRoute", "gateway")["spec"]["rules"]
+    assert rule["timeouts"] == {"request": "0s"}
+    (silent,) = render("mtls-secrets", "--set", "gatewayApi.requestTimeout=").one("HTTPRoute", "gateway")["spec"][
+        "rules"
+    ]
+    assert "timeouts" not in silent
+
+
 def egress(chart: Rendered, name: str) -> list[Manifest]:
     rules: list[Manifest] = chart.one("NetworkPolicy", name)["spec"]["egress"]
     return rules
