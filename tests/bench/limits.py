@@ -38,6 +38,13 @@ _JOB: Final = bytes(540)
 _PUBLISHES: Final = 10_000
 _PUBLISHED_AT_ONCE: Final = 32
 _WAITING: Final = 100_000
+#: So many.
+_WAITING_RUNS: Final = """
+INSERT INTO status.unfinished (run_id, base_model_slug, lane, work, created_at, due_at, stream_sequence)
+SELECT 'gen_' || lpad(n::text, 26, '0'), 'base-' || n % 8, 1 + n % 3, 20, now(), 'infinity', n
+FROM generate_series(1, 100000) AS n;
+ANALYZE status.unfinished
+"""
 _LOOKS: Final = 5
 _CALLERS: Final = 16
 _CALLING_S: Final = 5.0
@@ -124,33 +131,28 @@ async def _publish(report: Report, servers: Sequence[NatsServer]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _database(server: PostgresServer, service: str, connections: int) -> AsyncIterator[Database]:
+async def _database(server: PostgresServer, service: str, connections: int) -> AsyncIterator[tuple[Database, str]]:
+    """A migrated database, and its name."""
     dsn = server.new_database()
     await asyncio.to_thread(migrate, dsn, service, REPOSITORY / "services" / service / "migrations")
     database = await Database.open(dsn, application_name="bench", max_size=connections)
     try:
-        yield database
+        yield database, dsn.rpartition("/")[2]
     finally:
         await database.close()
 
 
 async def _look_at_queues(report: Report, server: PostgresServer) -> None:
     """What a status replica reads once a second, or less often where that takes long, of many waiting runs."""
-    async with _database(server, "status", 2) as database:
-        await database.execute(
-            "INSERT INTO status.unfinished (run_id, base_model_slug, lane, work, created_at, due_at, stream_sequence)"
-            " SELECT 'gen_' || lpad(n::text, 26, '0'), 'base-' || n % 8, 1 + n % 3, 20, now(), 'infinity', n"
-            " FROM generate_series(1, $1::int) AS n",
-            _WAITING,
-        )
-        await database.execute("ANALYZE status.unfinished")
+    async with _database(server, "status", 2) as (database, name):
+        await asyncio.to_thread(server.sql, _WAITING_RUNS, name)
         listing, dispatch = Listing(database), Dispatch(database)
-        for name, look in (("queues", listing.queues), ("landmarks", listing.landmarks)):
+        for what, look in (("queues", listing.queues), ("landmarks", listing.landmarks)):
             await look()
             began_s = time.perf_counter()
             for _ in range(_LOOKS):
                 await look()
-            report.figure(f"picture_{name}_of_{_WAITING}", (time.perf_counter() - began_s) / _LOOKS * 1e3, "ms")
+            report.figure(f"picture_{what}_of_{_WAITING}", (time.perf_counter() - began_s) / _LOOKS * 1e3, "ms")
         began_s = time.perf_counter()
         for _ in range(_LOOKS):
             await dispatch.take_due(128, with_running=True)
@@ -159,7 +161,7 @@ async def _look_at_queues(report: Report, server: PostgresServer) -> None:
 
 async def _admit(report: Report, server: PostgresServer) -> None:
     """Windows of requests: callers that meet in one organization's row, and callers that do not."""
-    async with _database(server, "auth", _CALLERS) as database:
+    async with _database(server, "auth", _CALLERS) as (database, _):
         repository = Repository(database)
         demand = Demand(Limits(UNBOUNDED, UNBOUNDED, UNBOUNDED), request_count=1)
         for name, owners in (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Iterator
+
+import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import RELEASE, Rendered, component, pod, render, variables
+from tests.support.chart import PROFILES, RELEASE, Manifest, Rendered, component, notes, pod, render, variables
 
 #: Where each component's process reads its settings.
 SETTINGS = {
@@ -46,6 +49,35 @@ def test_the_gateway_is_told_which_origins_may_call_it() -> None:
     [gateway] = [found for found in chart.of("Deployment") if component(found) == "gateway"]
     told = variables(gateway)["IMAGINEO_GATEWAY_ALLOWED_ORIGINS"]
     assert told == "https://app.example.org,http://localhost:5173"
+
+
+@pytest.mark.parametrize("secret_profile", PROFILES)
+def test_the_notes_name_every_secret_that_is_read_with_its_keys(secret_profile: str) -> None:
+    chart = rendered(secret_profile)
+    made = {found["spec"]["secretName"] for found in chart.of("Certificate")}
+    told = notes(secret_profile).partition("CreateContainerConfigError:")[2].lstrip().partition("\n\n")[0]
+    lines = {name: keys for name, _, keys in (line.strip().partition(": ") for line in told.strip().splitlines())}
+    read: dict[str, set[str]] = {}
+    for spec in chart.pods().values():
+        for name, keys in _secrets(spec):
+            read.setdefault(name, set()).update(keys)
+    assert lines.keys() == read.keys() - made
+    for name, told_keys in lines.items():
+        assert all(key in told_keys for key in read[name]), name
+
+
+def _secrets(spec: Manifest) -> Iterator[tuple[str, set[str]]]:
+    """Secrets that a pod reads, with the keys that it names."""
+    for volume in spec.get("volumes", []):
+        if "secret" in volume:
+            yield volume["secret"]["secretName"], {item["key"] for item in volume["secret"].get("items", [])}
+    for container in spec["containers"]:
+        for source in container.get("envFrom", []):
+            yield source["secretRef"]["name"], set()
+        for variable in container.get("env", []):
+            found = variable.get("valueFrom", {}).get("secretKeyRef")
+            if found:
+                yield found["name"], {found["key"]}
 
 
 def test_no_secret_is_written_into_a_manifest(chart: Rendered) -> None:
