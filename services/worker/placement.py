@@ -15,8 +15,7 @@ import itertools
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 #: Points of one worker: with so many the largest share of the ring is a third above the mean.
 _POINTS: Final = 64
@@ -32,14 +31,14 @@ _NEVER_FULL: Final = 3
 _AHEAD_COUNT: Final = 2
 #: So many times the homes that a LoRA's runs would just fill: each brings what room its others leave.
 _SPREAD_RATIO: Final = 4.0
-#: Where a LoRA's homes are full, so many others are asked.
-_MORE_HOMES: Final = 32
+#: Where a LoRA's homes are full, so many others are asked: as many as a large batch of one LoRA fills, so that it lies
+#: in the memories of the same workers next time. A look at all of them takes a millisecond.
+_MORE_HOMES: Final = 256
 #: What was asked for so long ago counts for half: a burst is no demand that lasts.
 _HALF_LIFE_S: Final = 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a place is judged by."""
 
     running_count: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,6 +48,20 @@ class Outcome:
     ends_s: float = 0.0
 
 
+class _Homes:
+    """A LoRA's homes in their order, as far as anybody looked."""
+
+    def __init__(self, homes: Iterator[str]) -> None:
+        self._rest = homes
+        self._known: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._known
+        for name in self._rest:
+            self._known.append(name)
+            yield name
+
+
 class Fleet:
     """All workers of one base model."""
 
@@ -58,14 +72,13 @@ class Fleet:
         self._workers = [BatchingWorker(n, device, shares_fairly=rules.fairness) for n in range(devices)]
         self._by_name = {worker.name: worker for worker in self._workers}
         self._ring, self._demand = Ring(), Demand()
-        self._homes: dict[int, list[str]] = {}
+        self._homes: dict[int, _Homes] = {}
         self._free: list[BatchingWorker] = []
         self._free_at: dict[int, int] = {}
         self._running = 0
         self._live = 0
         self._events: list[tuple[float, int, int, int, Run | None]] = []
         self._sequence = 0
-        self._passes: dict[int, tuple[int, int]] = {}
         count = len(traffic.at_s)
         self.outcome = Outcome([float("inf")] * count, [float("inf")] * count, [-1] * count)
         self._is_feeding = False
@@ -166,20 +179,17 @@ class Fleet:
     def _better(self, worker: BatchingWorker, run: Run, now_s: float) -> BatchingWorker | None:
         """The real rule, on what the worker heard of the others and passed on to them since."""
 
-        def standing_of(name: str) -> Standing | None:
+        def standing_of(name: str) -> Standing:
             peer = self._by_name[name]
-            beat = peer.beat(now_s)
-            known, passed = self._passes.get(peer.number, (beat, 0))
-            return Standing(peer.count_heard(now_s) + (passed if known == beat else 0), peer.slots)
+            return Standing(peer.count_heard(now_s), peer.slots)
 
         key = f"model_{run.lora}"
-        count = homes_count(self._demand.share(key), self._live)
         homes = self._homes.get(run.lora)
-        if homes is None or len(homes) < min(self._live, count + 32):
-            homes = self._homes[run.lora] = list(itertools.islice(self._ring.homes(key), count + 32))
+        if homes is None:
+            homes = self._homes[run.lora] = _Homes(self._ring.homes(key))
         name = better_place(
             iter(homes),
-            count,
+            homes_count(self._demand.share(key), self._live),
             worker.name,
             total_count=self._running,
             workers_count=self._live,
@@ -189,9 +199,7 @@ class Fleet:
             return None
         self._demand.note(key, now_s)
         peer = self._by_name[name]
-        beat = peer.beat(now_s)
-        known, passed = self._passes.get(peer.number, (beat, 0))
-        self._passes[peer.number] = (beat, (passed if known == beat else 0) + 1)
+        peer.passed_on(now_s)
         return peer
 
     def _passed(self, worker: BatchingWorker, run: Run, now_s: float) -> None:

@@ -106,6 +106,8 @@ class BatchingWorker:
         self._since_s = 0.0
         self._beat_number = -1
         self._beat_count = 0
+        self._passed_number = -1
+        self._passed_count = 0
 
     @property
     def has_room(self) -> bool:
@@ -113,8 +115,16 @@ class BatchingWorker:
         return self.is_pulling and self.count < self.slots
 
     def count_heard(self, now_s: float) -> int:
-        """How many runs it had at its last beat, which others know."""
-        return self._beat_count if self._beat_number == self.beat(now_s) else self.count
+        """How many runs others think it has: those of its last beat, and those that were passed on to it since."""
+        beat = self.beat(now_s)
+        count = self._beat_count if self._beat_number == beat else self.count
+        return count + self._passed_count if self._passed_number == beat else count
+
+    def passed_on(self, now_s: float) -> None:
+        """Note that a job is passed on to it, which all hear."""
+        beat = self.beat(now_s)
+        self._passed_count = self._passed_count + 1 if self._passed_number == beat else 1
+        self._passed_number = beat
 
     def take(self, now_s: float) -> None:
         """Note that a run is in hand."""

@@ -80,6 +80,12 @@ def test_a_run_stays_where_nobody_has_room():
     assert place(["a", "b"], {"a": 4, "b": 4}) is None
 
 
+def test_a_large_batch_of_one_lora_lies_with_the_same_neighbours_each_time():
+    neighbours = [f"neighbour-{number}" for number in range(300)]
+    assert place(neighbours, {name: 4 for name in neighbours} | {"neighbour-200": 0}) == "neighbour-200"
+    assert place(neighbours, {name: 4 for name in neighbours} | {"neighbour-299": 0}) is None
+
+
 def test_of_several_homes_the_least_busy_draws():
     assert place(["a", "b", "c", "d"], {"a": 2, "b": 1, "c": 3, "d": 0}, count=3, others=6) == "b"
 
