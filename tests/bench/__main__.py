@@ -52,7 +52,7 @@ def main() -> None:
     from tests.bench.report import Report  # noqa: PLC0415
 
     for name in names:
-        module, function = known[name].split(".")
+        module, function = known[name].rsplit(".", 1)
         getattr(importlib.import_module(f"tests.bench.{module}"), function)(Report(name))
 
 

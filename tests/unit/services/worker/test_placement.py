@@ -82,8 +82,8 @@ def test_a_run_stays_where_nobody_has_room():
 
 def test_a_large_batch_of_one_lora_lies_with_the_same_neighbours_each_time():
     neighbours = [f"neighbour-{number}" for number in range(300)]
-    assert place(neighbours, {name: 4 for name in neighbours} | {"neighbour-200": 0}) == "neighbour-200"
-    assert place(neighbours, {name: 4 for name in neighbours} | {"neighbour-299": 0}) is None
+    assert place(neighbours, dict.fromkeys(neighbours, 4) | {"neighbour-200": 0}) == "neighbour-200"
+    assert place(neighbours, dict.fromkeys(neighbours, 4) | {"neighbour-299": 0}) is None
 
 
 def test_of_several_homes_the_least_busy_draws():
