@@ -131,11 +131,6 @@ def rate_limit(limit: int, admission: Admission, place: int) -> RateLimit:
     return RateLimit(limit, max(limit - used, 0), -(-(admission.oldest_us + WINDOW_US) // SECOND_US))
 
 
-def wait_s(admission: Admission) -> float:
-    """Seconds until one more request fits."""
-    return max(admission.free_us - admission.now_us, 1_000) / SECOND_US
-
-
 def _refusal(
     check: Check, principal: Principal, standing: Standing, place: int, limit: int
 ) -> errors.ImagineoError | None:
@@ -143,7 +138,7 @@ def _refusal(
     if place > admission.admitted:
         return errors.RateLimited(
             metadata={"limit": str(limit)},
-            retry_after_s=wait_s(admission),
+            retry_after_s=max(admission.free_us - admission.now_us, 1_000) / SECOND_US,
         )
     if denial := _denial(check, principal):
         return denial

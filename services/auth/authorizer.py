@@ -1,7 +1,4 @@
-"""The hot path: a list of checks becomes a list of verdicts, by the key cache and one database statement.
-
-Two statements where somebody asks who may not draw: their share of the minute comes first.
-"""
+"""The hot path: a list of checks becomes a list of verdicts, by the key cache and one database statement."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from services.auth.admission import PAGES_PER_MINUTE, Check, Verdict, demands_of
 from services.auth.key_cache import KeyCache, known
 from services.auth.last_use import LastUse
 from services.auth.metrics import AuthMetrics
-from services.auth.readers import demands_on_shares, merged, within_shares
 from services.auth.repository import Repository, Settlement
 from services.auth.sessions import Sessions
 
@@ -65,33 +61,16 @@ class Authorizer:
             Unavailable: if the database is away; as far as can be known nothing was counted.
         """
         asked = await self._principals(checks)
-        shares = await self._within_shares(checks, asked)
-        admitted = [at for at, share in enumerate(shares) if share is None or share.error is None]
+        demands = demands_of(checks, asked, self._pages_per_minute)
         started_s = time.perf_counter()
-        counted, is_counted = await self._counted([checks[at] for at in admitted], [asked[at] for at in admitted])
-        verdicts = merged(shares, counted)
+        standings = await self._repository.admit(demands) if demands else {}
+        verdicts = await self._within_keys(checks, verdicts_of(checks, asked, standings, self._pages_per_minute))
         if self._metrics:
-            self._metrics.observe(verdicts, time.perf_counter() - started_s if is_counted else None)
+            self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
         principals = [verdict.principal for verdict in verdicts if verdict.principal]
         self._last_use.note({principal.key_id for principal in principals if principal.key_id}, self._now())
         self._sessions.note({principal.session_id for principal in principals if principal.session_id}, self._now())
         return verdicts
-
-    async def _within_shares(
-        self, checks: Sequence[Check], asked: Sequence[Principal | None]
-    ) -> Sequence[Verdict | None]:
-        """What the shares of those who draw nothing say, before the organizations are asked."""
-        demands = demands_on_shares(checks, asked)
-        if not demands:
-            return [None] * len(checks)
-        return within_shares(checks, asked, await self._repository.admit(demands))
-
-    async def _counted(self, checks: Sequence[Check], asked: Sequence[Principal | None]) -> tuple[list[Verdict], bool]:
-        """The verdicts of the organizations and of the keys, and whether anything was counted for them."""
-        demands = demands_of(checks, asked, self._pages_per_minute)
-        standings = await self._repository.admit(demands) if demands else {}
-        verdicts = verdicts_of(checks, asked, standings, self._pages_per_minute)
-        return await self._within_keys(checks, verdicts), bool(demands)
 
     async def _within_keys(self, checks: Sequence[Check], verdicts: list[Verdict]) -> list[Verdict]:
         """Refuse what exceeds a key's own images of this month; its organization gets those images back."""

@@ -49,10 +49,7 @@ _OF_STATUS: Final = {
 
 HEADERS: Final[Mapping[str, Json]] = {
     "X-Request-Id": {"description": "The request's own id, or one made here.", "schema": {"type": "string"}},
-    "X-RateLimit-Limit": {
-        "description": "Requests allowed in any 60 seconds; viewers and keys that may not draw share half.",
-        "schema": {"type": "integer"},
-    },
+    "X-RateLimit-Limit": {"description": "Requests allowed in any 60 seconds.", "schema": {"type": "integer"}},
     "X-RateLimit-Remaining": {"description": "Requests left now.", "schema": {"type": "integer"}},
     "X-RateLimit-Reset": {
         "description": "The Unix second at which the oldest counted request leaves the window.",

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from imagineo.v1 import account_pb2, auth_service_pb2, generation_service_pb2
+from imagineo.v1 import auth_service_pb2, generation_service_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import rendering
-from services.gateway.exchange import exchange_of, principal_of
+from services.gateway.exchange import principal_of
 from services.gateway.parts import Parts, json_response
 from services.gateway.preferences import MAX_WAIT_S
 from services.gateway.specification import answer, operation, shape
 
 
 async def read(parts: Parts, request: Request) -> Response:
-    """Limits and use of the account; requests as they are left to the caller, who may have a share of them only."""
-    principal, asked = principal_of(request.scope), exchange_of(request.scope).rate_limit
-    usage, unfinished_count = await use_of(parts, principal.organization_id)
-    if asked is not None and account_pb2.PERMISSION_GENERATIONS_WRITE not in principal.permissions:
-        usage.rate_limit.CopyFrom(asked)
+    """Limits and use of the account."""
+    usage, unfinished_count = await use_of(parts, principal_of(request.scope).organization_id)
     return json_response(shown(parts, usage, unfinished_count))
 
 
