@@ -137,6 +137,7 @@ def _refusal(
     admission = standing.admission
     if place > admission.admitted:
         return errors.RateLimited(
+            f"You asked for more than {limit} pages in a minute." if check.is_page and principal.session_id else None,
             metadata={"limit": str(limit)},
             retry_after_s=max(admission.free_us - admission.now_us, 1_000) / SECOND_US,
         )

@@ -97,4 +97,4 @@ class Throttle:
         ]
         if waits_us:
             wait_s = max(max(waits_us) / SECOND_US, 1.0)
-            raise errors.RateLimited(f"Too many tries. Wait {wait_s:.0f} seconds.", retry_after_s=wait_s)
+            raise errors.RateLimited("Too many tries.", retry_after_s=wait_s)

@@ -107,10 +107,15 @@ def _body(problem: errors.ImagineoError, exchange: Exchange) -> dict[str, Any]:
 
 def retry_after(problem: errors.ImagineoError) -> dict[str, str]:
     """The header that says when to come again, where that helps."""
+    seconds = wait_s(problem)
+    return {} if seconds is None else {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def wait_s(problem: errors.ImagineoError) -> float | None:
+    """How long to wait before the same is asked again; None: it helps nothing."""
     if problem.reason not in _RETRY_AFTER_S:
-        return {}
-    wait_s = problem.retry_after_s if problem.retry_after_s is not None else _RETRY_AFTER_S[problem.reason]
-    return {"Retry-After": str(max(1, math.ceil(wait_s)))}
+        return None
+    return problem.retry_after_s if problem.retry_after_s is not None else _RETRY_AFTER_S[problem.reason]
 
 
 def _headers(problem: errors.ImagineoError, status: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import re
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -68,7 +69,8 @@ def test_pages_polls_and_streams_use_up_their_persons_minute_and_not_the_free_pl
             assert over.status_code == 429
             assert 1 <= int(over.headers["Retry-After"]) <= 60
             assert "Too many requests" in over.text
-            assert "Wait a minute" in over.text
+            assert "You asked for more than 240 pages in a minute." in over.text
+            assert re.search(r"Try again in \d+ seconds?\.", over.text)
         posted = viewer.http.post("/settings/account/password", data={"csrf_token": tokens.csrf_token(viewer.session)})
         assert posted.status_code == 429
         stream = viewer.get(f"/v1/generations/{run_id}/events")

@@ -21,7 +21,7 @@ from services.gateway.dashboard import forms, session
 from services.gateway.dashboard.mishaps import mishap_page
 from services.gateway.dashboard.views import Views
 from services.gateway.dashboard.visit import Visit
-from services.gateway.errors import HTTP_STATUS
+from services.gateway.errors import HTTP_STATUS, retry_after
 from services.gateway.exchange import exchange_of
 from services.gateway.parts import Parts
 
@@ -108,6 +108,7 @@ class _Path:
                 raise
             visit.problem, visit.status = problem, HTTP_STATUS[problem.reason]
             response = await page.again(visit)
+            response.headers.update(retry_after(problem))
         if visit.guest:
             session.keep(visit.parts, response, session.GUEST_COOKIE, visit.guest)
         return response

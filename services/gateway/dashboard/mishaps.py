@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from imagineo import errors
 from imagineo.v1 import error_reason_pb2 as pb
 from starlette.responses import Response
 
+from services.gateway.dashboard.patience import again
 from services.gateway.dashboard.visit import Visit
 from services.gateway.errors import HTTP_STATUS, retry_after
 from services.gateway.exchange import exchange_of
@@ -53,11 +55,16 @@ _ADVICE: Final[dict[pb.ErrorReason.ValueType, Advice]] = {
     ),
     pb.ERROR_REASON_UNAVAILABLE: Advice(
         "A part of the platform is away",
-        "Nothing was changed. Try again in a few seconds.",
+        "Nothing was changed.",
     ),
     pb.ERROR_REASON_RATE_LIMITED: Advice(
         "Too many requests",
-        "Nothing was changed. Wait a minute and try again. Pages that you leave open count as well.",
+        "Nothing was changed. Pages that you leave open count as well.",
+    ),
+    pb.ERROR_REASON_QUEUE_FULL: Advice("The queue is full", "Nothing was changed. Let some of it be drawn first."),
+    pb.ERROR_REASON_QUOTA_EXCEEDED: Advice(
+        "The images of this month are used up",
+        "Nothing was changed. Those who run the platform can give your organization another plan.",
     ),
     pb.ERROR_REASON_METHOD_NOT_ALLOWED: Advice("This address takes no such request", "Go back to the page before."),
     pb.ERROR_REASON_INTERNAL: Advice(
@@ -66,7 +73,14 @@ _ADVICE: Final[dict[pb.ErrorReason.ValueType, Advice]] = {
         "The platform made a mistake.",
     ),
 }
-_OTHERWISE: Final = Advice("That did not work", "Nothing was changed. Go back and try again.")
+_OTHERWISE: Final = Advice("That did not work", "Nothing was changed. Go back and look at what you sent.")
+
+
+def _form_of(visit: Visit) -> str:
+    """The page of ours whose form was sent; empty where none was."""
+    came_from = urlsplit(visit.request.headers.get("referer", ""))
+    is_ours = came_from.netloc == visit.request.headers.get("host") and came_from.path.startswith("/")
+    return came_from.path if visit.request.method == "POST" and is_ours and not came_from.path.startswith("//") else ""
 
 
 def mishap_page(visit: Visit, problem: errors.ImagineoError) -> Response:
@@ -78,8 +92,9 @@ def mishap_page(visit: Visit, problem: errors.ImagineoError) -> Response:
         "mishap.html",
         title=advice.title,
         message=advice.message or problem.message,
-        what_to_do=advice.what_to_do,
+        what_to_do=f"{advice.what_to_do} {again(problem)}".rstrip(),
         status=visit.status,
+        back=_form_of(visit),
         request_id=exchange_of(visit.request.scope).request_id,
     )
     if visit.status == 413:

@@ -25,5 +25,6 @@ NOTICES: Final = {
     "password-reset": "Your password is set. Log in with it.",
     "logged-out": "You are logged out.",
     "log-in-first": "Log in to go on.",
+    "joined": "Welcome. You are a member now.",
     "welcome": "Welcome. Describe a picture and draw it.",
 }

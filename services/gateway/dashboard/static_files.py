@@ -1,4 +1,7 @@
-"""The pages' style sheet, scripts and pictures: read once, named by their content, kept by browsers for good."""
+"""The pages' style sheet, scripts and pictures: read once, named by their content, kept by browsers for good.
+
+The style sheet is written in rooms, `styles/`, and sent as one file.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from imagineo import errors
 from starlette.responses import Response
 
 _FOLDER: Final = Path(__file__).parent / "static"
+#: The rooms of the style sheet, in their order: what comes later may say it more narrowly.
+ROOMS: Final = (
+    *("tokens", "ground", "frame", "surfaces", "controls"),
+    *("tables", "pictures", "playground", "pages", "doors"),
+)
 _TYPES: Final = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -19,9 +27,12 @@ _TYPES: Final = {
 }
 
 FILES: Final = {
-    path.relative_to(_FOLDER).as_posix(): path.read_bytes()
-    for path in sorted(_FOLDER.rglob("*"))
-    if path.suffix in _TYPES
+    "app.css": b"\n".join((_FOLDER.parent / "styles" / f"{room}.css").read_bytes() for room in ROOMS),
+    **{
+        path.relative_to(_FOLDER).as_posix(): path.read_bytes()
+        for path in sorted(_FOLDER.rglob("*"))
+        if path.suffix in _TYPES
+    },
 }
 _VERSIONS: Final = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in FILES.items()}
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"

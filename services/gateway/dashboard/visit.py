@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from imagineo import errors, tokens
@@ -17,9 +17,22 @@ from services.gateway.credentials import cookie_name
 from services.gateway.dashboard import contract, security
 from services.gateway.dashboard.forms import Form
 from services.gateway.dashboard.notices import NOTICES
+from services.gateway.dashboard.patience import again
 from services.gateway.dashboard.views import Views
 from services.gateway.exchange import principal_of
 from services.gateway.parts import Parts
+
+#: What the pages call a field of the API, where that is another word.
+_LABELS: Final = {
+    "email": "mail address",
+    "url": "address",
+    "organization_name": "organization",
+    "count": "how many variations",
+    "strength": "how different",
+    "expires_at": "last day",
+    "monthly_images": "images a month",
+    "allowed_models": "models",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +144,15 @@ def _nothing(_word: str) -> bool:
 
 
 def refusal(problem: errors.ImagineoError | None) -> str:
-    """Why a form was refused, above it: in people's words where the field is known by its name."""
+    """Why a form was refused, above it: in people's words where its field is known, and when to send it again."""
     if problem is None:
         return ""
     param, allowed = problem.metadata.get("param", ""), problem.metadata.get("allowed", "")
     if not (param and allowed):
-        return problem.message
-    words = param.partition("[")[0].rpartition(".")[2].replace("_", " ").replace("lora", "LoRA")
-    return f"{words[0].upper()}{words[1:]} must be {allowed}."
+        return f"{problem.message} {again(problem)}".rstrip()
+    name = param.partition("[")[0].rpartition(".")[2]
+    words = _LABELS.get(name) or name.replace("_", " ").replace("lora", "LoRA")
+    return f"{words[0].upper()}{words[1:]} must be {_plain(allowed)}."
 
 
 def wrong(problem: errors.ImagineoError | None, name: str) -> str:
@@ -146,4 +160,9 @@ def wrong(problem: errors.ImagineoError | None, name: str) -> str:
     if problem is None or problem.metadata.get("param", "").partition("[")[0] != name:
         return ""
     allowed = problem.metadata.get("allowed", "")
-    return f"Must be {allowed}." if allowed else problem.message
+    return f"Must be {_plain(allowed)}." if allowed else problem.message
+
+
+def _plain(allowed: str) -> str:
+    """What is allowed, without the words that only programs need."""
+    return allowed.replace("a string of ", "")

@@ -28,7 +28,7 @@ async def show(visit: Visit) -> Response:
         "api_keys/show.html",
         keys=[{**key, "state": _state(key, now), "maker": makers.get(key["created_by"], "")} for key in found["keys"]],
         next_cursor=found["next_cursor"],
-        scopes=[SCOPE_WORDS[permission] for permission in visit.principal.permissions],
+        scopes=_scopes(visit),
         models=models,
         typed={name: visit.form.text(name) if is_refused else "" for name in _FIELDS},
         ticked=visit.form.all("scopes") if is_refused else None,
@@ -64,6 +64,15 @@ async def _names_of_members(visit: Visit) -> dict[str, str]:
         return {}
     found = await visit.ask("GET", "/v1/organization/members", query={"limit": "100"})
     return {member["user_id"]: member["name"] for member in found["members"]}
+
+
+def _scopes(visit: Visit) -> list[tuple[str, list[str]]]:
+    """What the visitor's role may give a key: each noun with its verbs, such as `models` with `read` and `write`."""
+    found: dict[str, list[str]] = {}
+    for permission in visit.principal.permissions:
+        noun, _, verb = SCOPE_WORDS[permission].partition(":")
+        found.setdefault(noun, []).append(verb)
+    return list(found.items())
 
 
 def _state(key: dict[str, Any], now: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
 from services.gateway.dashboard.visit import Visit
+
+_MANY_SCOPES: Final = 4
 
 
 async def show(visit: Visit) -> Response:
@@ -17,6 +21,7 @@ async def show(visit: Visit) -> Response:
             {
                 **entry,
                 "words": entry["action"].replace(".", " ").replace("_", " "),
+                "details": [_told(name, value) for name, value in entry["details"].items()],
                 "actor": entry["email"] or entry["key_id"] or "an operator",
             }
             for entry in found["entries"]
@@ -24,3 +29,11 @@ async def show(visit: Visit) -> Response:
         next_cursor=found["next_cursor"],
         action=asked["action"],
     )
+
+
+def _told(name: str, value: str) -> str:
+    """A detail in a few words; many scopes are counted."""
+    words = value.split()
+    if name == "scopes" and len(words) > _MANY_SCOPES:
+        return f"{len(words)} scopes"
+    return f"{name} {value}"

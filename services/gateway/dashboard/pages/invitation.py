@@ -45,4 +45,4 @@ async def accept(visit: Visit) -> Response:
         client=visit.client(),
     )
     made = await visit.parts.peers.ask(visit.parts.peers.accounts.AcceptInvitation, asked, timeout_s=HASHING_S)
-    return await entered(visit, made.token, "/playground?notice=welcome")
+    return await entered(visit, made.token, "/playground?notice=joined")

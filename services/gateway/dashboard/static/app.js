@@ -1,5 +1,5 @@
-// What every page may need: the theme switch, copying, asking before what cannot be undone, times of the reader's own
-// zone, and tokens that came behind the # of a link.
+// What every page may need: the theme switch, copying, asking before what cannot be undone, ticking many boxes,
+// times of the reader's own zone, and tokens that came behind the # of a link.
 
 const root = document.documentElement;
 
@@ -49,10 +49,17 @@ function takeFragment() {
   document.querySelector("form[data-send-fragment]")?.submit();
 }
 
+// Ticks the boxes whose values hold one of the words; none named: all of them.
+function tick({ dataset, form, parentElement }) {
+  const words = dataset.tick.split(" ");
+  for (const box of form.querySelectorAll(`input[name=${parentElement.dataset.ticks}]`)) box.checked = words.some((word) => box.value.includes(word));
+}
+
 document.addEventListener("click", (event) => {
-  const target = event.target.closest("[data-theme-switch], [data-copy]");
+  const target = event.target.closest("[data-theme-switch], [data-copy], [data-tick]");
   if (!target) return;
   if (target.dataset.copy) copy(target);
+  else if ("tick" in target.dataset) tick(target);
   else switchTheme();
 });
 
@@ -76,5 +83,6 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("htmx:afterSwap", () => localizeTimes(document));
 
 localizeTimes(document);
+for (const row of document.querySelectorAll("[data-ticks]")) row.hidden = false;
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 takeFragment();

@@ -1,6 +1,7 @@
 // One run's events, as the browser hears them: `tell(run)` for each change, `show(preview)` for each small picture.
 // The stream ends by itself after the terminal event; a cut one comes back with the last id that it has.
 
+const AGAIN_S = 5;
 const TERMINAL = new Set(["completed", "failed", "canceled", "expired"]);
 
 export function isOver(run) {
@@ -18,14 +19,26 @@ export function announce(place, run) {
 }
 
 export function follow(runId, { tell, show, gone }) {
-  const stream = new EventSource(`/v1/generations/${runId}/events?previews=true`);
-  const onRun = (event) => {
-    const run = JSON.parse(event.data);
-    tell(run);
-    if (isOver(run)) stream.close();
-  };
-  for (const name of ["snapshot", "status", "progress"]) stream.addEventListener(name, onRun);
-  stream.addEventListener("preview", (event) => show(JSON.parse(event.data)));
-  stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED) gone(); });
-  return stream;
+  let stream;
+  let timer;
+  function open() {
+    stream = new EventSource(`/v1/generations/${runId}/events?previews=true`);
+    const onRun = (event) => {
+      const run = JSON.parse(event.data);
+      tell(run);
+      if (isOver(run)) stream.close();
+    };
+    for (const name of ["snapshot", "status", "progress"]) stream.addEventListener(name, onRun);
+    stream.addEventListener("preview", (event) => show(JSON.parse(event.data)));
+    stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED) refused(); });
+  }
+  // A refused stream does not say why: the run's page does. Who is logged out, or whose run is deleted, learns it at
+  // once; whoever has too many streams or pages open is let in again later.
+  async function refused() {
+    const page = await fetch(`/generations/${runId}`, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (page?.type === "opaqueredirect" || page?.status === 404) gone();
+    else timer = setTimeout(open, 1000 * (Number(page?.headers.get("Retry-After")) || AGAIN_S));
+  }
+  open();
+  return { close() { clearTimeout(timer); stream.close(); } };
 }

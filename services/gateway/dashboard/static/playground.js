@@ -2,6 +2,7 @@
 // drawn. What is wrong stands beside its field; nothing is lost of what was typed.
 
 import { announce, follow, isOver } from "./following.js";
+import { again } from "./patience.js";
 import { curl, pythonCode, typescriptCode } from "./snippets.js";
 
 const $ = (id) => document.getElementById(id);
@@ -139,7 +140,10 @@ async function send(path, content) {
   const answer = await fetch(path, { method: "POST", headers, body: content && JSON.stringify(content) });
   const said = await answer.json().catch(() => ({}));
   if (answer.status === 401) location.assign("/login?notice=log-in-first");
-  if (!answer.ok) throw Object.assign(new Error(), said.error ?? { message: "The platform did not answer. Try again." });
+  if (!answer.ok) {
+    const problem = said.error ?? { message: "The platform did not answer." };
+    throw Object.assign(new Error(), problem, { message: problem.message + again(answer.headers.get("Retry-After")) });
+  }
   return said;
 }
 
@@ -152,8 +156,8 @@ async function draw(event) {
     const run = await send("/v1/generate", body());
     drawing?.close();
     begin(run);
-    const stream = follow(run.run_id, { tell, show, gone: () => location.reload() });
-    drawing = { id: run.run_id, close: () => stream.close() };
+    const { close } = follow(run.run_id, { tell, show, gone: () => location.reload() });
+    drawing = { id: run.run_id, close };
   } catch (problem) {
     refuse({ message: problem.message || "The platform cannot be reached. Try again.", param: problem.param, details: problem.details });
   } finally {

@@ -1,5 +1,7 @@
 // Sends a LoRA to the API with the session, says how far it is, and what was found wrong with it.
 
+import { again } from "./patience.js";
+
 const form = document.getElementById("upload");
 const progress = document.getElementById("upload-progress");
 const problem = document.getElementById("upload-problem");
@@ -42,7 +44,7 @@ form?.addEventListener("submit", (event) => {
   });
   request.addEventListener("load", () => {
     if (request.status === 200) location.assign(`/models/${request.response.id}?notice=model-created`);
-    else refuse(request.response?.error?.message ?? "The platform did not take the file. Try again.");
+    else refuse((request.response?.error?.message ?? "The platform did not take the file.") + again(request.getResponseHeader("Retry-After")));
   });
   request.addEventListener("error", () => refuse("The connection broke off. Nothing was kept; try again."));
   progress.hidden = false;
