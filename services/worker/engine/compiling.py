@@ -8,7 +8,6 @@ which none before it did makes graphs anew. A row without a LoRA multiplies zero
 
 from __future__ import annotations
 
-import os
 import shutil
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from services.worker.engine.lora_layers import (
     RANK_BUCKETS,
@@ -53,8 +53,7 @@ def _rank_bucket(rank: int) -> int:
 
 def missing_tools() -> str:
     """What torch.compile would look for here in vain; empty if nothing."""
-    named = os.environ.get("CXX")
-    compilers = (named,) if named else ("c++", "g++", "clang++")
+    compilers = [name for name in inductor.cpp.cxx if name]  # such as CXX names
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     lacking = [] if any(map(shutil.which, compilers)) else [f"a C++ compiler ({' or '.join(compilers)})"]
     return " and ".join(lacking if header.is_file() else [*lacking, f"Python's headers ({header})"])

@@ -20,6 +20,7 @@ from diffusers import UNet2DConditionModel
 from imagineo.settings import SettingsError
 from safetensors.torch import save_file
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._inductor import config as inductor
 
 from services.worker.app import serve
 from services.worker.engine import compiling, knee
@@ -60,15 +61,15 @@ class Place(JudgedEngine):
         return self.graphs.frame_count - before
 
 
-def test_what_compiling_would_look_for_in_vain_is_told_before_anything_starts(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "a C++ compiler (no-such-compiler)" in compiling.missing_tools()
+def test_what_compiling_would_look_for_in_vain_is_told_before_anything_starts():
     settings = Settings(
         **dict.fromkeys(("nats_url", "status_address", "catalog_address", "blobs_url", "cache_dir"), "x"),
         compile="default",
     )
-    with pytest.raises(SettingsError, match="take the image worker-compile"):
-        asyncio.run(serve(settings, asyncio.Event()))
+    with inductor.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        assert "a C++ compiler (no-such-compiler)" in compiling.missing_tools()
+        with pytest.raises(SettingsError, match="take the image worker-compile"):
+            asyncio.run(serve(settings, asyncio.Event()))
 
 
 @pytest.fixture(scope="module")
