@@ -93,6 +93,8 @@ _METHODS: Final[dict[str, dict[str, Permission | Caller]]] = {
         "ChangePassword": Caller.ANYONE,
         "RequestPasswordReset": Caller.ANYONE,
         "ResetPassword": Caller.ANYONE,
+        "RequestVerification": Caller.ANYONE,
+        "VerifyEmail": Caller.ANYONE,
         "GetUser": Caller.USER,
         "CreateUser": Caller.PLATFORM,
         "ListMembers": pb.PERMISSION_MEMBERS_READ,

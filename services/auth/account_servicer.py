@@ -16,6 +16,7 @@ from services.auth.pages import page_size
 from services.auth.people_repository import PeopleRepository
 from services.auth.registry import check_organization_id, is_organization_id, present
 from services.auth.sign_in import SignIn
+from services.auth.verification import Verification
 
 
 class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
@@ -24,12 +25,14 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
     def __init__(
         self,
         sign_in: SignIn,
+        verification: Verification,
         people: PeopleRepository,
         members: MemberRepository,
         forget: Callable[[bytes], None],
         forget_key: Callable[[bytes], None],
     ) -> None:
         self._sign_in = sign_in
+        self._verification = verification
         self._people = people
         self._members = members
         self._forget = forget
@@ -66,6 +69,7 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
             session=shown.session_message(session),
             user=shown.user_message(user),
             memberships=map(shown.member_message, memberships),
+            is_verification_open=self._verification.is_open(user),
         )
 
     async def SwitchOrganization(  # noqa: N802
@@ -117,6 +121,18 @@ class AccountServicer(account_service_pb2_grpc.AccountServiceServicer):
         """Set a password by a link."""
         await self._sign_in.reset_password(request.token_sha256, request.new_password, wire.client(request.client))
         return pb.ResetPasswordResponse()
+
+    async def RequestVerification(  # noqa: N802
+        self, request: pb.RequestVerificationRequest, _context: object
+    ) -> pb.RequestVerificationResponse:
+        """Mail the link that proves a mail address."""
+        await self._verification.request(request.session_sha256, wire.client(request.client))
+        return pb.RequestVerificationResponse()
+
+    async def VerifyEmail(self, request: pb.VerifyEmailRequest, _context: object) -> pb.VerifyEmailResponse:  # noqa: N802
+        """Take a link as the proof of a mail address."""
+        await self._verification.take(request.token_sha256, wire.client(request.client))
+        return pb.VerifyEmailResponse()
 
     async def GetUser(self, request: pb.GetUserRequest, _context: object) -> pb.GetUserResponse:  # noqa: N802
         """Read a user."""

@@ -19,6 +19,7 @@ def user_message(user: User) -> member_pb2.User:
         name=user.name,
         is_administrator=user.is_administrator,
         created_at=timestamp(user.created_at),
+        is_verified=user.is_verified,
     )
 
 

@@ -88,6 +88,10 @@ class Principal:
     role: Role | None = None
     session_id: str = ""
     is_administrator: bool = False
+    is_verified: bool = True
+    """The mail address of who is logged in is proven."""
+    is_barred: bool = False
+    """It must be, and is not: they only look."""
 
     @property
     def is_restricted(self) -> bool:

@@ -156,6 +156,8 @@ def _denial(check: Check, principal: Principal) -> errors.PermissionDenied | Non
     if check.permission is not None and check.permission in principal.permissions:
         return None
     metadata = {"permission": check.permission or ""}
+    if principal.is_barred:
+        return errors.PermissionDenied("Confirm your mail address first, by the link in your mail.", metadata=metadata)
     if principal.role is not None:
         message = f"Your role, {principal.role}, lacks the permission '{check.permission or ''}'."
         return errors.PermissionDenied(message, metadata=metadata)

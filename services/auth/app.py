@@ -43,6 +43,8 @@ from services.auth.sign_in import SignIn
 from services.auth.sign_in_notes import SignInNotes
 from services.auth.sweeper import Sweeper, asker
 from services.auth.throttle import Throttle
+from services.auth.verification import Verification
+from services.auth.verification_repository import VerificationRepository
 
 _SERVICE_NAME: Final = auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 _ACCOUNTS_NAME: Final = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
@@ -58,30 +60,41 @@ class Reception:
 
     people: PeopleRepository
     members: MemberRepository
+    verifications: VerificationRepository
     sessions: Sessions
     notes: SignInNotes
     sign_in: SignIn
+    verification: Verification
 
     async def tidy(self) -> None:
         """Delete some of what is over."""
         await self.people.forget_over(_TIDY_ROWS)
+        await self.verifications.forget_over()
         await self.members.forget_entries(AUDIT_AGE_S, _TIDY_ROWS)
 
 
 @contextlib.contextmanager
 def reception(
-    database: Database, letters: Letters, *, passwords_at_once: int, sign_up_closed: bool = False
+    database: Database,
+    letters: Letters,
+    *,
+    passwords_at_once: int,
+    sign_up_closed: bool = False,
+    verified_mail_required: bool = False,
 ) -> Iterator[Reception]:
     """Wire what lets people in, over a database; operators' commands use it without a server."""
     repository, people, members = Repository(database), PeopleRepository(database), MemberRepository(database)
-    sessions, notes = Sessions(repository, people), SignInNotes(people, letters)
+    verifications = VerificationRepository(database)
+    sessions = Sessions(repository, people, verified_mail_required=verified_mail_required)
+    notes = SignInNotes(people, verifications, letters)
     passwords = Passwords(passwords_at_once)
     throttle = Throttle(repository)
     try:
         sign_in = SignIn(
             people, members, passwords, throttle, letters, notes, sessions.forget, sign_up_closed=sign_up_closed
         )
-        yield Reception(people, members, sessions, notes, sign_in)
+        verification = Verification(people, verifications, throttle, letters, notes)
+        yield Reception(people, members, verifications, sessions, notes, sign_in, verification)
     finally:
         passwords.close()
 
@@ -117,6 +130,7 @@ async def running(
                 letters,
                 passwords_at_once=settings.passwords_at_once,
                 sign_up_closed=settings.sign_up_closed,
+                verified_mail_required=settings.verified_mail_required,
             )
         )
         authorizer = Authorizer(
@@ -128,7 +142,12 @@ async def running(
         servicer = AuthServicer(repository, people.people, authorizer, cache, metrics)
         server.add(auth_service_pb2_grpc.add_AuthServiceServicer_to_server, servicer, _SERVICE_NAME)
         accounts = AccountServicer(
-            people.sign_in, people.people, people.members, people.sessions.forget, servicer.forget_key
+            people.sign_in,
+            people.verification,
+            people.people,
+            people.members,
+            people.sessions.forget,
+            servicer.forget_key,
         )
         server.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts, _ACCOUNTS_NAME)
         port = await server.start()

@@ -35,6 +35,7 @@ class Action(enum.StrEnum):
     ADMINISTRATOR_UNMADE = "user.administrator_unmade"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - a word of the log
     PASSWORD_RESET = "user.password_reset"  # noqa: S105 - the same
+    EMAIL_VERIFIED = "user.email_verified"
     INVITED = "invitation.created"
     INVITATION_REVOKED = "invitation.revoked"
     INVITATION_ACCEPTED = "invitation.accepted"

@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from services.auth.backlog import Backlog
 from services.auth.mail import Post
-from services.auth.people import INVITATION_AGE, RESET_AGE, Invitation, User, one_line
+from services.auth.people import INVITATION_AGE, RESET_AGE, VERIFICATION_AGE, Invitation, User, one_line
 
 _ATTEMPTS: Final = 4
 
@@ -58,6 +58,20 @@ class Letters:
             f"{int(RESET_AGE.total_seconds() // 60)} minutes:\n{link}\n\nIf it was not you, nothing has changed.\n"
         )
         self.send(self._letter(user.email, "Set a new password", text))
+
+    @property
+    def can_send(self) -> bool:
+        """Whether letters go somewhere."""
+        return self._post is not None
+
+    def verification(self, user: User, token: str) -> None:
+        """Send the link that proves a mail address."""
+        link = f"{self._public_url}/verify-email#{token}"
+        text = (
+            "Somebody, hopefully you, made an account with this mail address.\n\nThe link confirms it; it works once, "
+            f"for {VERIFICATION_AGE.days} days:\n{link}\n\nIf it was not you, leave it: nobody else can confirm it.\n"
+        )
+        self.send(self._letter(user.email, "Confirm your mail address", text))
 
     def send(self, message: EmailMessage) -> None:
         """Let a letter go out in the background; without a post it goes nowhere."""

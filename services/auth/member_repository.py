@@ -45,6 +45,7 @@ from services.auth.people_repository import (
     user_of,
 )
 from services.auth.rows import organization_of
+from services.auth.verification_repository import verify
 
 Letter = TypeVar("Letter")
 
@@ -264,6 +265,7 @@ class MemberRepository:
                     "and ends their sessions.",
                     metadata={"param": "email"},
                 )
+            await verify(connection, user.user_id, Actor())  # the operator vouches for the address
             if is_administrator:
                 user = user_of(await connection.fetchrow(SQL["set_administrator"], user.user_id, True))
             if await connection.fetchrow(SQL["insert_member"], organization_id, user.user_id, role.value):
@@ -279,7 +281,7 @@ class MemberRepository:
                     action=Action.PASSWORD_CHANGED,
                     actor=Actor(),
                 )
-            return user, made is not None
+            return dataclasses.replace(user, is_verified=True), made is not None
 
     async def entries(self, organization_id: str, before: str, action: str, limit: int) -> list[WrittenEntry]:
         """List the audit log, newest first, older than one entry; no action named: all."""

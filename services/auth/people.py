@@ -19,6 +19,7 @@ SESSION_IDLE: Final = timedelta(days=14)
 SESSION_AGE: Final = timedelta(days=90)
 INVITATION_AGE: Final = timedelta(days=7)
 RESET_AGE: Final = timedelta(hours=1)
+VERIFICATION_AGE: Final = timedelta(days=2)
 
 MAX_NAME_LENGTH: Final = 100
 _MAX_EMAIL_LENGTH: Final = 254
@@ -80,6 +81,8 @@ class User:
     name: str
     is_administrator: bool
     created_at: datetime
+    is_verified: bool = False
+    """A link that was mailed to them came back, or an operator vouches for the address."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from services.auth.people import (
     User,
     email_key,
 )
+from services.auth.verification_repository import verify
 
 SQL: Final = load(Path(__file__).parent / "sql" / "people.sql")
 _MAX_SESSIONS: Final = 100
@@ -182,12 +183,16 @@ class PeopleRepository:
         return row and user_of(row)
 
     async def use_reset(self, digest: bytes, password_hash: str, client: Client) -> list[bytes] | None:
-        """Set the password of a token's user, once; gives the digests of the sessions that ended; None: too late."""
+        """Set the password of a token's user, once; gives the digests of the sessions that ended; None: too late.
+
+        The link was mailed to them: it proves their address as well.
+        """
         async with self._database.transaction() as connection:
             user_id = await connection.fetchval(SQL["use_reset"], digest)
             if user_id is None:
                 return None
             actor = Actor(user_id, client=client)
+            await verify(connection, user_id, actor)
             return await store_password(
                 connection, user_id, password_hash, keep=b"", action=Action.PASSWORD_RESET, actor=actor
             )
@@ -272,7 +277,8 @@ async def store_password(
 
 def user_of(row: Any) -> User:
     """Read a user out of a row that may hold more."""
-    return User(row["user_id"], row["email"], row["name"], row["is_administrator"], row["created_at"])
+    is_verified = row["verified_at"] is not None
+    return User(row["user_id"], row["email"], row["name"], row["is_administrator"], row["created_at"], is_verified)
 
 
 def member_of(row: Any) -> Member:

@@ -60,6 +60,7 @@ def session_principal(row: Any) -> Principal:
         role=role,
         session_id=row["session_id"],
         is_administrator=row["is_administrator"],
+        is_verified=row["is_verified"],
     )
 
 

@@ -44,6 +44,8 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
     """What one person may load of the dashboard in any 60 seconds; it does not count for the organization."""
     sign_up_closed: bool = False
     """Only invitations and operators make users; the gateway's setting of this name says so on its page."""
+    verified_mail_required: bool = False
+    """Who signed up only looks, as a viewer does, until a link that was mailed to them came back."""
     mail_url: Secret = NO_MAIL
     """Where letters go: `smtp://user:password@host:587`, `smtps://…`, `file:///folder`, `console:`; empty: nowhere."""
     mail_from: str = "Imagineo <imagineo@localhost>"
@@ -64,5 +66,7 @@ class Settings(NatsSettings, TlsSettings, TracingSettings):
             post_of(self.mail_url.reveal())
         except ValueError as problem:
             raise ValueError(f"MAIL_URL {problem}") from problem
+        if self.verified_mail_required and not self.mail_url:
+            raise ValueError("VERIFIED_MAIL_REQUIRED needs MAIL_URL: nobody could confirm an address")
         if self.mail_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("PUBLIC_URL must begin with http:// or https:// where MAIL_URL is set: letters hold links")

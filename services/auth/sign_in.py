@@ -92,6 +92,7 @@ class SignIn:
                 "There is an account with this mail address. Log in, or reset its password.",
                 metadata={"param": "email"},
             )
+        self._notes.verification_wanted(made[0])
         return Opened(token, made[1], made[0])
 
     async def log_in(self, email: str, password: str, client: Client) -> Opened:
@@ -240,6 +241,8 @@ class SignIn:
             who = await self._new_user(found.email, password, check_name("name", name), bounds)
         token = tokens.new_token()
         user, session = await self._members.accept(digest, who, tokens.digest(token), client, check_open)
+        if not is_known:
+            self._notes.verification_wanted(user)
         return Opened(token, session, user)
 
     async def _new_user(self, email: str, password: str, name: str, bounds: list[throttle.Bound]) -> NewUser:

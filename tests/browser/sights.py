@@ -145,6 +145,8 @@ SIGHTS = (
     Sight("/reset-password", who="guest"),
     Sight("/reset-password", "reset-password-opened", "guest", then=_mailed),
     Sight("/reset-password", "reset-password-refused", "guest", then=filled("Set the password", **UNKNOWN)),
+    Sight("/verify-email", who="guest"),
+    Sight("/verify-email", "verify-email-refused", "guest", then=filled("Confirm it", token=secrets.token_urlsafe(32))),
     Sight("/invitation", who="guest"),
     Sight("/invitation", "invitation-opened", "guest", opens=_of_an_invitation, then=says("Join Test")),
     Sight("/invitation", "invitation-over", "guest", opens=_of_an_expired_invitation, then=says("This invitation")),

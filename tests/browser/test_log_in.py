@@ -46,6 +46,28 @@ def test_a_forgotten_password_is_set_anew_by_the_link_of_the_mail(
     assert link.partition("#")[2] not in platform.logs()
 
 
+def test_who_signs_up_is_asked_to_confirm_the_address_until_the_mailed_link_was_opened(
+    visit: Callable[..., Visitor], platform: Platform
+) -> None:
+    visitor = visit("guest")
+    login = visitor.sign_up("Studio Nord")
+    visitor.open("/generations")
+    asked = visitor.page.get_by_text(f"Confirm your mail address by the link that was sent to {login.email}.")
+    expect(asked).to_be_visible()
+    visitor.click("Send it again")
+    expect(visitor.page.get_by_role("status")).to_contain_text("A link is on its way")
+
+    link = eventually(lambda: mailed_link(platform, login.email, "/verify-email"), within_s=SURELY_S, what="the mail")
+    visitor.open(link)
+    expect(visitor.page.get_by_text("Your mail address is confirmed.")).to_be_visible()
+    visitor.open("/generations")
+    expect(asked).to_have_count(0)
+    stranger = visit("guest")
+    stranger.open(link)
+    expect(stranger.page.get_by_role("alert")).to_contain_text("unknown, used or expired")
+    assert link.partition("#")[2] not in platform.logs()
+
+
 def test_a_password_is_changed_and_other_sessions_end(
     visit: Callable[..., Visitor], new_member: Callable[[str], Login]
 ) -> None:

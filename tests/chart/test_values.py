@@ -54,6 +54,7 @@ def test_a_value_out_of_its_range_is_named(value: str, said: str) -> None:
         ("laptop", "blobs.evaluation.enabled=false", "There is no object store. Set blobs.url"),
         ("laptop", "blobs.url=s3://bucket", "blobs.url and blobs.evaluation.enabled are both set"),
         ("laptop", "nats.caSecret=ca", "The evaluation NATS speaks no TLS."),
+        ("laptop", "signUp.verifiedMail=true", "Set mail.existingSecret"),
         ("laptop", "workerPools.a.autoscaling.kind=keda", "Set workerPools.a.baseModels"),
         ("laptop", "workerPools.a.autoscaling.kind=hpa", "workerPools.a.autoscaling.min is 0"),
         ("laptop", "workerPools.a.autoscaling.min=9", "workerPools.a.autoscaling.max is less than min"),

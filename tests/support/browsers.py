@@ -65,11 +65,11 @@ def new_person(
     return Login(email)
 
 
-def mailed_link(platform: Platform, email: str) -> str:
-    """Where the newest letter to somebody leads that resets a password; empty: there is none yet."""
+def mailed_link(platform: Platform, email: str, path: str = "/reset-password") -> str:
+    """Where the newest letter to somebody leads that has a link to the path; empty: there is none yet."""
     for mail in sorted(platform.data.rglob("*.eml"), reverse=True):
         text = mail.read_text().replace("=\n", "").replace("=\r\n", "")
-        if email in text and (found := re.search(r"/reset-password#[A-Za-z0-9_-]{43}", text)):
+        if email in text and (found := re.search(rf"{path}#[A-Za-z0-9_-]{{43}}", text)):
             return found[0]
     return ""
 

@@ -49,6 +49,7 @@ _FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "/settings/plan": {"name": "made by a form", "embed_parameters": "on"},
     # A weak one: it is refused, and the others of the user's sessions stay.
     "/settings/account/password": {"old_password": _WEAK, "new_password": _WEAK},
+    "/settings/account/verification": {},
     "/settings/account/sessions/{session_id}/revoke": {},
     "/settings/account/organization": {"organization_id": "$ORGANIZATION_ID"},
     "/admin/organizations/{organization_id}/plan": {"plan": "free"},

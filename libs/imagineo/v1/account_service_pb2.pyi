@@ -236,6 +236,9 @@ class GetSessionResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     MEMBERSHIPS_FIELD_NUMBER: _builtins.int
+    IS_VERIFICATION_OPEN_FIELD_NUMBER: _builtins.int
+    is_verification_open: _builtins.bool
+    """is_verification_open is true where the user's mail address is not proven and the platform can mail a link."""
     @_builtins.property
     def session(self) -> _member_pb2.Session:
         """session is the one asked for."""
@@ -254,10 +257,11 @@ class GetSessionResponse(_message.Message):
         session: _member_pb2.Session | None = ...,
         user: _member_pb2.User | None = ...,
         memberships: _abc.Iterable[_member_pb2.Member] | None = ...,
+        is_verification_open: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memberships", b"memberships", "session", b"session", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_verification_open", b"is_verification_open", "memberships", b"memberships", "session", b"session", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -560,6 +564,96 @@ class ResetPasswordResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResetPasswordResponse: _TypeAlias = ResetPasswordResponse  # noqa: Y015
+
+@_typing.final
+class RequestVerificationRequest(_message.Message):
+    """RequestVerificationRequest names a session by its token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_SHA256_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    session_sha256: _builtins.bytes
+    """session_sha256 is the digest of the token."""
+    @_builtins.property
+    def client(self) -> _member_pb2.Client:
+        """client is where the request comes from."""
+
+    def __init__(
+        self,
+        *,
+        session_sha256: _builtins.bytes = ...,
+        client: _member_pb2.Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "session_sha256", b"session_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestVerificationRequest: _TypeAlias = RequestVerificationRequest  # noqa: Y015
+
+@_typing.final
+class RequestVerificationResponse(_message.Message):
+    """RequestVerificationResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestVerificationResponse: _TypeAlias = RequestVerificationResponse  # noqa: Y015
+
+@_typing.final
+class VerifyEmailRequest(_message.Message):
+    """VerifyEmailRequest names a link by its token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_SHA256_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    token_sha256: _builtins.bytes
+    """token_sha256 is the digest of the token."""
+    @_builtins.property
+    def client(self) -> _member_pb2.Client:
+        """client is where the request comes from."""
+
+    def __init__(
+        self,
+        *,
+        token_sha256: _builtins.bytes = ...,
+        client: _member_pb2.Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "token_sha256", b"token_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyEmailRequest: _TypeAlias = VerifyEmailRequest  # noqa: Y015
+
+@_typing.final
+class VerifyEmailResponse(_message.Message):
+    """VerifyEmailResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyEmailResponse: _TypeAlias = VerifyEmailResponse  # noqa: Y015
 
 @_typing.final
 class GetUserRequest(_message.Message):

@@ -89,6 +89,16 @@ class AccountServiceStub:
                 request_serializer=imagineo_dot_v1_dot_account__service__pb2.ResetPasswordRequest.SerializeToString,
                 response_deserializer=imagineo_dot_v1_dot_account__service__pb2.ResetPasswordResponse.FromString,
                 _registered_method=True)
+        self.RequestVerification = channel.unary_unary(
+                '/imagineo.v1.AccountService/RequestVerification',
+                request_serializer=imagineo_dot_v1_dot_account__service__pb2.RequestVerificationRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_account__service__pb2.RequestVerificationResponse.FromString,
+                _registered_method=True)
+        self.VerifyEmail = channel.unary_unary(
+                '/imagineo.v1.AccountService/VerifyEmail',
+                request_serializer=imagineo_dot_v1_dot_account__service__pb2.VerifyEmailRequest.SerializeToString,
+                response_deserializer=imagineo_dot_v1_dot_account__service__pb2.VerifyEmailResponse.FromString,
+                _registered_method=True)
         self.GetUser = channel.unary_unary(
                 '/imagineo.v1.AccountService/GetUser',
                 request_serializer=imagineo_dot_v1_dot_account__service__pb2.GetUserRequest.SerializeToString,
@@ -231,6 +241,22 @@ class AccountServiceServicer:
     def ResetPassword(self, request, context):
         """ResetPassword sets a new password by the link's token, once, and ends all of the user's sessions. NOT_FOUND if the
         token is unknown, used or expired; INVALID_PARAMETER for a weak password, which leaves the token good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestVerification(self, request, context):
+        """RequestVerification mails a link that proves the mail address of a session's user. INVALID_SESSION if it has ended;
+        FAILED_PRECONDITION if the address is proven, or where the platform sends no mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyEmail(self, request, context):
+        """VerifyEmail takes a mailed link's token as the proof of its user's mail address, once. NOT_FOUND if the token is
+        unknown, used or expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -380,6 +406,16 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.ResetPassword,
                     request_deserializer=imagineo_dot_v1_dot_account__service__pb2.ResetPasswordRequest.FromString,
                     response_serializer=imagineo_dot_v1_dot_account__service__pb2.ResetPasswordResponse.SerializeToString,
+            ),
+            'RequestVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestVerification,
+                    request_deserializer=imagineo_dot_v1_dot_account__service__pb2.RequestVerificationRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_account__service__pb2.RequestVerificationResponse.SerializeToString,
+            ),
+            'VerifyEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyEmail,
+                    request_deserializer=imagineo_dot_v1_dot_account__service__pb2.VerifyEmailRequest.FromString,
+                    response_serializer=imagineo_dot_v1_dot_account__service__pb2.VerifyEmailResponse.SerializeToString,
             ),
             'GetUser': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUser,
@@ -717,6 +753,60 @@ class AccountService:
             '/imagineo.v1.AccountService/ResetPassword',
             imagineo_dot_v1_dot_account__service__pb2.ResetPasswordRequest.SerializeToString,
             imagineo_dot_v1_dot_account__service__pb2.ResetPasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.AccountService/RequestVerification',
+            imagineo_dot_v1_dot_account__service__pb2.RequestVerificationRequest.SerializeToString,
+            imagineo_dot_v1_dot_account__service__pb2.RequestVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagineo.v1.AccountService/VerifyEmail',
+            imagineo_dot_v1_dot_account__service__pb2.VerifyEmailRequest.SerializeToString,
+            imagineo_dot_v1_dot_account__service__pb2.VerifyEmailResponse.FromString,
             options,
             channel_credentials,
             insecure,

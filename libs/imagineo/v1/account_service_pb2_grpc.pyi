@@ -71,6 +71,14 @@ class AccountServiceStub:
     """ResetPassword sets a new password by the link's token, once, and ends all of the user's sessions. NOT_FOUND if the
     token is unknown, used or expired; INVALID_PARAMETER for a weak password, which leaves the token good.
     """
+    RequestVerification: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.RequestVerificationRequest, _account_service_pb2.RequestVerificationResponse]
+    """RequestVerification mails a link that proves the mail address of a session's user. INVALID_SESSION if it has ended;
+    FAILED_PRECONDITION if the address is proven, or where the platform sends no mail.
+    """
+    VerifyEmail: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.VerifyEmailRequest, _account_service_pb2.VerifyEmailResponse]
+    """VerifyEmail takes a mailed link's token as the proof of its user's mail address, once. NOT_FOUND if the token is
+    unknown, used or expired.
+    """
     GetUser: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.GetUserRequest, _account_service_pb2.GetUserResponse]
     """GetUser reads a user and where they are a member. NOT_FOUND if absent."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_account_service_pb2.CreateUserRequest, _account_service_pb2.CreateUserResponse]
@@ -153,6 +161,14 @@ class AccountServiceAsyncStub(AccountServiceStub):
     ResetPassword: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ResetPasswordRequest, _account_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
     """ResetPassword sets a new password by the link's token, once, and ends all of the user's sessions. NOT_FOUND if the
     token is unknown, used or expired; INVALID_PARAMETER for a weak password, which leaves the token good.
+    """
+    RequestVerification: _aio.UnaryUnaryMultiCallable[_account_service_pb2.RequestVerificationRequest, _account_service_pb2.RequestVerificationResponse]  # type: ignore[assignment]
+    """RequestVerification mails a link that proves the mail address of a session's user. INVALID_SESSION if it has ended;
+    FAILED_PRECONDITION if the address is proven, or where the platform sends no mail.
+    """
+    VerifyEmail: _aio.UnaryUnaryMultiCallable[_account_service_pb2.VerifyEmailRequest, _account_service_pb2.VerifyEmailResponse]  # type: ignore[assignment]
+    """VerifyEmail takes a mailed link's token as the proof of its user's mail address, once. NOT_FOUND if the token is
+    unknown, used or expired.
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetUserRequest, _account_service_pb2.GetUserResponse]  # type: ignore[assignment]
     """GetUser reads a user and where they are a member. NOT_FOUND if absent."""
@@ -293,6 +309,26 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_account_service_pb2.ResetPasswordResponse, _abc.Awaitable[_account_service_pb2.ResetPasswordResponse]]:
         """ResetPassword sets a new password by the link's token, once, and ends all of the user's sessions. NOT_FOUND if the
         token is unknown, used or expired; INVALID_PARAMETER for a weak password, which leaves the token good.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestVerification(
+        self,
+        request: _account_service_pb2.RequestVerificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.RequestVerificationResponse, _abc.Awaitable[_account_service_pb2.RequestVerificationResponse]]:
+        """RequestVerification mails a link that proves the mail address of a session's user. INVALID_SESSION if it has ended;
+        FAILED_PRECONDITION if the address is proven, or where the platform sends no mail.
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyEmail(
+        self,
+        request: _account_service_pb2.VerifyEmailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_service_pb2.VerifyEmailResponse, _abc.Awaitable[_account_service_pb2.VerifyEmailResponse]]:
+        """VerifyEmail takes a mailed link's token as the proof of its user's mail address, once. NOT_FOUND if the token is
+        unknown, used or expired.
         """
 
     @_abc_1.abstractmethod

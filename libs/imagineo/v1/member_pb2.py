@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from imagineo.v1 import account_pb2 as imagineo_dot_v1_dot_account__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18imagineo/v1/member.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19imagineo/v1/account.proto\"~\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x18\n\x10is_administrator\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xec\x01\n\x06Member\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x19\n\x11organization_name\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x1f\n\x04role\x18\x06 \x01(\x0e\x32\x11.imagineo.v1.Role\x12-\n\tjoined_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfe\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x06\x63lient\x18\x07 \x01(\x0b\x32\x13.imagineo.v1.Client\"-\n\x06\x43lient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\nuser_agent\x18\x02 \x01(\t\"M\n\x05\x41\x63tor\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12#\n\x06\x63lient\x18\x03 \x01(\x0b\x32\x13.imagineo.v1.Client\"\xdc\x02\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x19\n\x11organization_name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x1f\n\x04role\x18\x05 \x01(\x0e\x32\x11.imagineo.v1.Role\x12\x12\n\ninvited_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x02\n\nAuditEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x12\n\nsubject_id\x18\t \x01(\t\x12\x35\n\x07\x64\x65tails\x18\n \x03(\x0b\x32$.imagineo.v1.AuditEntry.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe7\x01\n\x13OrganizationSummary\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12\x15\n\rmembers_count\x18\x04 \x01(\x05\x12\x12\n\nkeys_count\x18\x05 \x01(\x05\x12\x13\n\x0bimages_used\x18\x06 \x01(\x03\x12\x18\n\x10images_per_month\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18imagineo/v1/member.proto\x12\x0bimagineo.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19imagineo/v1/account.proto\"\x93\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x18\n\x10is_administrator\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bis_verified\x18\x06 \x01(\x08\"\xec\x01\n\x06Member\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x19\n\x11organization_name\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x1f\n\x04role\x18\x06 \x01(\x0e\x32\x11.imagineo.v1.Role\x12-\n\tjoined_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfe\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x06\x63lient\x18\x07 \x01(\x0b\x32\x13.imagineo.v1.Client\"-\n\x06\x43lient\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x12\n\nuser_agent\x18\x02 \x01(\t\"M\n\x05\x41\x63tor\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12#\n\x06\x63lient\x18\x03 \x01(\x0b\x32\x13.imagineo.v1.Client\"\xdc\x02\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x19\n\x11organization_name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\x12\x1f\n\x04role\x18\x05 \x01(\x0e\x32\x11.imagineo.v1.Role\x12\x12\n\ninvited_by\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x02\n\nAuditEntry\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12/\n\x0boccurred_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\r\n\x05\x65mail\x18\x06 \x01(\t\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x12\n\nsubject_id\x18\t \x01(\t\x12\x35\n\x07\x64\x65tails\x18\n \x03(\x0b\x32$.imagineo.v1.AuditEntry.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe7\x01\n\x13OrganizationSummary\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x04plan\x18\x03 \x01(\x0e\x32\x11.imagineo.v1.Plan\x12\x15\n\rmembers_count\x18\x04 \x01(\x05\x12\x12\n\nkeys_count\x18\x05 \x01(\x05\x12\x13\n\x0bimages_used\x18\x06 \x01(\x03\x12\x18\n\x10images_per_month\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +35,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITENTRY_DETAILSENTRY']._loaded_options = None
   _globals['_AUDITENTRY_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_USER']._serialized_start=101
-  _globals['_USER']._serialized_end=227
-  _globals['_MEMBER']._serialized_start=230
-  _globals['_MEMBER']._serialized_end=466
-  _globals['_SESSION']._serialized_start=469
-  _globals['_SESSION']._serialized_end=723
-  _globals['_CLIENT']._serialized_start=725
-  _globals['_CLIENT']._serialized_end=770
-  _globals['_ACTOR']._serialized_start=772
-  _globals['_ACTOR']._serialized_end=849
-  _globals['_INVITATION']._serialized_start=852
-  _globals['_INVITATION']._serialized_end=1200
-  _globals['_AUDITENTRY']._serialized_start=1203
-  _globals['_AUDITENTRY']._serialized_end=1511
-  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_start=1465
-  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_end=1511
-  _globals['_ORGANIZATIONSUMMARY']._serialized_start=1514
-  _globals['_ORGANIZATIONSUMMARY']._serialized_end=1745
+  _globals['_USER']._serialized_start=102
+  _globals['_USER']._serialized_end=249
+  _globals['_MEMBER']._serialized_start=252
+  _globals['_MEMBER']._serialized_end=488
+  _globals['_SESSION']._serialized_start=491
+  _globals['_SESSION']._serialized_end=745
+  _globals['_CLIENT']._serialized_start=747
+  _globals['_CLIENT']._serialized_end=792
+  _globals['_ACTOR']._serialized_start=794
+  _globals['_ACTOR']._serialized_end=871
+  _globals['_INVITATION']._serialized_start=874
+  _globals['_INVITATION']._serialized_end=1222
+  _globals['_AUDITENTRY']._serialized_start=1225
+  _globals['_AUDITENTRY']._serialized_end=1533
+  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_start=1487
+  _globals['_AUDITENTRY_DETAILSENTRY']._serialized_end=1533
+  _globals['_ORGANIZATIONSUMMARY']._serialized_start=1536
+  _globals['_ORGANIZATIONSUMMARY']._serialized_end=1767
 # @@protoc_insertion_point(module_scope)

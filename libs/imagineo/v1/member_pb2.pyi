@@ -31,6 +31,7 @@ class User(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     IS_ADMINISTRATOR_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    IS_VERIFIED_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """user_id is `user_…`."""
     email: _builtins.str
@@ -39,6 +40,8 @@ class User(_message.Message):
     """name is for people."""
     is_administrator: _builtins.bool
     """is_administrator is true for those who run the platform: they see all organizations and set their plans."""
+    is_verified: _builtins.bool
+    """is_verified is true once a link that was mailed to the address came back, or where an operator made the user."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """created_at is when the user signed up."""
@@ -51,10 +54,11 @@ class User(_message.Message):
         name: _builtins.str = ...,
         is_administrator: _builtins.bool = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        is_verified: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "email", b"email", "is_administrator", b"is_administrator", "name", b"name", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "email", b"email", "is_administrator", b"is_administrator", "is_verified", b"is_verified", "name", b"name", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

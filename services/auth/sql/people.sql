@@ -6,27 +6,27 @@ SELECT name FROM auth.organizations WHERE organization_id = $1 FOR NO KEY UPDATE
 -- No row: the address is taken.
 INSERT INTO auth.users (user_id, email, email_key, name, password_hash) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (email_key) DO NOTHING
-RETURNING user_id, email, name, is_administrator, created_at
+RETURNING user_id, email, name, is_administrator, created_at, verified_at
 
 -- name: read_user
-SELECT user_id, email, name, is_administrator, created_at FROM auth.users WHERE user_id = $1
+SELECT user_id, email, name, is_administrator, created_at, verified_at FROM auth.users WHERE user_id = $1
 
 -- name: read_user_by_email
-SELECT user_id, email, name, is_administrator, created_at FROM auth.users WHERE email_key = $1
+SELECT user_id, email, name, is_administrator, created_at, verified_at FROM auth.users WHERE email_key = $1
 
 -- name: read_credentials
 -- is_known: a session of the user came from this address. Indexes: users_email_key_key, sessions_by_user.
-SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at, u.password_hash,
+SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at, u.verified_at, u.password_hash,
        u.disabled_at IS NOT NULL AS is_disabled,
        EXISTS (SELECT FROM auth.sessions AS s WHERE s.user_id = u.user_id AND s.address = $2) AS is_known
 FROM auth.users AS u WHERE u.email_key = $1
 
 -- name: set_administrator
 UPDATE auth.users SET is_administrator = $2 WHERE user_id = $1
-RETURNING user_id, email, name, is_administrator, created_at
+RETURNING user_id, email, name, is_administrator, created_at, verified_at
 
 -- name: lock_user_by_email
-SELECT user_id, email, name, is_administrator, created_at, disabled_at IS NOT NULL AS is_disabled
+SELECT user_id, email, name, is_administrator, created_at, verified_at, disabled_at IS NOT NULL AS is_disabled
 FROM auth.users WHERE email_key = $1 FOR NO KEY UPDATE
 
 -- name: set_disabled
@@ -149,7 +149,7 @@ INSERT INTO auth.password_resets (digest, user_id, expires_at)
 SELECT $1, user_id, now() + $3::interval FROM auth.users WHERE user_id = $2 AND disabled_at IS NULL
 
 -- name: read_reset
-SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at
+SELECT u.user_id, u.email, u.name, u.is_administrator, u.created_at, u.verified_at
 FROM auth.password_resets AS r JOIN auth.users AS u USING (user_id)
 WHERE r.digest = $1 AND r.expires_at > now() AND u.disabled_at IS NULL
 

@@ -1,6 +1,6 @@
 -- name: check_schema
 -- The newest migration's columns are there.
-SELECT count(*) FROM auth.users WHERE user_id = '' AND disabled_at IS NULL
+SELECT count(*) FROM auth.users WHERE user_id = '' AND verified_at IS NULL
 
 -- name: resolve_keys
 -- Who stands behind each digest; revoked keys, and those of a disabled user, are as good as unknown. Index:
@@ -15,7 +15,8 @@ WHERE k.digest = ANY ($1::bytea[]) AND k.revoked_at IS NULL AND maker.disabled_a
 
 -- name: resolve_sessions
 -- Who stands behind each digest; ended sessions are as good as unknown. Index: sessions_digest_key.
-SELECT s.digest, s.session_id, s.user_id, s.organization_id, s.expires_at, m.role, u.is_administrator, o.omit_provenance,
+SELECT s.digest, s.session_id, s.user_id, s.organization_id, s.expires_at, m.role, u.is_administrator,
+       u.verified_at IS NOT NULL AS is_verified, o.omit_provenance,
        o.plan, o.requests_per_minute, o.images_per_month, o.queued_runs
 FROM auth.sessions AS s
 JOIN auth.members AS m USING (organization_id, user_id)

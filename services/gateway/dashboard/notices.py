@@ -23,6 +23,8 @@ NOTICES: Final = {
     "session-revoked": "That session is logged out.",
     "password-changed": "Your password is changed. All other sessions are logged out.",
     "password-reset": "Your password is set. Log in with it.",
+    "email-verified": "Your mail address is confirmed.",
+    "verification-sent": "A link is on its way to your mail address. It works once, for two days.",
     "logged-out": "You are logged out.",
     "log-in-first": "Log in to go on.",
     "joined": "Welcome. You are a member now.",

@@ -42,6 +42,7 @@ from services.gateway.dashboard.pages import (
     plan,
     playground,
     usage,
+    verification,
     webhooks,
 )
 from services.gateway.dashboard.views import Views
@@ -62,6 +63,8 @@ PAGES: Final = (
     Page("POST", "/forgot-password", entrance.forgot, again=entrance.forgot_form),
     Page("GET", "/reset-password", entrance.reset_form),
     Page("POST", "/reset-password", entrance.reset, again=entrance.reset_form),
+    Page("GET", "/verify-email", verification.open_form),
+    Page("POST", "/verify-email", verification.verify, again=verification.open_form),
     Page("GET", "/invitation", invitation.open_form),
     Page("POST", "/invitation", invitation.show),
     Page("POST", "/invitation/accept", invitation.accept, again=invitation.show),
@@ -100,6 +103,7 @@ PAGES: Final = (
     Page("POST", "/settings/plan", plan.change, ORGANIZATION_WRITE, again=plan.show),
     Page("GET", "/settings/account", account.show, ORGANIZATION_READ),
     Page("POST", "/settings/account/password", account.change_password, ORGANIZATION_READ, again=account.show),
+    Page("POST", "/settings/account/verification", verification.ask_again, ORGANIZATION_READ, again=account.show),
     Page("POST", "/settings/account/sessions/{session_id}/revoke", account.revoke_session, ORGANIZATION_READ),
     Page("POST", "/settings/account/organization", account.switch_organization, ORGANIZATION_READ),
     Page("GET", "/settings/audit", audit.show, AUDIT),

@@ -58,6 +58,7 @@ def _person(found: account_service_pb2.GetSessionResponse, principal: account_pb
         role=permissions.ROLE_WORDS.get(principal.role, ""),
         session_id=found.session.session_id,
         session_sha256=sha256,
+        is_verification_open=found.is_verification_open,
     )
 
 

@@ -46,6 +46,8 @@ class Person:
     role: str
     session_id: str
     session_sha256: bytes
+    is_verification_open: bool = False
+    """Their mail address is not confirmed, and can be."""
 
 
 @dataclass(slots=True)

@@ -24,13 +24,15 @@ pytestmark = pytest.mark.integration
 
 
 class Inbox:
-    """Takes letters; turns the first away, as a busy server does."""
+    """Keeps letters to Bo; turns the first of them away, as a busy server does."""
 
     def __init__(self) -> None:
         self.letters: list[bytes] = []
         self.turned_away = 0
 
     async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802
+        if envelope.rcpt_tos != ["bo@example.org"]:
+            return "250 taken"
         if not self.turned_away:
             self.turned_away += 1
             return "451 come again"

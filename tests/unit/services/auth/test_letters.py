@@ -89,7 +89,7 @@ class Asked:
 
 async def test_a_note_that_fails_unforeseen_does_not_hold_up_the_next():
     asked = Asked()
-    notes = SignInNotes(asked, letters_to(Box()))
+    notes = SignInNotes(asked, asked, letters_to(Box()))
     running = asyncio.create_task(notes.run())
     notes.reset_wanted("a@example.org")
     notes.reset_wanted("a..b@example.org")  # stored before such addresses were refused

@@ -31,6 +31,7 @@ ENTRANCE = {
     "/logout",
     "/forgot-password",
     "/reset-password",
+    "/verify-email",
     "/invitation",
     "/invitation/accept",
 }

@@ -16,7 +16,17 @@ TEMPLATES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob(
 POSTS = re.compile(r'<form[^>]*method="post".*?</form>', re.DOTALL)
 INLINE = re.compile(r"<script(?![^>]* src=)|<style|\son[a-z]+=|\sstyle=|\|\s*safe\b|autoescape false")
 #: Pages in front of the log-in; all others ask who is there.
-OPEN = {"/", "/login", "/signup", "/logout", "/forgot-password", "/reset-password", "/invitation", "/invitation/accept"}
+OPEN = {
+    "/",
+    "/login",
+    "/signup",
+    "/logout",
+    "/forgot-password",
+    "/reset-password",
+    "/verify-email",
+    "/invitation",
+    "/invitation/accept",
+}
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
