@@ -137,7 +137,10 @@ class Platform:
             f"  curl {url}/v1/generate -H 'X-API-Key: {key}' -H 'Content-Type: application/json' \\\n"
             f'    -d \'{{"positive_prompt": "{first_image.PROMPT}", "model_id": "{model_id}"}}\'\n\n'
             f"and read it, with the run_id of the answer:\n\n"
-            f"  curl {url}/v1/generations/RUN_ID -H 'X-API-Key: {key}'\n"
+            f"  curl {url}/v1/generations/RUN_ID -H 'X-API-Key: {key}'\n\n"
+            f"or by the command line, which then knows the key:\n\n"
+            f"  echo {key} | .venv/bin/imagineo login --url {url}\n"
+            f'  .venv/bin/imagineo generate "{first_image.PROMPT}" -o apple.png\n'
         )
 
 

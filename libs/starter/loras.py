@@ -45,7 +45,7 @@ STYLE_LORAS = (
     Style("fluent-flat", "Fluent Flat", "The shapes of Fluent Emoji.", steps=2000, rank=WIDE_RANK),
     Style("pencil-sketch", "Pencil Sketch", "Grey pencil lines on paper.", steps=350),
     Style(
-        "pixel-art", "Pixel Art", "A coarse raster in four greens, as on an early handheld.", steps=500, rank=WIDE_RANK
+        "pixel-art", "Pixel Art", "Coarse shapes in four greens, as on an early handheld.", steps=500, rank=WIDE_RANK
     ),
     Style("neon", "Neon", "Glowing outlines on black.", steps=700, rank=WIDE_RANK, between=True),
     Style("watercolor", "Watercolor", "Pale washes on aged paper.", "kohya", False, 500),

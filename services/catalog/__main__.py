@@ -1,4 +1,4 @@
-"""The catalog's command line: `serve` (the default), `migrate`, `seed`, `add-base-model` and `add-lora`."""
+"""The catalog's command line: `serve` (the default), `migrate`, `seed`, `add-base-model`, `add-lora`, `remove-lora`."""
 
 from __future__ import annotations
 
@@ -119,6 +119,13 @@ def add_lora(
 
     lora = _with_seeder(add)
     typer.echo(f"{lora.model_id} {lora.name}")
+
+
+@cli.command()
+def remove_lora(model_id: Annotated[str, typer.Argument(help="model_…, as `GET /v1/models` names it.")]) -> None:
+    """Remove a LoRA, whosever it is. `seed` brings back what its folder has."""
+    _with_seeder(lambda seeder: seeder.remove_lora(model_id))
+    typer.echo(f"{model_id} is removed")
 
 
 def _with_seeder(command: Callable[[Seeder], Awaitable[Answer]]) -> Answer:

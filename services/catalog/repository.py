@@ -171,9 +171,9 @@ class CatalogRepository:
         )
         return _lora(row, organization_id) if row else None
 
-    async def delete_lora(self, organization_id: str, model_id: str) -> bool:
-        """Delete a LoRA of the organization; False where it owns no such one."""
-        return await self._database.fetchval(_SQL["delete_lora"], organization_id, model_id) is not None
+    async def delete_lora(self, organization_id: str, model_id: str, *, whosever: bool = False) -> bool:
+        """Delete a LoRA of the organization, or whosever it is; False where there is no such one."""
+        return await self._database.fetchval(_SQL["delete_lora"], organization_id, model_id, whosever) is not None
 
     async def note_loose_file(self, store_key: str) -> None:
         """Have the file looked at later, lest it stays though nobody names it."""

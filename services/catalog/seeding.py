@@ -139,6 +139,16 @@ class Seeder:
         log.info("LoRA %s is %s: %s naming, rank %d", entry.file, lora.model_id, facts.naming, facts.rank)
         return lora
 
+    async def remove_lora(self, model_id: str) -> None:
+        """Delete a LoRA, whosever it is; runs that were accepted with it can still be drawn for a while.
+
+        Raises:
+            NotFound: if there is none.
+        """
+        if not await self._repository.delete_lora("", model_id, whosever=True):
+            raise NotFound(f"There is no LoRA '{model_id}'.")
+        log.info("LoRA %s is removed", model_id)
+
     async def find_base(self, slug: str) -> pb.BaseModel:
         """Read the base model that a LoRA is for.
 

@@ -35,7 +35,10 @@ SUBMISSION_FIELDS: Final[Json] = {
     "positive_prompt": text(1, 2000),
     "negative_prompt": {**text(0, 2000), "default": ""},
     "model_id": {**text(1, 64), "description": "A LoRA or a base model."},
-    "lora_weight": {**_WEIGHT, "description": "Strength of model_id's LoRA; 0 gives the base model's image."},
+    "lora_weight": {
+        **_WEIGHT,
+        "description": "Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.",
+    },
     "loras": {
         "type": "array",
         "maxItems": MAX_EXTRA_LORAS,

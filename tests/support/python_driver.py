@@ -215,7 +215,9 @@ async def sourced(client: Any, told: Told) -> Any:
     upscaled = await (await source.upscale(2)).wait()
     varied = [await client.run(run.id).wait() for run in await source.variations(2, 0.5)]
     from_file = await (await client.upscale(Path(told["path"]))).wait()
+    [like_file] = await client.variations(Path(told["path"]), 1, 0.5, positive_prompt="a red mug")
     return {
+        "like_file": (await client.run(like_file.id).wait()).status,
         "upscaled": {"status": upscaled.status, "width": upscaled.image.width, "height": upscaled.image.height},
         "varied": [one.status for one in varied],
         "from_file": from_file.status,

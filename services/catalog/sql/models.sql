@@ -78,7 +78,7 @@ RETURNING *;
 -- Locks the row, then the file's. The file is looked at later: another LoRA may name it, and runs may still read it.
 WITH gone AS (
     DELETE FROM catalog.loras
-    WHERE model_id = $2 AND organization_id = $1 AND organization_id <> ''
+    WHERE model_id = $2 AND ($3 OR organization_id = $1 AND organization_id <> '')
     RETURNING model_id, store_key
 ), loose AS (
     INSERT INTO catalog.loose_files (store_key) SELECT store_key FROM gone

@@ -137,7 +137,7 @@ CREATE: Final = _with_lines(
         ],
         body=shape("BatchSubmission"),
         example={
-            "name": "mugs",
+            "name": "teapots",
             "sweep": {
                 "positive_prompts": ["A blue teapot", "A red teapot"],
                 "lora_weights": [0.5, 1.0],

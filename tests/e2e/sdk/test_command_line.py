@@ -203,6 +203,8 @@ def test_a_model_is_known_by_its_name(account: Account, tmp_path: Path, env: dic
     lora = imagineo("models", "upload", file, "--name", "My Style", cwd=tmp_path, env=env).stdout.strip()
     priced = imagineo("generate", "x", "-m", "my style", "--dry-run", "--json", cwd=tmp_path, env=env)
     assert json.loads(priced.stdout)["parameters"]["model_id"] == lora
+    base = imagineo("generate", "x", "--lora-weight", "0.5", "--dry-run", cwd=tmp_path, env=env)
+    assert (base.returncode, "--lora-weight has no effect" in base.stderr) == (0, True)
 
     assert imagineo("models", "delete", "My Style", cwd=tmp_path, env=env).returncode == 0
     gone = imagineo("generate", "x", "-m", "My Style", cwd=tmp_path, env=env)

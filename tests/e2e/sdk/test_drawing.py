@@ -144,6 +144,7 @@ def test_it_enlarges_and_varies(drive: Drive, account: Account, tmp_path: Path) 
         "upscaled": {"status": "completed", "width": 128, "height": 128},
         "varied": ["completed"] * 2,
         "from_file": "completed",
+        "like_file": "completed",
     }
 
 

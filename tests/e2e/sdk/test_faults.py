@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.support.deadlines import NOT_NEVER_S
@@ -135,3 +138,57 @@ def test_a_stream_that_stays_cut_is_an_error(drive: Drive, proxy: FaultyProxy, a
 
     assert error["class"] == "ConnectionFailedError"
     assert error["parents"] == ["ImagineoError"]
+
+
+def test_a_batchs_results_and_archive_outlive_a_busy_platform_and_a_cut(
+    drive: Drive, proxy: FaultyProxy, account: Account
+) -> None:
+    items = [{**REQUEST, "model_id": account.base_model(), "seed": seed} for seed in (1, 2)]
+    results = r"/results(\?format=jsonl)?$"
+    proxy.answers(200, '{"index": 0, "run', method="GET", path=results, Content_Length="5000")  # cut amid a line
+    proxy.refuses(503, "unavailable", method="GET", path="format=zip")
+    proxy.breaks(Broken.AFTER, method="GET", path="format=zip")
+
+    told = drive("batch", proxy.url, account.key, items=items)["result"]
+
+    assert sorted(one["index"] for one in told["results"]) == [0, 1]
+    assert len(proxy.requests("GET", results)) >= 2
+    assert len(proxy.requests("GET", "format=zip")) == 3
+    assert told["archive_bytes"] > 1000
+
+
+def test_a_wait_ends_in_time_however_long_the_platform_asks_to_stay_away(
+    drive: Drive, proxy: FaultyProxy, account: Account
+) -> None:
+    run_id = account.submit(width=1024, height=1024, steps=100)
+    proxy.refuses(503, "unavailable", method="GET", path="/events", Retry_After="55")
+    began = time.monotonic()
+
+    error = drive("wait", proxy.url, account.key, run_id=run_id, timeout_s=1)["error"]
+
+    assert error["class"] == "WaitTimeoutError"
+    assert time.monotonic() - began < 40  # it needs one second
+    assert account.generation(run_id)["status"] in ("canceled", "canceling")
+
+
+def test_a_key_that_may_not_ask_for_limits_is_told_of_the_cut_upload(
+    drive: Drive, proxy: FaultyProxy, account: Account
+) -> None:
+    key = account.post("/v1/keys", {"name": "uploads", "scopes": ["models:write"]}).json()["secret"]
+    proxy.breaks(Broken.BEFORE, method="POST", path="/v1/models")
+    neon = Path(__file__).parents[3] / "libs" / "starter" / "weights" / "loras" / "neon.safetensors"
+    given = {"path": str(neon), "name": "Cut", "base_model_id": account.base_model()}
+
+    error = drive("upload_model", proxy.url, key, **given)["error"]
+
+    assert error["class"] == "ConnectionFailedError"
+
+
+def test_a_redirect_is_told_and_not_followed(drive: Drive, proxy: FaultyProxy, account: Account) -> None:
+    proxy.answers(308, "", path="/v1/limits", Location="https://elsewhere.example/v1/limits")
+
+    error = drive("call", proxy.url, account.key, method="limits.get")["error"]
+
+    assert error["class"] == "UnexpectedAnswerError"
+    assert "https://elsewhere.example/v1/limits" in error["message"]
+    assert len(proxy.asked) == 1

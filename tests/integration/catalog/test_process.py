@@ -105,6 +105,11 @@ async def test_the_command_line_migrates_seeds_and_adds(environ: dict[str, str],
         assert [base.slug for base in bases] == ["my-model-v1", "tiny"]
         loras = (await call(stub.ListLoras, pb.ListLorasRequest(organization_id="org_a"), timeout_s=5)).loras
         assert [lora.name for lora in loras] == ["Own", "Style 0"]
+        removed = [await _run(environ, "remove-lora", loras[0].model_id) for _ in range(2)]
+        assert [code for code, _ in removed] == [0, 1]
+        assert f"There is no LoRA '{loras[0].model_id}'" in removed[1][1]
+        loras = (await call(stub.ListLoras, pb.ListLorasRequest(organization_id="org_a"), timeout_s=5)).loras
+        assert [lora.name for lora in loras] == ["Style 0"]
 
 
 async def test_a_base_model_of_the_hub_is_fetched_once_and_then_only_what_changed(

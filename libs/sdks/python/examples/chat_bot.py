@@ -1,6 +1,8 @@
 """A bot as people run it in a chat: `!draw a red apple` is answered with the picture; users draw beside each other.
 
 Here the chat is stdin and stdout, a line a message: `USER !draw PROMPT`. A Discord library calls `Bot.hear` as well.
+
+usage: echo "ann !draw a red apple" | python chat_bot.py pictures/
 """
 
 from __future__ import annotations
@@ -67,4 +69,9 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else ".")))
+    kept = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        asyncio.run(main(kept))
+    except (OSError, ImagineoError) as problem:
+        sys.exit(str(problem))

@@ -1,6 +1,6 @@
 """Product shots in bulk: a CSV of products becomes a folder of pictures, named after each product's number.
 
-python product_shots.py products.csv shots/     # columns: sku, description; optional: seed
+usage: python product_shots.py products.csv shots/     # columns: sku, description; optional: seed
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import csv
 import sys
 from pathlib import Path
 
-from imagineo_client import Imagineo
+from imagineo_client import Imagineo, ImagineoError
 from imagineo_client.types.requests import BatchItem
 
 STYLE = "{description}, product photo, plain background"
@@ -19,6 +19,8 @@ def shoot(products: Path, folder: Path, *, size: int = 512, steps: int = 20) -> 
     """Draw every product; gives how many failed."""
     with products.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
+    if not rows or any(not row.get(column) for row in rows for column in ("sku", "description")):
+        raise ValueError(f"{products}: a line for each product, with the columns sku and description")
     items = [_item(row) for row in rows]
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -45,4 +47,9 @@ def _item(row: dict[str, str]) -> BatchItem:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if shoot(Path(sys.argv[1]), Path(sys.argv[2])) else 0)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        sys.exit(1 if shoot(Path(sys.argv[1]), Path(sys.argv[2])) else 0)
+    except (OSError, ValueError, ImagineoError) as problem:
+        sys.exit(str(problem))

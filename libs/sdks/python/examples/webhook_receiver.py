@@ -1,6 +1,6 @@
 """A webhook receiver: verifies each event, keeps the picture of a completed run, answers fast and each event once.
 
-IMAGINEO_WEBHOOK_SECRET=whsec_… python webhook_receiver.py 8100 pictures/
+usage: IMAGINEO_WEBHOOK_SECRET=whsec_… python webhook_receiver.py 8100 pictures/
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Receiver(ThreadingHTTPServer):
         if generation.status == "completed" and generation.image_url is not None:
             with Imagineo() as client:
                 picture = client.download(generation.image_url)
-            (self.folder / f"{generation.run_id}.{picture.format}").write_bytes(picture)
+            path = self.folder / f"{generation.run_id}.{picture.format}"
+            path.write_bytes(picture)
+            print(path, flush=True)
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -63,6 +65,8 @@ class Hook(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or "IMAGINEO_WEBHOOK_SECRET" not in os.environ:
+        sys.exit(__doc__)
     folder = Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     with Receiver(int(sys.argv[1]), os.environ["IMAGINEO_WEBHOOK_SECRET"], folder) as receiver:

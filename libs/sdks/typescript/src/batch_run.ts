@@ -2,7 +2,7 @@
 
 import type { Batches } from "./batches.ts";
 import { Deadline, pause } from "./deadline.ts";
-import { WaitTimeoutError } from "./errors.ts";
+import { ConnectionFailedError, WaitTimeoutError } from "./errors.ts";
 import { writeWhole } from "./files.ts";
 import { pieces } from "./lines.ts";
 import type { WaitOptions } from "./run.ts";
@@ -16,7 +16,8 @@ export interface BatchWaitOptions extends WaitOptions {
   readonly onProgress?: (batch: Batch) => void;
 }
 
-const MIN_LOOK_MS = 500;
+/** Looks count as requests. */
+const MIN_LOOK_MS = 1_000;
 const MAX_LOOK_MS = 10_000;
 
 /** A batch that was accepted. It goes on whether or not anybody holds this. */
@@ -64,7 +65,7 @@ export class BatchRun {
    * @throws OutputError if the file cannot be written.
    */
   async archive(path: string, options?: CallOptions): Promise<string> {
-    await writeWhole(path, async () => pieces(await this.archiveStream(options)));
+    await writeWhole(path, async () => whole(await this.archiveStream(options), options?.signal));
     return path;
   }
 
@@ -123,6 +124,20 @@ export class BatchRun {
     if (!cancels) return new WaitTimeoutError(`${long}; it goes on.`, this.id, false);
     await this.cancel();
     return new WaitTimeoutError(`${long}; what was not drawn is canceled.`, this.id, true);
+  }
+}
+
+/** The pieces of an archive; a cut is told as what it is. */
+async function* whole(
+  archive: ReadableStream<Uint8Array>,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* pieces(archive);
+  } catch (problem) {
+    signal?.throwIfAborted();
+    const why = problem instanceof Error ? problem.message : String(problem);
+    throw new ConnectionFailedError(`The archive was cut off: ${why}.`, { cause: problem });
   }
 }
 

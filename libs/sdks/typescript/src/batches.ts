@@ -5,12 +5,11 @@ import type { DefaultModel } from "./default_model.ts";
 import { ConfigurationError } from "./errors.ts";
 import { broken } from "./failures.ts";
 import { fileAt } from "./files.ts";
-import { lines } from "./lines.ts";
 import type { components, operations } from "./openapi.ts";
 import { explained } from "./oversize.ts";
 import { iterated, type Page } from "./pages.ts";
 import { type SubmitOptions, splitOptions, submit, submitHeaders } from "./submission.ts";
-import { type Call, type CallOptions, part, type Transport } from "./transport.ts";
+import { type Call, type CallOptions, parsed, part, type Transport } from "./transport.ts";
 import type { Batch, BatchItem, BatchResult, BatchSubmitted, BatchSweep } from "./types.ts";
 
 /** Which batches to list, named as the API does. */
@@ -85,12 +84,27 @@ export class Batches {
   /** Every item's result as it now stands, in the items' order. */
   async *results(batchId: string, options?: CallOptions): AsyncGenerator<BatchResult, void, undefined> {
     const path = `/v1/batches/${part(batchId)}/results`;
-    for await (const line of lines(await this.#stream(path, {}, options))) yield JSON.parse(line);
+    const read = async (answer: Response): Promise<BatchResult[]> =>
+      (await answer.text())
+        .split("\n")
+        .flatMap((line) => (line.trim() === "" ? [] : [parsed<BatchResult>(line, path)]));
+    yield* await this.#transport.send({ method: "GET", path, repeatable: "always", options }, read);
   }
 
   /** The pictures drawn so far and `results.jsonl` as a ZIP archive, made while it is read. */
   archive(batchId: string, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
-    return this.#stream(`/v1/batches/${part(batchId)}/results`, { format: "zip" }, options);
+    const path = `/v1/batches/${part(batchId)}/results`;
+    const call = {
+      method: "GET",
+      path,
+      query: { format: "zip" },
+      repeatable: "always",
+      options,
+      isStream: true,
+    } as const;
+    return this.#transport.send(call, ({ body, url }) =>
+      body === null ? Promise.reject(broken(url, "an empty answer")) : Promise.resolve(body),
+    );
   }
 
   /** All pictures on one sheet, as PNG. */
@@ -105,13 +119,6 @@ export class Batches {
     const defaults = "defaults" in request ? request.defaults : {};
     if (!lacks || defaults?.model_id !== undefined) return fields;
     return { ...fields, defaults: { ...defaults, model_id: await this.#model.id(options) } };
-  }
-
-  #stream(path: string, query: Call["query"] & object, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
-    const call = { method: "GET", path, query, repeatable: "always", options, isStream: true } as const;
-    return this.#transport.send(call, ({ body, url }) =>
-      body === null ? Promise.reject(broken(url, "an empty answer")) : Promise.resolve(body),
-    );
   }
 }
 

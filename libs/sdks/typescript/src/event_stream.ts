@@ -6,7 +6,7 @@ import { texts } from "./lines.ts";
 import { TooManyStreamsError } from "./refusals.ts";
 import type { RetryPolicy } from "./retry.ts";
 import { type ServerSentEvent, ServerSentEventParser } from "./sse.ts";
-import type { CallOptions, Transport } from "./transport.ts";
+import { type CallOptions, parsed, type Transport } from "./transport.ts";
 import type { Generation, Preview } from "./types.ts";
 
 /** How to follow a run. */
@@ -162,9 +162,12 @@ async function* unbroken(body: ReadableStream<Uint8Array>, life: Deadline): Asyn
   }
 }
 
+/** Where an event comes from, in messages. */
+const PLACE = "The event stream";
+
 function eventOf({ type, data, lastEventId }: ServerSentEvent): RunEvent | undefined {
-  if (type === "preview") return { type, id: null, generation: null, preview: JSON.parse(data) };
+  if (type === "preview") return { type, id: null, generation: null, preview: parsed<Preview>(data, PLACE) };
   // What a later server may add is not for this version.
   if (type !== "snapshot" && type !== "status" && type !== "progress") return undefined;
-  return { type, id: lastEventId, generation: JSON.parse(data), preview: null };
+  return { type, id: lastEventId, generation: parsed<Generation>(data, PLACE), preview: null };
 }

@@ -1,15 +1,4 @@
-/** Lines out of a stream of bytes, as they come. */
-
-/** The lines of a body in UTF-8, without their newlines; empty ones are left out. Ending early closes the body. */
-export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  let rest = "";
-  for await (const text of texts(body)) {
-    const found = (rest + text).split("\n");
-    rest = found.pop() ?? "";
-    yield* found.filter((line) => line.trim() !== "");
-  }
-  if (rest.trim() !== "") yield rest;
-}
+/** A body's pieces, as text or as bytes, as they come. */
 
 /** The pieces of a body as text, cut anywhere but inside a character. Ending early closes the body. */
 export async function* texts(body: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {

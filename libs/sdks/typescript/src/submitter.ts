@@ -59,7 +59,8 @@ export class Submitter {
   async variations(source: PictureSource, given: VariationsOptions): Promise<Run[]> {
     const [fields, options] = splitOptions(given);
     const [path, place] = await this.#placed(source, "variations", "/v1/variations", options);
-    const call = submit(path, { ...fields, ...place }, options);
+    const model = "upload_id" in place ? { model_id: fields.model_id ?? (await this.#model.id(options)) } : {};
+    const call = submit(path, { ...fields, ...place, ...model }, options);
     const answer = await this.#transport.json<Submitted | SubmittedSeveral>(call);
     const all = "generations" in answer ? answer.generations : [answer];
     return all.map((one) => this.#runOf(one));

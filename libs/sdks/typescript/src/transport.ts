@@ -157,12 +157,17 @@ export function json(value: unknown): () => Content {
 /** Browsers name themselves, and would ask the server's leave for a header more. */
 const OWN_NAME = "document" in globalThis ? {} : { "User-Agent": "imagineo-client-typescript/0.1.0" };
 
-function parsed<Answer>(text: string, address: string): Answer {
+/** What a JSON text holds.
+ *
+ * @param where - the address or path that it came from.
+ * @throws UnexpectedAnswerError if it is something else.
+ */
+export function parsed<Answer>(text: string, where: string): Answer {
   try {
     return JSON.parse(text) as Answer;
   } catch {
-    const origin = new URL(address).origin;
-    throw new UnexpectedAnswerError(`${origin} answered with something that is not JSON; is it an Imagineo?`);
+    const place = URL.canParse(where) ? new URL(where).origin : where;
+    throw new UnexpectedAnswerError(`${place} answered with something that is not JSON; is it an Imagineo?`);
   }
 }
 

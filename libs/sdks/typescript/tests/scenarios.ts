@@ -171,8 +171,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     const ended: Generation[] = [];
     for (const run of varied) ended.push(await run.wait());
     const fromFile = await (await client.upscale(needed(path))).wait();
+    const [likeFile] = await client.variations(needed(path), { strength: 0.5, positive_prompt: "a red mug" });
     const { status, image } = upscaled;
     return {
+      like_file: (await likeFile?.wait())?.status,
       upscaled: { status, width: image?.width, height: image?.height },
       varied: ended.map((run) => run.status),
       from_file: fromFile.status,

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from imagineo_client import Imagineo, MissingApiKeyError, WebhookVerificationError, verify_webhook
-from imagineo_client.batching import Pace, body_of
+from imagineo_client.batching import body_of, pause_s
 from imagineo_client.calls import spelled
 from imagineo_client.environment import base_url
 from imagineo_client.files import Form, check_writable, written_whole
 from imagineo_client.sources import id_of, picture_of
+from imagineo_client.types.answers import Batch
 from standardwebhooks import Webhook
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -68,9 +71,11 @@ def test_a_batch_comes_from_exactly_one_of_three_forms(tmp_path: Path) -> None:
             body_of(None, text, None, None, {})
 
 
-def test_a_batch_is_looked_at_often_while_it_moves_and_seldom_where_it_does_not() -> None:
-    pace = Pace()
-    assert [pace.next_s(seen) for seen in (0, 0, 0, 0, 0, 0, 1)] == [1, 1.5, 2.25, 3.375, 5, 5, 1]
+@pytest.mark.parametrize(("left_s", "expected_s"), [(0, 1), (10, 1), (60, 3), (3600, 10)])
+def test_a_batch_is_looked_at_often_while_it_is_short_and_seldom_while_it_is_long(
+    left_s: int, expected_s: float
+) -> None:
+    assert pause_s(cast("Batch", SimpleNamespace(estimated_time=left_s))) == expected_s
 
 
 def test_a_file_tells_its_progress_and_starts_anew_for_each_sending(tmp_path: Path) -> None:

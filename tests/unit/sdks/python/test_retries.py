@@ -34,6 +34,7 @@ def test_retry_after_is_never_undercut_and_a_long_one_is_not_waited_for() -> Non
     ("problem", "freely", "unsent"),
     [
         (httpx.ConnectError("refused"), True, True),
+        (httpx.LocalProtocolError("an illegal header"), False, False),
         (httpx.ReadError("reset"), True, False),
         (httpx.ReadTimeout("silent"), True, False),
         (UNAVAILABLE, True, True),

@@ -35,8 +35,13 @@ def decoded(content: bytes, shape: type[T], where: str) -> T:
     return found
 
 
-def error_of(response: httpx.Response) -> errors.ApiError:
-    """The typed error of a refusal whose body has been read."""
+def error_of(response: httpx.Response) -> errors.ImagineoError:
+    """The typed error of a refusal whose body has been read; a redirect is none: it would carry the key elsewhere."""
+    if response.is_redirect:
+        asked, target = response.request.url, response.headers["location"]
+        return errors.UnexpectedAnswerError(
+            f"{asked.scheme}://{asked.netloc.decode()} sends its callers to {target}; is the address right?"
+        )
     status, wait_s = response.status_code, retry_after_s(response.headers.get("retry-after"))
     request_id = response.headers.get("x-request-id")
     try:

@@ -17,6 +17,10 @@ from imagineo_client.types.requests import BatchItem, BatchSweep
 T = TypeVar("T")
 #: So many wrong lines are named at once.
 _TOLD_LINES = 10
+#: A batch is looked at about so often until it is over.
+_LOOKS = 20
+_SHORTEST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 10.0
 IN_PROGRESS = frozenset({"running", "canceling"})
 
 
@@ -99,18 +103,9 @@ def over_count(batch: Batch) -> int:
     return batch.items.total - batch.items.queued - batch.items.running - batch.items.canceling
 
 
-@dataclass
-class Pace:
-    """How long to wait between two looks: a second after news, up to five where nothing moves."""
-
-    _last: int = -1
-    _pause_s: float = 1.0
-
-    def next_s(self, seen: int) -> float:
-        """The pause after a look that saw so much."""
-        self._pause_s = 1.0 if seen != self._last else min(5.0, self._pause_s * 1.5)
-        self._last = seen
-        return self._pause_s
+def pause_s(batch: Batch) -> float:
+    """How long to wait between two looks, which count as requests: often while it is short, seldom while it is long."""
+    return min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, batch.estimated_time / _LOOKS))
 
 
 @dataclass(frozen=True)

@@ -65,5 +65,7 @@ def may_repeat(problem: Exception, repeats: Repeats) -> bool:
         return repeats is Repeats.FREELY and (again or isinstance(problem, errors.IdempotencyKeyInFlightError))
     if isinstance(problem, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
         return True
+    if isinstance(problem, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+        return False  # it was never sent, and never will be
     broken = isinstance(problem, (httpx.TransportError, errors.ConnectionFailedError))
     return repeats is Repeats.FREELY and broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,10 +11,9 @@ from pathlib import Path
 import httpx
 
 from imagineo_client.aio.drawing import Drawing
-from imagineo_client.aio.transport import told
-from imagineo_client.batching import IN_PROGRESS, LineReader, Pace, body_of, over_count
+from imagineo_client.batching import IN_PROGRESS, LineReader, body_of, over_count, pause_s
 from imagineo_client.calls import Call, Listing, Page, submit
-from imagineo_client.errors import WaitTimeoutError
+from imagineo_client.errors import ImagineoError, WaitTimeoutError
 from imagineo_client.events import SILENCE_S
 from imagineo_client.files import File, check_writable, written_whole
 from imagineo_client.pictures import Picture
@@ -51,19 +51,19 @@ class AsyncBatchRun:
         Raises:
             WaitTimeoutError: if it is not over in time; it is canceled, unless told otherwise.
         """
-        began, pace = time.monotonic(), Pace()
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
         while (batch := await self.refresh()).status in IN_PROGRESS:
-            pause_s = pace.next_s(over_count(batch))
-            if timeout_s is not None and time.monotonic() + pause_s > began + timeout_s:
-                if cancel_on_timeout:
-                    await self.cancel()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                if cancel_on_timeout and (batch := await self.cancel()).status == "completed":
+                    return batch  # it was faster
                 raise WaitTimeoutError(f"{self.id} is not over after {timeout_s} s.", canceled=cancel_on_timeout)
-            await async_sleep(pause_s)
+            await async_sleep(min(pause_s(batch), left_s))
         return batch
 
     async def results(self) -> AsyncIterator[BatchResult]:
         """Each item's result, as it is over: completed, failed, canceled, expired or deleted."""
-        handed, pace = set[int](), Pace()
+        handed = set[int]()
         while True:
             batch = await self.refresh()
             over = over_count(batch)
@@ -74,7 +74,7 @@ class AsyncBatchRun:
                         yield result
             if batch.status not in IN_PROGRESS:
                 return
-            await async_sleep(pace.next_s(over))
+            await async_sleep(pause_s(batch))
 
     async def archive(self, path: str | os.PathLike[str]) -> Path:
         """Write what is drawn so far as a ZIP file, with `results.jsonl`.
@@ -84,14 +84,13 @@ class AsyncBatchRun:
         """
         check_writable(path)
         call = Call("GET", f"{self._path}/results", type(None), query={"format": "zip"})
-        try:
-            async with self._transport.stream(call, silence_s=SILENCE_S) as response:
-                with written_whole(path) as file:
-                    async for content in response.aiter_bytes():
-                        file.write(content)
-        except httpx.TransportError as problem:
-            raise told(problem, call.where, self._transport.base_url) from problem
-        return Path(path)
+        attempt = 0
+        while True:
+            problem = await self._written(call, path)
+            if problem is None:
+                return Path(path)
+            attempt += 1
+            await self._transport.pause(attempt, problem, call)
 
     async def contact_sheet(self) -> Picture:
         """Every item small, with its index below, as one PNG."""
@@ -100,6 +99,17 @@ class AsyncBatchRun:
     @property
     def _path(self) -> str:
         return f"/v1/batches/{self.id}"
+
+    async def _written(self, call: Call[None], path: str | os.PathLike[str]) -> Exception | None:
+        """Write what a call answers; gives what went wrong on the way."""
+        try:
+            async with self._transport.stream(call, silence_s=SILENCE_S) as response:
+                with written_whole(path) as file:
+                    async for content in response.aiter_bytes():
+                        file.write(content)
+        except (httpx.RequestError, ImagineoError) as problem:
+            return problem
+        return None
 
     async def _results(self) -> list[BatchResult]:
         content = await self._transport.content(

@@ -172,14 +172,17 @@ class AsyncRun:
                             return
                 if resumption.is_told_all:
                     return
-            except (httpx.TransportError, errors.ApiError) as broken:
+            except (httpx.RequestError, errors.ImagineoError) as broken:
                 problem = broken
-            if time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
                 return
             pause_s = resumption.pause_s(problem)
             if pause_s is None:
                 raise told(problem, f"The events of {self.id}", self._transport.base_url)
-            await async_sleep(pause_s)
+            await async_sleep(min(pause_s, left_s))
+            if pause_s >= left_s:
+                return
 
     async def _connection(self, resumption: Resumption, previews: bool, deadline: float) -> AsyncEvents:
         """The events of one connection."""

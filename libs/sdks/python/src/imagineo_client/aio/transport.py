@@ -71,10 +71,10 @@ class Transport:
                 if response.is_success:
                     return Picture(response.content)
                 problem = error_of(response)
-            except httpx.TransportError as broken:
+            except httpx.RequestError as broken:
                 problem = broken
             attempt += 1
-            await self._pause(attempt, problem, Call("GET", url.partition("?")[0], type(None)))
+            await self.pause(attempt, problem, Call("GET", url.partition("?")[0], type(None)))
 
     async def page(self, listing: Listing[Item], limit: int, cursor: str | None) -> Page[Item]:
         """One page of a list."""
@@ -96,8 +96,8 @@ class Transport:
         """An answer that is read while it comes, one sending only.
 
         Raises:
-            ApiError: if it is refused.
-            httpx.TransportError: if the connection fails, also while it is read.
+            ImagineoError: if it is refused.
+            httpx.RequestError: if the connection fails, also while it is read.
         """
         timeout = httpx.Timeout(self.timeout_s, read=silence_s)
         request = self._http.build_request(
@@ -122,7 +122,7 @@ class Transport:
             problem: Exception
             try:
                 response = await self._once(call)
-            except httpx.TransportError as broken:
+            except httpx.RequestError as broken:
                 problem = broken
             else:
                 if response.is_success or (call.method == "DELETE" and attempt and response.status_code == 404):
@@ -131,7 +131,7 @@ class Transport:
             attempt += 1
             if call.limit and isinstance(problem, (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
                 await self._check_size(call)
-            await self._pause(attempt, problem, call)
+            await self.pause(attempt, problem, call)
 
     async def _check_size(self, call: Call[Any]) -> None:
         """Say why the connection broke, if it was too large: a refusal amid the body may get lost with the connection.
@@ -140,12 +140,20 @@ class Transport:
             BodyTooLargeError: if it is over the platform's limit.
         """
         size_bytes = call.form.size_bytes if call.form else len(msgspec.json.encode(call.body))
-        limit_bytes = getattr(await self.answer(Call("GET", "/v1/limits", Limits)), call.limit)
+        try:
+            limit_bytes = getattr(await self.answer(Call("GET", "/v1/limits", Limits)), call.limit)
+        except errors.ImagineoError:
+            return  # the key may not ask, or nobody is there: what broke is told as it is
         if size_bytes > limit_bytes:
             message = f"The body has {size_bytes} bytes. At most {limit_bytes} are allowed."
             raise errors.BodyTooLargeError(message, status=413)
 
-    async def _pause(self, attempt: int, problem: Exception, call: Call[Any]) -> None:
+    async def pause(self, attempt: int, problem: Exception, call: Call[Any]) -> None:
+        """Wait before a call goes again.
+
+        Raises:
+            ImagineoError: the problem, if it does not.
+        """
         pause_s = self.policy.pause_s(attempt, problem, call.repeats)
         if pause_s is None:
             raise told(problem, call.where, self.base_url) from problem.__cause__
@@ -180,7 +188,11 @@ def told(problem: Exception, where: str, base_url: str) -> Exception:
     """The client's error of what httpx raised; its own ones stay."""
     if isinstance(problem, httpx.TimeoutException) and not isinstance(problem, httpx.ConnectTimeout):
         return errors.RequestTimeoutError(f"{where}: no answer from {base_url} in time.")
-    if isinstance(problem, httpx.TransportError):
+    if isinstance(problem, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+        return errors.ImagineoError(f"{where}: the request cannot be sent: {problem}.")
+    if isinstance(problem, httpx.DecodingError):
+        return errors.UnexpectedAnswerError(f"{where}: the answer cannot be read: {problem}.")
+    if isinstance(problem, httpx.RequestError):
         reason = str(problem) or type(problem).__name__
         return errors.ConnectionFailedError(f"{where}: no connection to {base_url}: {reason}.")
     return problem

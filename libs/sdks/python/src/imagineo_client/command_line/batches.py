@@ -12,7 +12,7 @@ import typer
 
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import ExitCode, spoken
-from imagineo_client.command_line.session import AsJson, Chosen, give, say
+from imagineo_client.command_line.session import AsJson, Chosen, give, say, undoing
 from imagineo_client.errors import BadRequestError, ImagineoError
 from imagineo_client.files import written_whole
 from imagineo_client.sync.batches import BatchRun
@@ -47,8 +47,9 @@ def run_batch(
         try:
             results = _drawn(client, batch, output, hidden=as_json)
         except (KeyboardInterrupt, OSError):
-            batch.cancel()
-            say(f"{batch.id} is canceled; what was drawn is in {output}.")
+            with undoing(batch.id):
+                batch.cancel()
+                say(f"{batch.id} is canceled; what was drawn is in {output}.")
             raise
     completed = sum(one.status == "completed" for one in results)
     if as_json:
@@ -67,9 +68,10 @@ def _submitted(client: Imagineo, file: Path, model_id: str | None) -> BatchRun:
     try:
         return client.batches.create(file=content, defaults=defaults, idempotency_key=key)
     except KeyboardInterrupt:
-        batch = client.batches.create(file=content, defaults=defaults, idempotency_key=key)
-        batch.cancel()
-        say(f"{batch.id} is canceled.")
+        with undoing("What was just asked for"):
+            batch = client.batches.create(file=content, defaults=defaults, idempotency_key=key)
+            batch.cancel()
+            say(f"{batch.id} is canceled.")
         raise
     except BadRequestError as problem:
         lines = [number for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]

@@ -6,8 +6,6 @@ import errno
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -16,9 +14,18 @@ import typer
 from imagineo_client import environment
 from imagineo_client.command_line import progress
 from imagineo_client.command_line.outcomes import spoken
-from imagineo_client.command_line.session import AsJson, Chosen, give, id_of_model, say, table, usual_base_model
+from imagineo_client.command_line.session import (
+    AsJson,
+    Chosen,
+    give,
+    id_of_model,
+    say,
+    table,
+    undoing,
+    usual_base_model,
+)
 from imagineo_client.command_line.terminal_picture import sequences
-from imagineo_client.errors import ImagineoError, WaitTimeoutError
+from imagineo_client.errors import WaitTimeoutError
 from imagineo_client.files import check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.sync.client import Imagineo
@@ -65,6 +72,8 @@ def generate(  # noqa: PLR0917 - options of a command
         for one in options.get("loras", ()):
             one["model_id"] = id_of_model(client, one["model_id"])
         options["model_id"] = chosen.model_id(client, model) or usual_base_model(client)
+        if lora_weight is not None and options["model_id"].startswith("base_") and not as_json:
+            say("--lora-weight has no effect: the model is a base model; --model names a LoRA.")
         if dry_run:
             _priced(client.dry_run(prompt, **cast("Any", options)), as_json=as_json)
             return
@@ -84,19 +93,11 @@ def _submitted(client: Imagineo, prompt: str, options: dict[str, Any]) -> Run:
     try:
         return client.generate(prompt, idempotency_key=key, **cast("Any", options))
     except KeyboardInterrupt:
-        with _told_of_failure("What was just asked for"):
+        with undoing("What was just asked for"):
             run = client.generate(prompt, idempotency_key=key, **cast("Any", options))
             run.cancel()
             say(f"{run.id} is canceled.")
         raise
-
-
-@contextmanager
-def _told_of_failure(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ImagineoError as problem:
-        say(f"{what} could not be canceled: {problem}")
 
 
 def _priced(found: DryRun, *, as_json: bool) -> None:
@@ -127,7 +128,7 @@ def _drawn(run: Run, timeout_s: float | None, *, hidden: bool) -> Picture:
             ) from problem
         return run.image()
     except KeyboardInterrupt:
-        with _told_of_failure(run.id):
+        with undoing(run.id):
             run.cancel()
             say(f"{run.id} is canceled.")
         raise

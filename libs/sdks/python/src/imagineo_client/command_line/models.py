@@ -70,6 +70,7 @@ def upload(
     """Upload a LoRA; it is checked before it is accepted."""
     fields = {"description": description, "trigger_words": trigger_word}
     options: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    file.open("rb").close()  # before a bar is shown
     chosen: Chosen = context.obj
     with chosen.client() as client, progress.sending(file.name, hidden=as_json) as tell:
         model = client.models.upload(

@@ -17,7 +17,7 @@ from rich.table import Table
 from imagineo_client import environment
 from imagineo_client.command_line import settings
 from imagineo_client.command_line.first_contact import FirstContact
-from imagineo_client.errors import ModelNotFoundError, NotFoundError
+from imagineo_client.errors import ImagineoError, ModelNotFoundError, NotFoundError
 from imagineo_client.sync.client import Imagineo
 
 #: `--json`, which every command has.
@@ -54,6 +54,15 @@ def connected(api_key: str | None, url: str | None) -> Iterator[Imagineo]:
     """A client that says at once where nobody listens."""
     with FirstContact() as http_client, Imagineo(api_key, url, http_client=http_client) as client:
         yield client
+
+
+@contextmanager
+def undoing(what: str) -> Iterator[None]:
+    """Cancel something on the way out; where that fails it is told, and the way out goes on."""
+    try:
+        yield
+    except ImagineoError as problem:
+        say(f"{what} could not be canceled: {problem}")
 
 
 def say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +10,13 @@ from pathlib import Path
 
 import httpx
 
-from imagineo_client.batching import IN_PROGRESS, LineReader, Pace, body_of, over_count
+from imagineo_client.batching import IN_PROGRESS, LineReader, body_of, over_count, pause_s
 from imagineo_client.calls import Call, Listing, Page, submit
-from imagineo_client.errors import WaitTimeoutError
+from imagineo_client.errors import ImagineoError, WaitTimeoutError
 from imagineo_client.events import SILENCE_S
 from imagineo_client.files import File, check_writable, written_whole
 from imagineo_client.pictures import Picture
 from imagineo_client.sync.drawing import Drawing
-from imagineo_client.sync.transport import told
 from imagineo_client.types.answers import Batch, Batches, BatchResult, BatchSubmitted
 from imagineo_client.types.requests import BatchItem, BatchSweep
 from imagineo_client.waiting import sleep
@@ -51,19 +51,19 @@ class BatchRun:
         Raises:
             WaitTimeoutError: if it is not over in time; it is canceled, unless told otherwise.
         """
-        began, pace = time.monotonic(), Pace()
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
         while (batch := self.refresh()).status in IN_PROGRESS:
-            pause_s = pace.next_s(over_count(batch))
-            if timeout_s is not None and time.monotonic() + pause_s > began + timeout_s:
-                if cancel_on_timeout:
-                    self.cancel()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                if cancel_on_timeout and (batch := self.cancel()).status == "completed":
+                    return batch  # it was faster
                 raise WaitTimeoutError(f"{self.id} is not over after {timeout_s} s.", canceled=cancel_on_timeout)
-            sleep(pause_s)
+            sleep(min(pause_s(batch), left_s))
         return batch
 
     def results(self) -> Iterator[BatchResult]:
         """Each item's result, as it is over: completed, failed, canceled, expired or deleted."""
-        handed, pace = set[int](), Pace()
+        handed = set[int]()
         while True:
             batch = self.refresh()
             over = over_count(batch)
@@ -74,7 +74,7 @@ class BatchRun:
                         yield result
             if batch.status not in IN_PROGRESS:
                 return
-            sleep(pace.next_s(over))
+            sleep(pause_s(batch))
 
     def archive(self, path: str | os.PathLike[str]) -> Path:
         """Write what is drawn so far as a ZIP file, with `results.jsonl`.
@@ -84,14 +84,13 @@ class BatchRun:
         """
         check_writable(path)
         call = Call("GET", f"{self._path}/results", type(None), query={"format": "zip"})
-        try:
-            with self._transport.stream(call, silence_s=SILENCE_S) as response:
-                with written_whole(path) as file:
-                    for content in response.iter_bytes():
-                        file.write(content)
-        except httpx.TransportError as problem:
-            raise told(problem, call.where, self._transport.base_url) from problem
-        return Path(path)
+        attempt = 0
+        while True:
+            problem = self._written(call, path)
+            if problem is None:
+                return Path(path)
+            attempt += 1
+            self._transport.pause(attempt, problem, call)
 
     def contact_sheet(self) -> Picture:
         """Every item small, with its index below, as one PNG."""
@@ -100,6 +99,17 @@ class BatchRun:
     @property
     def _path(self) -> str:
         return f"/v1/batches/{self.id}"
+
+    def _written(self, call: Call[None], path: str | os.PathLike[str]) -> Exception | None:
+        """Write what a call answers; gives what went wrong on the way."""
+        try:
+            with self._transport.stream(call, silence_s=SILENCE_S) as response:
+                with written_whole(path) as file:
+                    for content in response.iter_bytes():
+                        file.write(content)
+        except (httpx.RequestError, ImagineoError) as problem:
+            return problem
+        return None
 
     def _results(self) -> list[BatchResult]:
         content = self._transport.content(Call("GET", f"{self._path}/results", type(None), query={"format": "jsonl"}))

@@ -170,14 +170,17 @@ class Run:
                             return
                 if resumption.is_told_all:
                     return
-            except (httpx.TransportError, errors.ApiError) as broken:
+            except (httpx.RequestError, errors.ImagineoError) as broken:
                 problem = broken
-            if time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
                 return
             pause_s = resumption.pause_s(problem)
             if pause_s is None:
                 raise told(problem, f"The events of {self.id}", self._transport.base_url)
-            sleep(pause_s)
+            sleep(min(pause_s, left_s))
+            if pause_s >= left_s:
+                return
 
     def _connection(self, resumption: Resumption, previews: bool, deadline: float) -> Events:
         """The events of one connection."""
