@@ -37,7 +37,8 @@ SUBMISSION_FIELDS: Final[Json] = {
     "model_id": {**text(1, 64), "description": "A LoRA or a base model."},
     "lora_weight": {
         **_WEIGHT,
-        "description": "Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.",
+        "description": "Strength of model_id's LoRA; 0 gives the base model's image. "
+        "Without effect where model_id is a base model.",
     },
     "loras": {
         "type": "array",

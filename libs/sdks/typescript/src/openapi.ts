@@ -1463,7 +1463,7 @@ export interface components {
             /** @description Pixels, up to the base model's maximum; default: the base model's. */
             height?: number;
             /**
-             * @description Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+             * @description Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
              * @default 1
              */
             lora_weight?: number;
@@ -1744,7 +1744,7 @@ export interface components {
             /** @description Default: the base model's. */
             guidance?: number;
             /**
-             * @description Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+             * @description Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
              * @default 1
              */
             lora_weight?: number;
@@ -2226,7 +2226,7 @@ export interface components {
             /** @description Pixels, up to the base model's maximum; default: the base model's. */
             height?: number;
             /**
-             * @description Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+             * @description Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
              * @default 1
              */
             lora_weight?: number;
@@ -2408,7 +2408,7 @@ export interface components {
             height?: number;
             /** @description A PNG, JPEG or WebP as `data:image/png;base64,…`, within the bounds of an upload. */
             image?: string;
-            /** @description Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any. Default: the source run's own, if there is one, else a submit's. */
+            /** @description Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model. Default: the source run's own, if there is one, else a submit's. */
             lora_weight?: number;
             /** @description More LoRAs of the same base model. Default: the source run's own, if there is one, else a submit's. */
             loras?: {
@@ -2471,7 +2471,7 @@ export interface components {
             dry_run?: boolean;
             /** @description Default: the run's own. */
             guidance?: number;
-            /** @description Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any. Default: the run's own. */
+            /** @description Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model. Default: the run's own. */
             lora_weight?: number;
             /** @description Yours, handed back untouched. */
             metadata?: {
@@ -2765,7 +2765,7 @@ export interface components {
         "Retry-After": number;
         /** @description How to authenticate. */
         "WWW-Authenticate": string;
-        /** @description Requests allowed in any 60 seconds; viewers and keys that may not draw share half. */
+        /** @description Requests allowed in any 60 seconds. */
         "X-RateLimit-Limit": number;
         /** @description Requests left now. */
         "X-RateLimit-Remaining": number;

@@ -403,7 +403,7 @@ class Submission(Struct, kw_only=True):
     negative_prompt: str | None = None
     lora_weight: float | None = None
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
     """
     loras: list[SubmissionLoras] | None = None
     """

@@ -117,7 +117,7 @@ class BatchItem(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
     """
     loras: list[BatchItemLoras]
     """
@@ -169,7 +169,7 @@ A LoRA or a base model.
 
 LoraWeight: TypeAlias = float
 """
-Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
 """
 
 
@@ -255,7 +255,7 @@ class Submission(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
     """
     loras: list[SubmissionLoras]
     """
@@ -337,7 +337,7 @@ class VariationsOfRun(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any. Default: the run's own.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model. Default: the run's own.
     """
     output_format: VariationsOfRunOutputFormat
     """
@@ -423,7 +423,7 @@ class Variations(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any. Default: the source run's own, if there is one, else a submit's.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model. Default: the source run's own, if there is one, else a submit's.
     """
     model_id: str
     """
@@ -658,7 +658,7 @@ class GenerateOptions(TypedDict, total=False):
     negative_prompt: str
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model.
     """
     loras: list[GenerateOptionsLoras]
     """
@@ -733,7 +733,7 @@ class VariationsOptions(TypedDict, total=False):
     """
     lora_weight: float
     """
-    Strength of model_id's LoRA; 0 gives the base model's image, as does a base model at any. Default: the source run's own, if there is one, else a submit's.
+    Strength of model_id's LoRA; 0 gives the base model's image. Without effect where model_id is a base model. Default: the source run's own, if there is one, else a submit's.
     """
     model_id: str
     """
