@@ -61,6 +61,8 @@ class Drawing:
         body = {**begun, "count": count, **({} if strength is None else {"strength": strength}), **options}
         if begun and "model_id" not in body:
             body["model_id"] = await self.usual_model()
+        if count == 1:  # one is answered as a submit is
+            return [await self._submitted(path, body)]
         call = submit(path, SubmittedSeveral, body, idempotency_key=None, cancel_after_s=None)
         return [self.handle(one.run_id, one) for one in (await self.transport.answer(call)).generations]
 
