@@ -18,6 +18,8 @@ ARGS ?=
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm
 QUIETLY := --silent --no-audit --no-fund --ignore-scripts
 PYTEST := $(PY) -m pytest $(ARGS)
+# Such as JOBS=2: the whole suite in so many processes, since much of it waits for a server or a browser.
+JOBS ?=
 
 ##@ Use it
 
@@ -38,7 +40,7 @@ $(STAMP): pyproject.toml libs/sdks/python/pyproject.toml
 ##@ Test it
 
 test: setup ## Run every test: unit, contract, integration, architecture, chart, end to end, browser, faults
-	$(PYTEST) tests
+	$(PYTEST) $(if $(JOBS),--numprocesses $(JOBS)) tests
 
 unit contract integration architecture chart e2e browser faults: setup ## Run one tier of the tests
 	$(PYTEST) tests/$@

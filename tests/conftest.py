@@ -7,16 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-from tests.support import node, servers
+from tests.support import node, servers, shares
 
 # Tests fork servers while gRPC runs here; its fork handlers would now and then break the child. Read at its import.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-# The same examples in every run: a build fails for what changed. HYPOTHESIS_PROFILE=default draws new ones.
-settings.register_profile("repeatable", derandomize=True, database=None)
+# The same examples in every run: a build fails for what changed. HYPOTHESIS_PROFILE=searching draws new ones. How long
+# an example takes is the machine's affair: a loaded one holds any of them up.
+_ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", _ANY_PACE, derandomize=True, database=None)
+settings.register_profile("searching", _ANY_PACE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> shares.ShareScheduling:
+    return shares.ShareScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes
+        shares.put_in_order(items)
 
 
 @pytest.fixture(scope="session")

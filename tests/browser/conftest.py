@@ -136,8 +136,6 @@ def axe() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Last: Playwright keeps an event loop running in this thread until the session ends, and others need their own.
-    items.sort(key=lambda item: "tests/browser" in item.path.as_posix())
     for item in items:
         if "tests/browser" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)

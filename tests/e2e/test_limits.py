@@ -48,7 +48,7 @@ def test_the_demo_keys_are_of_the_premium_and_the_free_plan(platform: Platform) 
 
 def test_the_queue_holds_as_many_unfinished_runs_as_the_account_may_have(platform: Platform) -> None:
     with platform.account(queued_runs=1) as account:
-        first = account.submit(steps=60, width=256, height=256)
+        first = account.submit(steps=100, width=1024, height=1024)
         refused = account.post("/v1/generate", account.body())
         account.post(f"/v1/generations/{first}/cancel")
         account.until(first)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -13,22 +11,6 @@ from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.pictures import farthest
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
-
-#: More runs than the worker draws at once.
-MORE_THAN_SLOTS = 80
-
-
-@contextlib.contextmanager
-def busy(account: Account) -> Iterator[None]:
-    """Keep all of the worker's slots taken by runs that last."""
-    ahead = [account.submit(steps=100, width=1024, height=1024, seed=seed) for seed in range(MORE_THAN_SLOTS)]
-    try:
-        yield
-    finally:
-        for run_id in reversed(ahead):
-            account.post(f"/v1/generations/{run_id}/cancel")
-        for run_id in ahead:
-            account.until(run_id)
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another_picture(account: Account) -> None:
@@ -88,7 +70,7 @@ def test_a_picture_has_the_format_size_and_digest_that_the_run_says(
 
 
 def test_progress_only_grows_and_ends_at_one_hundred(account: Account) -> None:
-    run_id = account.submit(steps=40, width=256, height=256)
+    run_id = account.submit(steps=80, width=256, height=256)
     seen: list[int] = []
 
     def look() -> bool:
@@ -156,8 +138,8 @@ def test_a_running_run_is_canceled_at_its_next_step_and_charges_nothing(account:
     assert account.get("/v1/limits").json()["images_per_month"]["used"] == 0
 
 
-def test_a_queued_run_is_canceled_at_once(account: Account) -> None:
-    with busy(account):
+def test_a_queued_run_is_canceled_at_once(platform: Platform, account: Account) -> None:
+    with platform.frozen("worker"):
         run_id = account.submit()
 
         answer = account.post(f"/v1/generations/{run_id}/cancel")
@@ -165,8 +147,8 @@ def test_a_queued_run_is_canceled_at_once(account: Account) -> None:
         assert answer.json()["status"] == "canceled"
 
 
-def test_a_run_that_has_not_started_by_its_deadline_expires(account: Account) -> None:
-    with busy(account):
+def test_a_run_that_has_not_started_by_its_deadline_expires(platform: Platform, account: Account) -> None:
+    with platform.frozen("worker"):
         late = account.submit(headers={"Cancel-After": "1"})
 
         assert account.until(late, within_s=STARTED_WITHIN_S)["status"] == "expired"

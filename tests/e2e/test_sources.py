@@ -207,7 +207,7 @@ def test_prefer_wait_answers_with_the_pictures(owner: Account, source: dict[str,
 def test_a_source_that_vanishes_fails_its_run_and_no_other(platform: Platform, account: Account) -> None:
     kept = upload(account, encoded(scene()))
     body = {"upload_id": kept["upload_id"], "model_id": account.lora(), "positive_prompt": PROMPT, "steps": 4}
-    ahead = account.submit(steps=60, width=256, height=256)
+    ahead = account.submit(steps=100, width=256, height=256)
     account.until(ahead, "running")
     with platform.frozen("worker"):
         doomed = account.post("/v1/variations", body).json()["run_id"]

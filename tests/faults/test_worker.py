@@ -9,7 +9,8 @@ from tests.support.deadlines import STARTED_WITHIN_S, SURELY_S
 from tests.support.platform import Platform, eventually, sha256
 from tests.support.rest import Account
 
-LONG = {"steps": 100, "width": 512, "height": 512}
+#: Some seconds of drawing: long enough to be seen running, and killed.
+LONG = {"steps": 100, "width": 256, "height": 256}
 
 
 def until_attempt(account: Account, run_id: str, attempt: int, within_s: float) -> dict[str, Any]:

@@ -59,14 +59,16 @@ def test_it_follows_a_run_to_its_end(drive: Drive, account: Account) -> None:
 
 
 def test_it_stops_a_run(drive: Drive, account: Account) -> None:
-    told = drive("cancel", account.url, account.key, request={**REQUEST, "width": 512, "steps": 50})["result"]
+    told = drive("cancel", account.url, account.key, request={**REQUEST, "width": 1024, "height": 1024, "steps": 50})[
+        "result"
+    ]
 
     assert told["status"] == "canceled"
     assert account.generation(told["run_id"])["status"] == "canceled"
 
 
 def test_who_waits_for_a_canceled_run_is_told_so(drive: Drive, account: Account) -> None:
-    run_id = account.submit(width=512, height=512, steps=50)
+    run_id = account.submit(width=1024, height=1024, steps=50)
     account.post(f"/v1/generations/{run_id}/cancel")
 
     error = drive("wait", account.url, account.key, run_id=run_id)["error"]
