@@ -1,7 +1,8 @@
 """Takes jobs from the queues while the device has room: the scheduler's order, a hint to wake, a poll of 1 s besides.
 
 A slot is taken before a job is pulled and given back as soon as its picture is drawn, so that encoding and upload of
-one run overlap the drawing of the next, and no job waits in this worker while another one is idle.
+one run overlap the drawing of the next. A worker whose step is full asks a little later than others, so that no job
+waits in it while another has room.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from imagineo.broker import subjects
@@ -18,10 +20,13 @@ from imagineo.v1 import job_pb2
 
 from services.worker.lanes import StrideScheduler
 from services.worker.lifecycle import Lifecycle
+from services.worker.placement import AHEAD_COUNT
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
+#: How much later a worker asks whose step is full: one that has room in its own takes the job meanwhile.
+AHEAD_PAUSE_S: Final = 0.05
 
 
 class Intake:
@@ -32,6 +37,7 @@ class Intake:
         self._lifecycle = lifecycle
         self._slot_count = slots
         self._slots = asyncio.Semaphore(slots)
+        self._taken_count = 0
         self._poll_s = poll_s
         self._scheduler = StrideScheduler()
         self._wake = asyncio.Event()
@@ -64,7 +70,7 @@ class Intake:
         try:
             while True:
                 await self._slots.acquire()
-                slot = _Slot(self._slots)
+                slot = self._slot()
                 try:
                     delivery = await self._next()
                 except BaseException:
@@ -89,9 +95,24 @@ class Intake:
         for task in self._runs:
             task.cancel()
 
+    def _slot(self) -> _Slot:
+        self._taken_count += 1
+        return _Slot(self._given_back)
+
+    def _given_back(self) -> None:
+        self._taken_count -= 1
+        self._slots.release()
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether the next run would wait here for a step, while it may have a place in another worker's."""
+        return self._taken_count > max(1, self._slot_count - AHEAD_COUNT)
+
     async def _next(self) -> Delivery:
         while True:
             self._wake.clear()
+            if self._is_ahead:
+                await asyncio.sleep(AHEAD_PAUSE_S)
             try:
                 for queue in self._scheduler.order():
                     name = subjects.queue(queue.base_model_slug, job_pb2.Lane.ValueType(queue.lane))
@@ -125,11 +146,11 @@ class Intake:
 class _Slot:
     """Room on the device for one run; given back once."""
 
-    def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots: asyncio.Semaphore | None = slots
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back: Callable[[], None] | None = give_back
 
     def release(self) -> None:
         """Give it back; a second call does nothing."""
-        if self._slots is not None:
-            self._slots.release()
-            self._slots = None
+        if self._give_back is not None:
+            give_back, self._give_back = self._give_back, None
+            give_back()

@@ -28,7 +28,7 @@ _SHARED_RATIO: Final = 1.25
 #: the sake of it would fetch their LoRA again elsewhere.
 _NEVER_FULL: Final = 3
 #: The last places of a worker are for runs whose text is encoded or picture decoded: one more would wait for a step.
-_AHEAD_COUNT: Final = 2
+AHEAD_COUNT: Final = 2
 #: So many times the homes that a LoRA's runs would just fill: each brings what room its others leave.
 _SPREAD_RATIO: Final = 4.0
 #: Where a LoRA's homes are full, so many others are asked: as many as a large batch of one LoRA fills, so that it lies
@@ -152,7 +152,7 @@ def better_place(
             continue
         ratio, others_count = _ratio(number, count), total_count - standing.running_count
         most = max(_NEVER_FULL, math.ceil(ratio * others_count / max(1, workers_count - 1)))
-        if standing.running_count < min(most, standing.slots - _AHEAD_COUNT):
+        if standing.running_count < min(most, standing.slots - AHEAD_COUNT):
             best = min(best or (standing.running_count, worker_id), (standing.running_count, worker_id))
     return best[1] if best else None
 

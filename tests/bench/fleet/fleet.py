@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from imagineo.v1 import job_pb2
 
+from services.worker.intake import AHEAD_PAUSE_S
 from services.worker.placement import Demand, Ring, Standing, better_place, homes_count
 from tests.bench.fleet.autoscaler import Autoscaler
 from tests.bench.fleet.device import Device
+from tests.bench.fleet.homes import Homes
 from tests.bench.fleet.queues import Queues, Shelf
 from tests.bench.fleet.traffic import Traffic
-from tests.bench.fleet.workers import BatchingWorker, Run
+from tests.bench.fleet.workers import BatchingWorker, Crowd, Run
 
 #: From the hand-back of a delivery until the worker that was nudged has it: three messages.
 HOP_S: Final = 0.005
 #: How often batches are fed: a look is a transaction, and endings meanwhile wait for the next.
 FEED_S: Final = 0.25
-READY, LEAVE, PASSED, FEED, SCALE, POD = range(6)
+READY, LEAVE, PASSED, FEED, SCALE, POD, ASK = range(7)
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,6 @@ class Outcome:
     ends_s: float = 0.0
 
 
-class _Homes:
-    """A LoRA's homes in their order, as far as anybody looked."""
-
-    def __init__(self, homes: Iterator[str]) -> None:
-        self._rest = homes
-        self._known: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._known
-        for name in self._rest:
-            self._known.append(name)
-            yield name
-
-
 class Fleet:
     """All workers of one base model."""
 
@@ -72,9 +59,8 @@ class Fleet:
         self._workers = [BatchingWorker(n, device, shares_fairly=rules.fairness) for n in range(devices)]
         self._by_name = {worker.name: worker for worker in self._workers}
         self._ring, self._demand = Ring(), Demand()
-        self._homes: dict[int, _Homes] = {}
-        self._free: list[BatchingWorker] = []
-        self._free_at: dict[int, int] = {}
+        self._homes: dict[int, Homes] = {}
+        self._free, self._ahead = Crowd(), Crowd()
         self._running = 0
         self._live = 0
         self._events: list[tuple[float, int, int, int, Run | None]] = []
@@ -119,6 +105,8 @@ class Fleet:
                 self._feed(now_s)
             elif kind == SCALE:
                 self._scale(now_s)
+            elif kind == ASK:
+                self._ask(self._workers[number], now_s)
             else:
                 self._rules.autoscaler.starting.discard(number)
                 self._open(self._workers[number], now_s)
@@ -145,19 +133,39 @@ class Fleet:
         self._wake_one(now_s)
 
     def _wake_one(self, now_s: float) -> None:
-        """All with room are woken; whoever asks first gets the job."""
+        """All with room are woken; whoever asks first gets the job, and those whose step is full ask later."""
         if self._free:
-            self._fill(self._draw.choice(self._free), now_s)
+            self._fill(self._free.any(self._draw), now_s)
+        elif self._ahead:
+            self._ask_later(self._ahead.any(self._draw), now_s)
+
+    def _ask_later(self, worker: BatchingWorker, now_s: float) -> None:
+        if not worker.is_asking_later:
+            worker.is_asking_later = True
+            self._at(now_s + AHEAD_PAUSE_S, ASK, worker.number)
+
+    def _ask(self, worker: BatchingWorker, now_s: float) -> None:
+        """One more job for a worker whose step is full, if nobody took it meanwhile."""
+        worker.is_asking_later = False
+        if self._queues.count and worker.has_room:
+            self._pull(worker, now_s)
+        self._fill(worker, now_s)
 
     def _fill(self, worker: BatchingWorker, now_s: float) -> None:
-        """Pull as long as there is room, and something to pull."""
-        while worker.has_room and self._queues.count:
-            run, queue = self._queues.take_from(worker.lanes.order())
-            if run is None or queue is None:
-                break
-            worker.lanes.taken(queue)
-            self._pulled(worker, run, now_s)
+        """Pull as long as a step has room, and there is something to pull."""
+        while worker.has_room_in_step and self._queues.count and self._pull(worker, now_s):
+            pass
+        if self._queues.count and worker.has_room:
+            self._ask_later(worker, now_s)
         self._note_room(worker)
+
+    def _pull(self, worker: BatchingWorker, now_s: float) -> bool:
+        run, queue = self._queues.take_from(worker.lanes.order())
+        if run is None or queue is None:
+            return False
+        worker.lanes.taken(queue)
+        self._pulled(worker, run, now_s)
+        return True
 
     def _pulled(self, worker: BatchingWorker, run: Run, now_s: float) -> None:
         if self._rules.affinity and run.delivered_count == 1 and run.lora not in worker.memory:
@@ -186,7 +194,7 @@ class Fleet:
         key = f"model_{run.lora}"
         homes = self._homes.get(run.lora)
         if homes is None:
-            homes = self._homes[run.lora] = _Homes(self._ring.homes(key))
+            homes = self._homes[run.lora] = Homes(self._ring.homes(key))
         name = better_place(
             iter(homes),
             homes_count(self._demand.share(key), self._live),
@@ -242,14 +250,8 @@ class Fleet:
             self._at(end_s, LEAVE, worker.version * len(self._workers) + worker.number)
 
     def _note_room(self, worker: BatchingWorker) -> None:
-        is_listed = worker.number in self._free_at
-        if worker.has_room and not is_listed:
-            self._free_at[worker.number] = len(self._free)
-            self._free.append(worker)
-        elif not worker.has_room and is_listed:
-            place, last = self._free_at.pop(worker.number), self._free.pop()
-            if last is not worker:
-                self._free[place], self._free_at[last.number] = last, place
+        self._free.note(worker, is_in=worker.has_room_in_step)
+        self._ahead.note(worker, is_in=worker.has_room and not worker.has_room_in_step)
 
     def _wake_feeder(self, now_s: float) -> None:
         if not self._is_feeding:

@@ -39,7 +39,9 @@ def plot(found: Mapping[str, tuple[Outcome, Verdict]], requests: Traffic, path: 
             np.linspace(0, 1, len(wait_s[:: max(1, len(wait_s) // 2000)])),
             label=name,
         )
-    waits.set(yscale="log", xlabel="hour of the day", ylabel="p99 of the wait, s")
+    waits.set(
+        yscale="log", xlabel="hours since the evening before, which fills the memories", ylabel="p99 of the wait, s"
+    )
     shares.set(xscale="log", xlabel="wait until the first step, s", ylabel="share of all runs")
     for axes in (demand, waits, shares):
         axes.grid(visible=True, alpha=0.3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import heapq
+import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,6 +97,7 @@ class BatchingWorker:
         """Of the next end: a change of the pace makes the one that was foreseen void."""
         self.busy_s = 0.0
         self.is_pulling = False
+        self.is_asking_later = False
         self.slots = device.slots
         self._device = device
         self._shares_fairly = shares_fairly
@@ -113,6 +115,11 @@ class BatchingWorker:
     def has_room(self) -> bool:
         """Whether it asks for another job."""
         return self.is_pulling and self.count < self.slots
+
+    @property
+    def has_room_in_step(self) -> bool:
+        """Whether a run that it took now would join the next step."""
+        return self.is_pulling and self.count < self._device.runs_cap
 
     def count_heard(self, now_s: float) -> int:
         """How many runs others think it has: those of its last beat, and those that were passed on to it since."""
@@ -184,6 +191,31 @@ class BatchingWorker:
     def beat(self, now_s: float) -> int:
         """The number of its last beat: one each two seconds, the workers one after the other."""
         return int(now_s / 2.0 + self.number * 0.618)
+
+
+class Crowd:
+    """Workers of which any one is drawn, in a time that does not grow with them."""
+
+    def __init__(self) -> None:
+        self._members: list[BatchingWorker] = []
+        self._place: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def any(self, draw: random.Random) -> BatchingWorker:
+        """Give one of them."""
+        return draw.choice(self._members)
+
+    def note(self, worker: BatchingWorker, *, is_in: bool) -> None:
+        """Let a worker be one of them, or not."""
+        if is_in and worker.number not in self._place:
+            self._place[worker.number] = len(self._members)
+            self._members.append(worker)
+        elif not is_in and worker.number in self._place:
+            place, last = self._place.pop(worker.number), self._members.pop()
+            if last is not worker:
+                self._members[place], self._place[last.number] = last, place
 
 
 class UsualWorker:
