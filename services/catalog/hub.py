@@ -60,7 +60,7 @@ def opened(source: str, revision: str = "") -> Iterator[HubModel]:
     hub = _hub()
     try:
         listed = hub.HfApi().model_info(source, revision=revision or None, files_metadata=True)
-    except OSError:
+    except _failures():
         with _told(source):  # of a hub that is away there may be a copy
             cached = hub.snapshot_download(source, revision=revision or None, allow_patterns=list(PATTERNS))
         yield HubModel(Path(cached), source, revision, {})
@@ -91,15 +91,20 @@ def _weights(file: Any) -> tuple[str, Weights] | None:
 def _told(source: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as problem:
+    except (*_failures(), ValueError, RuntimeError) as problem:
         raise FailedPrecondition(
             f"'{source}' is not a directory, and could not be fetched from the hub: {problem}"
         ) from problem
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised without an answer of the hub: the HTTP client's own errors too, whichever client it is."""
+    return OSError, _hub().errors.HTTPError
+
+
 def _hub() -> ModuleType:
     try:
-        import huggingface_hub  # noqa: PLC0415  # an extra
+        import huggingface_hub.errors  # noqa: PLC0415  # an extra
     except ImportError as problem:
         raise FailedPrecondition("Base models of the hub need the package huggingface_hub.") from problem
     return huggingface_hub

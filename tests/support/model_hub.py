@@ -45,7 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"] and self.hub.files("/".join(parts[2:4])):
-            return self._send(json.dumps(self._model("/".join(parts[2:4]))).encode(), {}, with_body=with_body)
+            tell = self._tree if parts[4:5] == ["tree"] else self._model
+            return self._send(json.dumps(tell("/".join(parts[2:4]))).encode(), {}, with_body=with_body)
         path = self.hub.folder.joinpath(*parts[:2], *parts[4:])
         if parts[2:3] != ["resolve"] or not path.is_file():
             return self.send_error(404)
@@ -67,6 +68,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _model(self, name: str) -> dict[str, Any]:
         siblings = [_sibling(path, self.hub.folder / name) for path in self.hub.files(name)]
         return {"_id": "1", "id": name, "modelId": name, "sha": COMMIT, "siblings": siblings}
+
+    def _tree(self, name: str) -> list[dict[str, Any]]:
+        """What whoever copies the whole model asks for: the same of each file, in other words."""
+        found = [_sibling(path, self.hub.folder / name) for path in self.hub.files(name)]
+        for file in found:
+            file |= {"type": "file", "path": file["rfilename"], "oid": file["blobId"]}
+            if "lfs" in file:
+                file["lfs"]["oid"] = file["lfs"]["sha256"]
+        return found
 
 
 def _sibling(path: Path, folder: Path) -> dict[str, Any]:

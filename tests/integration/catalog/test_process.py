@@ -140,6 +140,22 @@ async def test_a_base_model_of_the_hub_is_fetched_once_and_then_only_what_change
     assert hashlib.sha256(changed.read_bytes()).hexdigest() in stored
 
 
+async def test_of_a_hub_that_is_away_this_machines_copy_is_added(environ: dict[str, str], tmp_path: Path):
+    lora_files.write_base(tmp_path / "hub" / "owner" / "tiny.v1")
+    assert (await _run(environ, "migrate"))[0] == 0
+    with model_hub(tmp_path / "hub") as hub:
+        environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+        copying = "import huggingface_hub; huggingface_hub.snapshot_download('owner/tiny.v1')"
+        copied = await asyncio.create_subprocess_exec(sys.executable, "-c", copying, env=environ)
+        assert await copied.wait() == 0
+
+    code, output = await _run(environ, "add-base-model", "owner/tiny.v1", "--slug", "tiny")
+    assert (code, "tiny" in output.splitlines()[-1]) == (0, True), output
+    code, output = await _run(environ, "add-base-model", "owner/other", "--slug", "other")
+    assert (code, "Traceback" in output) == (1, False), output
+    assert "'owner/other' is not a directory, and could not be fetched from the hub" in output
+
+
 async def test_the_command_line_refuses_with_a_sentence(environ: dict[str, str], tmp_path: Path):
     code, output = await _run({**environ, "IMAGINEO_CATALOG_POSTGRES_DSN": "postgresql://127.0.0.1:1/x"}, "migrate")
     assert (code, "Traceback" in output) == (1, False), output
