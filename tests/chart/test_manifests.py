@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import kubernetes_validate
 import pytest
 
-from tests.support.chart import NAMESPACE, Rendered, lint, render
+from tests.support.chart import NAMESPACE, Rendered, lint, refusal, render
 
 #: Kinds that Kubernetes itself does not know; `test_custom_resources` checks them.
 CUSTOM = {"ScaledObject", "Certificate", "PodMonitor", "PrometheusRule", "HTTPRoute"}
@@ -53,6 +53,19 @@ def test_everything_says_where_it_belongs(chart: Rendered) -> None:
 def test_names_are_unique(chart: Rendered) -> None:
     names = [(found["kind"], found["metadata"]["name"]) for found in chart.manifests]
     assert len(names) == len(set(names))
+
+
+def test_the_longest_names_fit_into_labels() -> None:
+    """Kubernetes labels a job's pods, KEDA a pool's autoscaler, by the whole name: 63 characters at most."""
+    name, pool = "i" * 35, "p" * 20
+    options = ("--set", f"fullnameOverride={name}", "--set", f"workerPools.{pool}.baseModels={{sdxl}}")
+    for profile in ("production", "laptop"):
+        chart = render(profile, *options, "--set", f"workerPools.{pool}.autoscaling.kind=keda")
+        for manifest in chart.manifests:
+            found = manifest["metadata"]["name"]
+            assert len(found) <= 63, found
+        assert f"{name}-worker-{pool}" in {found["metadata"]["name"] for found in chart.of("ScaledObject")}
+    assert "'/fullnameOverride'" in refusal("laptop", "--set", f"fullnameOverride={name}i")
 
 
 def test_pods_are_restricted(chart: Rendered) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import PROFILES, RELEASE, Manifest, Rendered, component, notes, pod, render, variables
+from tests.support.chart import CHART, PROFILES, RELEASE, Manifest, Rendered, component, notes, pod, render, variables
 
 #: Where each component's process reads its settings.
 SETTINGS = {
@@ -42,6 +43,16 @@ def test_every_setting_without_a_default_is_given(chart: Rendered) -> None:
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 names = (f"IMAGINEO_{name.upper()}_{field.name.upper()}", f"IMAGINEO_{field.name.upper()}")
                 assert any(each in given for each in names), names
+
+
+def test_the_chart_knows_every_setting_by_name() -> None:
+    """It refuses others, which no service would hear."""
+    known = {
+        name: sorted(field.name.upper() for field in dataclasses.fields(getattr(importlib.import_module(module), cls)))
+        for name, (module, cls) in SETTINGS.items()
+    }
+    written = json.dumps(known, indent=2) + "\n"
+    assert (CHART / "files" / "settings.json").read_text() == written, f"files/settings.json is to hold:\n{written}"
 
 
 def test_the_gateway_is_told_which_origins_may_call_it() -> None:

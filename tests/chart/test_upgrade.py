@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chart.conftest import rendered
-from tests.support.chart import RELEASE, Manifest, component, pod, render, variables
+from tests.support.chart import RELEASE, Manifest, Rendered, component, pod, render, variables
 
 CONTROL = ("gateway", "auth", "catalog", "status", "webhooks")
 
@@ -23,6 +23,19 @@ def test_migrations_come_first_where_the_database_is_there_before() -> None:
 def test_migrations_run_beside_the_pods_where_the_database_is_the_charts_own() -> None:
     (job,) = [found for found in rendered("laptop").of("Job") if component(found) == "job-migrations"]
     assert "annotations" not in job["metadata"]
+
+
+def test_a_job_that_fails_leaves_its_pods_and_their_last_words(chart: Rendered) -> None:
+    for job in chart.of("Job"):
+        assert pod(job)["restartPolicy"] == "Never"
+        assert job["spec"]["podFailurePolicy"]["rules"] == [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+        ]
+        # Migrations wait for the database by themselves; the others try until what they need has started.
+        assert job["spec"]["backoffLimit"] == {"job-migrations": 3, "job-queues": 6, "job-models": 8}[component(job)]
+    for name, spec in chart.pods().items():
+        for container in spec["containers"]:
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", name
 
 
 @pytest.mark.parametrize(

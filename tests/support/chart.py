@@ -53,11 +53,11 @@ def render(profile: str, *options: str) -> Rendered:
     return Rendered(done.stdout)
 
 
-def notes(profile: str) -> str:
+def notes(profile: str, *options: str) -> str:
     """What `helm install` prints in the end."""
     values = str(CHART / "ci" / f"{profile}.yaml")
-    options = ["--namespace", NAMESPACE, "--values", values, "--dry-run=client"]
-    done = _helm("install", RELEASE, str(CHART), *options)
+    given = ["--namespace", NAMESPACE, "--values", values, "--dry-run=client", *options]
+    done = _helm("install", RELEASE, str(CHART), *given)
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("\nNOTES:\n")[2]
 

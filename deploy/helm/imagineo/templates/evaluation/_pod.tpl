@@ -12,6 +12,7 @@ securityContext:
 
 {{- define "imagineo.evaluation.container" -}}
 imagePullPolicy: IfNotPresent
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

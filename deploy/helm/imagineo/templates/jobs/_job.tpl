@@ -3,7 +3,7 @@
 {{/*
 A job that Helm applies like any resource. What a Job does may not change under its name: so the name holds a hash of all
 of it, and whatever changes makes another job, which runs.
-In: root, name (`job-…`), containers and volumes (text), hook (whether it is one), deadlineSeconds,
+In: root, name (`job-…`), containers and volumes (text), hook (whether it is one), deadlineSeconds, tries (after the first),
 keepSeconds (how long it stays once it ended; an upgrade after that runs it again; without: until it changes).
 */}}
 {{- define "imagineo.job" -}}
@@ -24,8 +24,12 @@ spec:
 {{- end }}
 
 {{- define "imagineo.job.spec" -}}
-# What it needs may still start: it tries again, less and less often. All containers count together.
-backoffLimit: 12
+# Each try is a pod of its own, and those that failed stay with their logs. The pauses between them double from 10 s to
+# 6 minutes: a wrong password is told within a minute or two, what still starts is waited for.
+backoffLimit: {{ .tries }}
+# A node that goes is no failure.
+podFailurePolicy:
+  rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget, status: "True"}]}]
 activeDeadlineSeconds: {{ .deadlineSeconds }}
 {{- with .keepSeconds }}
 ttlSecondsAfterFinished: {{ . }}
@@ -35,7 +39,7 @@ template:
     {{- include "imagineo.pod.metadata" (dict "root" .root "name" .name "of" "job") | nindent 4 }}
   spec:
     {{- include "imagineo.pod" (dict "root" .root "name" (ternary "job-migrations" "job" (eq .name "job-migrations")) "values" dict) | nindent 4 }}
-    restartPolicy: OnFailure
+    restartPolicy: Never
     containers:
       {{- .containers | trim | nindent 6 }}
     volumes:

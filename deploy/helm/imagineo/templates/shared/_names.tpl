@@ -1,8 +1,11 @@
 {{/* Names and labels. Each takes the root context, or a dict `root`, `name` (a component such as `auth`). */}}
 
-{{/* The first part of every name. In: root. Out: text. */}}
+{{/*
+The first part of every name. The longest rest is `-worker-` with a pool's 20 characters: names that are labels too, of
+jobs and ScaledObjects, stay within the 63 of a label. In: root. Out: text.
+*/}}
 {{- define "imagineo.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 35 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* A component's name. In: root, name. Out: text. */}}

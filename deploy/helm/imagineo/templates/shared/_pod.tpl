@@ -53,6 +53,8 @@ annotations:
 {{- define "imagineo.container" -}}
 image: {{ include "imagineo.image" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+# Why it ended stands in the pod itself.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

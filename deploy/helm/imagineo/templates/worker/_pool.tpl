@@ -52,5 +52,12 @@ labels:
 {{- if lt ($values.autoscaling.max | int) (max 1 $values.autoscaling.min | int) }}
 {{- $problems = append $problems (printf "%s.autoscaling.max is less than min. Raise it." $where) }}
 {{- end }}
+{{- with $values.gpu.resource }}
+{{- if or (hasKey ($values.resources.limits | default dict) .) (hasKey ($values.resources.requests | default dict) .) }}
+{{- $problems = append $problems (printf "%s.resources names %s, which gpu.resource already asks for: a worker drives one. Leave it out of resources, and raise replicas or autoscaling.max for more." $where .) }}
+{{- end }}
+{{- end }}
+{{- $known := get (.root.Files.Get "files/settings.json" | fromJson) "worker" }}
+{{- $problems = concat $problems (include "imagineo.settings.problems" (dict "known" $known "where" (printf "%s.settings" $where) "settings" $values.settings) | fromJsonArray) }}
 {{- toJson $problems }}
 {{- end }}
