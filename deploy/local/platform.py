@@ -20,7 +20,7 @@ from deploy.local.place import Place, write_private_text
 from deploy.local.ports import Ports
 from deploy.local.supervisor import StartError, Supervisor
 
-_GATEWAY_READY_WITHIN_S = 60.0
+_GATEWAY_READY_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)

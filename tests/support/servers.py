@@ -23,8 +23,8 @@ import psutil
 from deploy.local import nats, postgres
 from deploy.local.ports import Ports
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
 _PASSWORD = "test"
 
 
