@@ -38,11 +38,10 @@ _JOB: Final = bytes(540)
 _PUBLISHES: Final = 10_000
 _PUBLISHED_AT_ONCE: Final = 32
 _WAITING: Final = 100_000
-#: So many.
 _WAITING_RUNS: Final = """
 INSERT INTO status.unfinished (run_id, base_model_slug, lane, work, created_at, due_at, stream_sequence)
-SELECT 'gen_' || lpad(n::text, 26, '0'), 'base-' || n % 8, 1 + n % 3, 20, now(), 'infinity', n
-FROM generate_series(1, 100000) AS n;
+SELECT 'gen_' || lpad(n::text, 26, '0'), 'base-' || n %% 8, 1 + n %% 3, 20, now(), 'infinity', n
+FROM generate_series(1, %d) AS n;
 ANALYZE status.unfinished
 """
 _LOOKS: Final = 5
@@ -145,7 +144,7 @@ async def _database(server: PostgresServer, service: str, connections: int) -> A
 async def _look_at_queues(report: Report, server: PostgresServer) -> None:
     """What a status replica reads once a second, or less often where that takes long, of many waiting runs."""
     async with _database(server, "status", 2) as (database, name):
-        await asyncio.to_thread(server.sql, _WAITING_RUNS, name)
+        await asyncio.to_thread(server.sql, _WAITING_RUNS % _WAITING, name)
         listing, dispatch = Listing(database), Dispatch(database)
         for what, look in (("queues", listing.queues), ("landmarks", listing.landmarks)):
             await look()

@@ -16,7 +16,6 @@ from tests.support.deadlines import SURELY_S
 from tests.support.platform import Platform, eventually
 
 DRAWN_MS = 90_000
-#: What is revoked is refused everywhere so soon.
 #: What may be pressed although no form is sent: the theme, what is copied, languages of code.
 SCRIPTED = "[data-theme-switch], [data-copy], [data-prompt], [role=tab]"
 SEEN_BY_ALL = (

@@ -127,6 +127,12 @@ def test_webhook_urls_may_have_the_ports_that_the_policy_lets_out_and_no_other(
     assert "IMAGINEO_WEBHOOKS_PORTS" not in variables(closed_to_none)
 
 
+def test_without_policies_the_services_settings_say_the_ports_of_webhook_urls() -> None:
+    chart = render("no-keda", "--set", "webhooks.settings.PORTS=8443,gateway.settings.WEBHOOKS_PORTS=8443")
+    for name, variable in (("webhooks", "IMAGINEO_WEBHOOKS_PORTS"), ("gateway", "IMAGINEO_GATEWAY_WEBHOOKS_PORTS")):
+        assert variables(chart.one("Deployment", name))[variable] == "8443", name
+
+
 def test_names_and_traces_may_be_narrowed() -> None:
     peer = "[0].namespaceSelector.matchLabels.a=b"
     chart = render("production", "--set", f"networkPolicy.namesTo{peer},tracing.peers{peer}")

@@ -63,8 +63,8 @@ def test_a_value_out_of_its_range_is_named(value: str, said: str) -> None:
         ("mtls-secrets", "mtls.existingSecrets.auth=", "mtls.existingSecrets.auth is empty."),
         ("laptop", "ingress.enabled=true", "Set ingress.host."),
         ("laptop", "workerPools.a.settings.COMPILE=default", "Set workerPools.a.compile to default or cuda-graphs"),
-        ("laptop", "webhooks.settings.PORTS=443", "Set networkPolicy.webhookPorts"),
-        ("laptop", "gateway.settings.WEBHOOKS_PORTS=443", "Set networkPolicy.webhookPorts"),
+        ("production", "webhooks.settings.PORTS=443", "Set networkPolicy.webhookPorts"),
+        ("production", "gateway.settings.WEBHOOKS_PORTS=443", "Set networkPolicy.webhookPorts"),
         ("laptop", "gatewayApi.enabled=true", "Set gatewayApi.parentRefs"),
     ],
 )

@@ -176,7 +176,7 @@ def test_no_key_or_a_wrong_one_is_unauthorized(platform: Platform, key: str | No
     assert "www-authenticate" in answer.headers
 
 
-def test_a_revoked_key_is_refused_within_two_seconds(platform: Platform) -> None:
+def test_a_revoked_key_is_refused(platform: Platform) -> None:
     with platform.account() as account:
         assert account.get("/v1/limits").status_code == 200
         platform.revoke(account)

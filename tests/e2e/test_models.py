@@ -23,7 +23,6 @@ LORAS = REPOSITORY / "libs" / "starter" / "weights" / "loras"
 ENTRIES = {entry["file"]: entry for entry in json.loads((LORAS / "loras.json").read_text())}
 DIFFUSERS = next(name for name, entry in ENTRIES.items() if entry["naming"] != "kohya" and entry["shared"])
 KOHYA = next(name for name, entry in ENTRIES.items() if entry["naming"] == "kohya")
-#: Within this time a model that was unshared or deleted is refused, as the document says.
 
 
 @pytest.fixture

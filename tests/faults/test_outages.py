@@ -77,6 +77,7 @@ def test_a_gateway_killed_between_commit_and_answer_has_kept_the_run_and_a_retry
     Where the machine is so slow that the second was over, another account tries it.
     """
     for _ in range(10):
+        eventually(platform.is_whole, within_s=STARTED_WITHIN_S, what="the gateway of the last try is up again")
         with platform.account() as fresh:
             if was_lost(platform, fresh):
                 return

@@ -28,9 +28,7 @@ def kill_worker_until_it_serves_again(platform: Platform) -> None:
     eventually(ports_file.exists, within_s=STARTED_WITHIN_S, what="the worker is up again")
 
 
-def test_a_run_whose_worker_died_is_drawn_within_ten_seconds_of_the_restart(
-    platform: Platform, account: Account
-) -> None:
+def test_a_run_whose_worker_died_is_drawn_after_the_restart(platform: Platform, account: Account) -> None:
     run_id = account.submit(**LONG)
     until_attempt(account, run_id, 1, STARTED_WITHIN_S)
 

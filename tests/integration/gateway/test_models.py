@@ -191,6 +191,19 @@ async def test_a_list_is_filtered_by_what_catalog_is_asked(gateway):
         assert (await gateway.client.get("/v1/models", params=wrong)).status_code == 400
 
 
+async def test_a_model_that_is_gone_is_refused_within_the_seven_seconds_of_the_document(gateway, monkeypatch):
+    """It goes by way of another gateway, of which this one is not told."""
+    now_s = 0.0
+    monkeypatch.setattr(gateway.parts.resolver, "_clock_s", lambda: now_s)
+    for method in ("patch", "delete"):
+        told = json.loads(gateway.parts.openapi)["paths"]["/v1/models/{model_id}"][method]
+        assert "refused within 7 seconds" in f"{told['summary']} {told.get('description', '')}"
+    assert (await gateway.generate()).status_code == 200
+    del gateway.catalog.loras[LORA.model_id]
+    now_s = 7.0
+    refused(await gateway.generate(), 404, "model_not_found")
+
+
 async def test_a_model_is_warm_while_a_live_worker_holds_it(gateway, monkeypatch):
     monkeypatch.setattr(gateway.parts.warmth, "_clock_s", lambda: 0.0)  # the worker's word counts, not its silence
     path = f"/v1/models/{LORA.model_id}"
