@@ -89,9 +89,10 @@ def _weights(file: Any) -> tuple[str, Weights] | None:
 
 @contextlib.contextmanager
 def _told(source: str) -> Iterator[None]:
+    told: tuple[type[Exception], ...] = (*_failures(), ValueError, RuntimeError)
     try:
         yield
-    except (*_failures(), ValueError, RuntimeError) as problem:
+    except told as problem:
         raise FailedPrecondition(
             f"'{source}' is not a directory, and could not be fetched from the hub: {problem}"
         ) from problem

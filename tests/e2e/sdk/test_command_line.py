@@ -175,6 +175,26 @@ def test_ctrl_c_before_the_answer_leaves_nothing_behind(
     assert {run["status"] for run in runs} <= {"canceled", "canceling"}
 
 
+@pytest.mark.parametrize("command", ["generate", "batch"])
+def test_ctrl_c_before_the_answer_stays_one_where_nothing_can_be_canceled(
+    account: Account, proxy: FaultyProxy, tmp_path: Path, command: str
+) -> None:
+    env = client_programs.environment(tmp_path, proxy.url, account.key)
+    (tmp_path / "one.jsonl").write_text('{"positive_prompt": "x", "width": 64, "height": 64, "steps": 2}\n')
+    arguments = ("generate", "x", *SMALL) if command == "generate" else ("batch", "run", "one.jsonl", "-o", "out")
+    proxy.breaks(Broken.WITHHELD, method="POST", path="/v1/(generate|batches)$")
+    with subprocess.Popen(
+        [sys.executable, "-m", "imagineo_client", *arguments], cwd=tmp_path, env=env, text=True, stderr=-1
+    ) as program:
+        eventually(lambda: proxy.withheld, within_s=60, what="the platform has accepted it")
+        proxy.refuses(403, "permission_denied", path="/v1/(generate|batches)$")
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=60)
+
+    assert (program.returncode, "Traceback" in said) == (130, False)
+    assert "What was just asked for could not be canceled" in said
+
+
 def test_an_upload_that_is_cut_is_told(account: Account, proxy: FaultyProxy, tmp_path: Path) -> None:
     env = client_programs.environment(tmp_path, proxy.url, account.key)
     proxy.breaks(Broken.BEFORE, method="POST", path="/v1/models")
