@@ -104,7 +104,7 @@ def _weights(wanted: Wanted, resolved: catalog_service_pb2.ResolveResponse) -> l
 def _side(param: str, wanted_px: int | None, default_px: int, max_px: int) -> int:
     if wanted_px is None:
         return default_px
-    if wanted_px % SIDE_STEP_PX or not MIN_SIDE_PX <= wanted_px <= max_px:
+    if wanted_px > max_px:
         allowed = f"a multiple of {SIDE_STEP_PX} between {MIN_SIDE_PX} and {max_px}"
         raise errors.InvalidParameter.of(param, allowed)
     return wanted_px

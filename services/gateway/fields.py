@@ -58,12 +58,12 @@ def whole(low: int, high: int) -> Check:
 
 
 def side(step: int, low: int) -> Check:
-    """Take an image side in pixels; `completion` checks its range, once the base model's maximum can be named too."""
+    """Take an image side in pixels; only the base model's maximum waits for the model (`completion`)."""
     allowed = f"a multiple of {step} between {low} and the base model's maximum"
 
     def check(param: str, value: object) -> int:
         found = _whole(value)
-        if found is None or abs(found) >= 2**31:
+        if found is None or found < low or found % step or found >= 2**31:
             raise errors.InvalidParameter.of(param, allowed)
         return found
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from imagineo import errors
 
 from services.gateway.fields import Check, choice, text, whole
-from services.gateway.submission import FIELDS, MAX_SEED, MIN_SIDE_PX, SIDE_STEP_PX, Wanted, checked, decode_object
+from services.gateway.submission import FIELDS, MAX_SEED, Wanted, checked, decode_object
 
 MAX_IMAGES: Final = 10
 
@@ -25,20 +25,13 @@ class ImagesWanted:
     output_format: str
 
 
-def _side(param: str, value: int) -> int:
-    found: int = FIELDS["width"](param, value)
-    if found < MIN_SIDE_PX or found % SIDE_STEP_PX:
-        raise errors.InvalidParameter.of(param, "a side")
-    return found
-
-
 def _size(param: str, value: object) -> tuple[int, int] | None:
     if value == "auto":
         return None
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     try:
         if found is not None:
-            return _side(param, int(found[1])), _side(param, int(found[2]))
+            return FIELDS["width"](param, int(found[1])), FIELDS["height"](param, int(found[2]))
     except errors.InvalidParameter:
         pass
     raise errors.InvalidParameter.of(param, "auto, or WxH with multiples of 8 from 64 to the base model's maximum")

@@ -243,7 +243,8 @@ def test_every_wrong_line_is_named(tmp_path: Path, env: dict[str, str]) -> None:
     assert theirs.returncode == 4
     assert "'line 3: prompt'" in theirs.stderr
 
-    (tmp_path / "sizes.jsonl").write_text("\n".join([lines[4], lines[0], lines[4]]))
+    wide = '{"positive_prompt": "x", "width": 4096}'
+    (tmp_path / "sizes.jsonl").write_text("\n".join([wide, lines[0], wide]))
     sizes = imagineo("batch", "run", "sizes.jsonl", "-o", "out", cwd=tmp_path, env=env)
     assert "'line 1: width'. Must be a multiple of 8 between 64 and 2048." in sizes.stderr
     assert "'line 3: width'" in sizes.stderr

@@ -37,6 +37,15 @@ def test_a_list_keeps_its_order_and_defaults_fill_what_an_item_leaves_out():
     assert [(one.positive_prompt, one.seed, one.guidance) for one in wanted] == [("a", 1, 7.0), ("b", None, 3.0)]
 
 
+@pytest.mark.parametrize("form", [{"items": [ITEM] * 20}, {"sweep": {"seeds": list(range(20))}}])
+@pytest.mark.parametrize("wrong", [{"width": 63}, {"height": 1020}, {"width": -64}])
+def test_a_wrong_default_is_named_once_and_where_it_stands(form, wrong):
+    problem = refused({**form, "defaults": {**ITEM, **wrong}})
+    (name,) = wrong
+    assert problem.metadata["param"] == f"defaults.{name}"
+    assert "more" not in problem.message
+
+
 def test_a_thousand_items_are_taken_and_one_more_is_not():
     assert len(read({"items": [ITEM] * MAX_ITEMS}).items) == MAX_ITEMS
     assert refused({"items": [ITEM] * (MAX_ITEMS + 1)}).metadata["param"] == "items"
