@@ -27,6 +27,8 @@ from tests.support.chart import notes, refusal, render
         ("production", r"workerPools.sdxl.resources.limits.nvidia\.com/gpu=2", "names nvidia.com/gpu, which gpu."),
         ("production", r"workerDefaults.resources.requests.nvidia\.com/gpu=2", "names nvidia.com/gpu, which gpu."),
         ("production", "postgres.existingSecret=null", "postgres.existingSecret is null"),
+        ("laptop", "postgres.caSecret=ca", "postgres.caSecret is set, and postgres.evaluation speaks no TLS."),
+        ("laptop", "blobs.caSecret=ca", "blobs.caSecret is set, and blobs.evaluation speaks no TLS."),
         ("laptop", "secrets.signing=null", "secrets.signing is null"),
     ],
 )

@@ -91,6 +91,32 @@ def _secrets(spec: Manifest) -> Iterator[tuple[str, set[str]]]:
                 yield found["name"], {found["key"]}
 
 
+def test_authorities_are_mounted_where_their_servers_are_spoken_to() -> None:
+    values = ("--set", "nats.caSecret=ca-n,postgres.caSecret=ca-p,blobs.caSecret=ca-b")
+    told = notes("production", *values)
+    assert all(f"{name}: ca.crt" in told for name in ("ca-n", "ca-p", "ca-b"))
+    for profile, mark in (("production", "&"), ("no-keda", "?")):
+        pods = render(profile, *values).pods()
+        for name, spec in pods.items():
+            secrets = {item["secret"]["secretName"] for item in spec["volumes"] if "secret" in item}
+            for container in spec["containers"]:
+                given = {item["name"]: item.get("value", "") for item in container.get("env", [])}
+                mounts = {item["mountPath"] for item in container["volumeMounts"]}
+                for party, variable, value in (
+                    ("nats", "IMAGINEO_NATS_URL", "IMAGINEO_NATS_AUTHORITY_FILE"),
+                    ("postgres", "IMAGINEO_POSTGRES_DSN", "PGSSLROOTCERT"),
+                    ("blobs", "IMAGINEO_BLOBS_URL", "IMAGINEO_BLOBS_URL"),
+                ):
+                    speaks = variable in given
+                    assert (f"/etc/imagineo/{party}" in mounts) == (f"ca-{party[0]}" in secrets) == speaks, name
+                    if speaks:
+                        assert given[value].endswith(f"/etc/imagineo/{party}/ca.crt"), name
+                if "IMAGINEO_POSTGRES_DSN" in given:
+                    assert given["PGSSLMODE"] == "verify-full"
+                if "IMAGINEO_BLOBS_URL" in given:
+                    assert given["IMAGINEO_BLOBS_URL"].endswith(f"{mark}authority_file=/etc/imagineo/blobs/ca.crt")
+
+
 def test_no_secret_is_written_into_a_manifest(chart: Rendered) -> None:
     secret = ("PASSWORD", "SIGNING_KEY", "SECRET", "TOKEN", "ACCESS_KEY", "DSN")
     for name, spec in chart.pods().items():

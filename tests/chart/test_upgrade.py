@@ -111,3 +111,9 @@ def test_a_rollout_has_not_failed_while_a_worker_loads_its_weights() -> None:
             starts_s = probe["periodSeconds"] * probe["failureThreshold"]
             drains_s = float(variables(manifest)["IMAGINEO_WORKER_DRAIN_S"])
             assert manifest["spec"]["progressDeadlineSeconds"] > starts_s + drains_s
+
+
+def test_the_evaluation_files_stay_as_the_rows_do_at_an_uninstall() -> None:
+    """Helm leaves the volume of a StatefulSet: of both or of none something remains."""
+    claim = rendered("laptop").one("PersistentVolumeClaim", "blobs")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

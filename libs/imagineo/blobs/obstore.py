@@ -22,7 +22,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from imagineo.blobs import folder
 from imagineo.blobs.port import OCTETS, BlobInfo, check_key, check_range
-from imagineo.errors import NotFound, Unavailable
+from imagineo.errors import FailedPrecondition, NotFound, Unavailable
 
 if TYPE_CHECKING:  # obstore has these for type checkers alone
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -42,7 +42,11 @@ class ObstoreBlobs:
         """Open `file:///folder` or `s3://bucket/prefix?endpoint=…`; nothing is connected yet.
 
         Options (arguments, or the URL's query) are obstore's S3 settings: `endpoint`, `region`, `access_key_id`, …;
-        what is left out is read from the usual `AWS_…` variables by obstore.
+        what is left out is read from the usual `AWS_…` variables by obstore. `authority_file` is ours: PEM, the
+        authority of the store's certificate where it is not a public one.
+
+        Raises:
+            FailedPrecondition: if the authority's file cannot be read.
         """
         parts = urlsplit(url)
         if parts.scheme == "file":
@@ -192,6 +196,11 @@ def _remote_store(scheme: str, url: str, settings: dict[str, str], timeout_s: fl
         "timeout": timedelta(seconds=timeout_s),
         "allow_http": plain_http,
     }
+    if authority := settings.pop("authority_file", ""):
+        try:
+            client["root_certificate"] = Path(authority).read_bytes()
+        except OSError as problem:
+            raise FailedPrecondition(f"The object store's authority cannot be read: {problem}.") from problem
     retry: RetryConfig = {
         "max_retries": 2,
         "retry_timeout": timedelta(seconds=timeout_s / 2),

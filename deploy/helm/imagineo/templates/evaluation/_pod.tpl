@@ -8,6 +8,7 @@ securityContext:
   runAsGroup: {{ .user }}
   fsGroup: {{ .user }}
   seccompProfile: {type: RuntimeDefault}
+{{- include "imagineo.placement" (dict "root" .root "values" .root.Values.evaluation) }}
 {{- end }}
 
 {{- define "imagineo.evaluation.container" -}}

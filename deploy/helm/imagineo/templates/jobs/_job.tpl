@@ -38,7 +38,7 @@ template:
   metadata:
     {{- include "imagineo.pod.metadata" (dict "root" .root "name" .name "of" "job") | nindent 4 }}
   spec:
-    {{- include "imagineo.pod" (dict "root" .root "name" (ternary "job-migrations" "job" (eq .name "job-migrations")) "values" dict) | nindent 4 }}
+    {{- include "imagineo.pod" (dict "root" .root "name" (ternary "job-migrations" "job" (eq .name "job-migrations")) "values" .root.Values.jobs) | nindent 4 }}
     restartPolicy: Never
     containers:
       {{- .containers | trim | nindent 6 }}

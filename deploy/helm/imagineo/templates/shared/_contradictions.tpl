@@ -10,6 +10,12 @@
 {{- if and .Values.nats.evaluation.enabled (gt (.Values.nats.replicas | int) 1) }}
 {{- $problems = append $problems (printf "nats.replicas is %d, and the evaluation NATS is one server, which refuses such streams. Leave it at 0, or set nats.servers to servers of your own." (.Values.nats.replicas | int)) }}
 {{- end }}
+{{- range list "postgres" "blobs" }}
+{{- $party := get $.Values . }}
+{{- if and $party.caSecret $party.evaluation.enabled }}
+{{- $problems = append $problems (printf "%s.caSecret is set, and %s.evaluation speaks no TLS. Leave it empty, or bring your own." . .) }}
+{{- end }}
+{{- end }}
 {{- range list (list "postgres.existingSecret" .Values.postgres.existingSecret) (list "secrets.signing" .Values.secrets.signing) }}
 {{- if not (last .) }}
 {{- $problems = append $problems (printf "%s is null: pods would name no Secret. Name one, or leave the value out." (first .)) }}

@@ -38,6 +38,11 @@
 - name: IMAGINEO_POSTGRES_DSN
   valueFrom: {secretKeyRef: {name: {{ $postgres.existingSecret }}, key: {{ get $postgres.keys .name }}}}
 {{- end }}
+{{- if $postgres.caSecret }}
+# Of the driver; what a DSN says counts before it.
+- {name: PGSSLROOTCERT, value: /etc/imagineo/postgres/ca.crt}
+- {name: PGSSLMODE, value: verify-full}
+{{- end }}
 {{- end }}
 
 {{- define "imagineo.environment.nats" -}}
@@ -69,7 +74,11 @@ nats://{{ include "imagineo.name" . }}-nats:4222
 {{- define "imagineo.environment.blobs" -}}
 {{- $blobs := .root.Values.blobs -}}
 - name: IMAGINEO_BLOBS_URL
-  value: {{ ternary "file:///var/lib/imagineo/blobs" $blobs.url $blobs.evaluation.enabled | quote }}
+{{- $url := $blobs.url }}
+{{- if $blobs.caSecret }}
+{{- $url = printf "%s%sauthority_file=/etc/imagineo/blobs/ca.crt" $url (ternary "&" "?" (contains "?" $url)) }}
+{{- end }}
+  value: {{ ternary "file:///var/lib/imagineo/blobs" $url $blobs.evaluation.enabled | quote }}
 {{- end }}
 
 {{/* Keys of the object store's Secret become variables. In: root. Out: the field `envFrom`, or nothing. */}}

@@ -13,6 +13,11 @@ securityContext:
   fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
+{{- include "imagineo.placement" . }}
+{{- end }}
+
+{{/* Where a pod runs, how much it counts, and what fetches its images. In: root, values. */}}
+{{- define "imagineo.placement" -}}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -75,6 +80,20 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
+{{/* Authorities of servers that a component speaks to. In: root, name. Out: JSON, the Secret of each by its party. */}}
+{{- define "imagineo.authorities" -}}
+{{- $found := dict -}}
+{{- range $party, $names := dict
+  "nats" (list "gateway" "auth" "status" "webhooks" "worker" "job-queues")
+  "postgres" (list "auth" "catalog" "status" "webhooks" "job-migrations" "job-models")
+  "blobs" (list "gateway" "catalog" "status" "worker" "job-models")
+}}
+{{- $secret := (get $.root.Values $party).caSecret }}
+{{- if and $secret (has $.name $names) }}{{ $_ := set $found $party $secret }}{{ end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
 {{/* Mounts that every container has. In: root, name. */}}
 {{- define "imagineo.mounts" -}}
 - name: scratch
@@ -84,9 +103,9 @@ topologySpreadConstraints:
   mountPath: /etc/imagineo/tls
   readOnly: true
 {{- end }}
-{{- if and .root.Values.nats.caSecret (has .name (list "gateway" "auth" "status" "webhooks" "worker" "job-queues")) }}
-- name: nats-ca
-  mountPath: /etc/imagineo/nats
+{{- range $party, $_ := include "imagineo.authorities" . | fromJson }}
+- name: {{ $party }}-ca
+  mountPath: /etc/imagineo/{{ $party }}
   readOnly: true
 {{- end }}
 {{- if and .root.Values.blobs.evaluation.enabled (has .name (list "gateway" "catalog" "status" "worker" "job-models")) }}
@@ -105,10 +124,10 @@ topologySpreadConstraints:
     secretName: {{ include "imagineo.tlsSecret" . }}
     defaultMode: 0440
 {{- end }}
-{{- if and .root.Values.nats.caSecret (has .name (list "gateway" "auth" "status" "webhooks" "worker" "job-queues")) }}
-- name: nats-ca
+{{- range $party, $secret := include "imagineo.authorities" . | fromJson }}
+- name: {{ $party }}-ca
   secret:
-    secretName: {{ .root.Values.nats.caSecret }}
+    secretName: {{ $secret }}
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
 {{- if and .root.Values.blobs.evaluation.enabled (has .name (list "gateway" "catalog" "status" "worker" "job-models")) }}

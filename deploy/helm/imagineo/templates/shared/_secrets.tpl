@@ -4,7 +4,7 @@
 {{- $dsns := ternary "password" (values .Values.postgres.keys | uniq | sortAlpha | join ", ") .Values.postgres.evaluation.enabled }}
 {{- $lines = append $lines (printf "%s: %s" .Values.postgres.existingSecret $dsns) }}
 {{- with .Values.nats.existingSecret }}{{ $lines = append $lines (printf "%s: auth, gateway, status, webhooks, worker" .) }}{{ end }}
-{{- with .Values.nats.caSecret }}{{ $lines = append $lines (printf "%s: ca.crt" .) }}{{ end }}
+{{- range list .Values.nats.caSecret .Values.postgres.caSecret .Values.blobs.caSecret | compact | uniq }}{{ $lines = append $lines (printf "%s: ca.crt" .) }}{{ end }}
 {{- if and .Values.blobs.existingSecret (not .Values.blobs.evaluation.enabled) }}
 {{- $lines = append $lines (printf "%s: what the store signs in with, such as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" .Values.blobs.existingSecret) }}
 {{- end }}

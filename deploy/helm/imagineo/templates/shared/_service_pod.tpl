@@ -4,7 +4,7 @@
 In: root, name, values, and
   environment  items of `env` that only this service has (text)
   graceSeconds how long its pods may take to end, after noticeSeconds
-  mounts, volumes  further ones (text)
+  mounts, volumes  further ones (text); disk: the latters' sizes
 */}}
 {{- define "imagineo.deployment" -}}
 apiVersion: apps/v1
@@ -53,7 +53,7 @@ spec:
             preStop: {sleep: {seconds: {{ .root.Values.noticeSeconds }}}}
           {{- end }}
           resources:
-            {{- toYaml .values.resources | nindent 12 }}
+            {{- include "imagineo.resources" (dict "resources" .values.resources "disk" (prepend (.disk | default list) "1Gi")) | nindent 12 }}
           volumeMounts:
             {{- include "imagineo.mounts" . | nindent 12 }}
             {{- with .mounts }}{{ . | nindent 12 }}{{ end }}

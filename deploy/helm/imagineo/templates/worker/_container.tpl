@@ -33,8 +33,7 @@ LoRA files get a quarter of the disk, so that they make room for each other befo
 In: the pool's `cache`. Out: bytes.
 */}}
 {{- define "imagineo.worker.adapterCache" -}}
-{{- $number := regexFind "^[0-9]+" .size | int64 -}}
-{{- div (mul $number (get (dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (regexFind "[MGT]i$" .size) | int64)) 4 -}}
+{{- div (include "imagineo.bytes" .size) 4 -}}
 {{- end }}
 
 {{/* In: the pool's values. Out: resources with the GPU in them. */}}
@@ -45,7 +44,7 @@ In: the pool's `cache`. Out: bytes.
 {{- $_ := set $resources "limits" (mergeOverwrite ($resources.limits | default dict) (dict .resource (toString .count))) }}
 {{- end }}
 {{- end }}
-{{- toYaml $resources }}
+{{- include "imagineo.resources" (dict "resources" $resources "disk" (ternary (list "1Gi") (list "1Gi" .cache.size) (ne .cache.storageClass ""))) }}
 {{- end }}
 
 {{/* In: the pool's `cache`. Out: a volume; it holds nothing that cannot be fetched again. */}}
