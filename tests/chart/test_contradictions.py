@@ -29,6 +29,7 @@ from tests.support.chart import notes, refusal, render
         ("production", "postgres.existingSecret=null", "postgres.existingSecret is null"),
         ("laptop", "postgres.caSecret=ca", "postgres.caSecret is set, and postgres.evaluation speaks no TLS."),
         ("laptop", "blobs.caSecret=ca", "blobs.caSecret is set, and blobs.evaluation speaks no TLS."),
+        ("laptop", "models.env.HF_TOKEN=x", "models.env.HF_TOKEN is the chart's own."),
         ("laptop", "secrets.signing=null", "secrets.signing is null"),
     ],
 )
@@ -63,3 +64,8 @@ def test_profiles_to_copy_are_warned_of_nothing(profile: str) -> None:
 def test_a_wildcard_and_ports_that_policies_do_not_guard_are_no_contradiction() -> None:
     assert "gatewayApi.hostnames" not in notes("mtls-secrets", "--set", "gatewayApi.hostnames={*.example.org}")
     assert render("no-keda", "--set", "nats.servers=nats.a.example.org:4333")
+
+
+def test_no_pools_at_all_are_the_default_one() -> None:
+    (pool,) = [found for found in render("laptop", "--set", "workerPools=null").pods() if "worker" in found]
+    assert pool == "Deployment/imagineo-worker-default"

@@ -87,6 +87,13 @@ def test_pods_are_restricted(chart: Rendered) -> None:
             assert "memory" in container["resources"]["limits"], name
 
 
+def test_a_cluster_may_choose_users_and_groups_itself() -> None:
+    values = "podSecurity.runAsUser=null,podSecurity.runAsGroup=null,podSecurity.fsGroup=1001"
+    for spec in render("production", "--set", values).pods().values():
+        assert spec["securityContext"].items() >= {"runAsNonRoot": True, "fsGroup": 1001}.items()
+        assert not {"runAsUser", "runAsGroup"} & spec["securityContext"].keys()
+
+
 def test_pods_use_volumes_of_the_restricted_kinds(chart: Rendered) -> None:
     allowed = {"configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
     for name, spec in chart.pods().items():

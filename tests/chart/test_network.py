@@ -153,3 +153,12 @@ def test_certificates_may_call_whom_their_bearers_may_reach() -> None:
     further = render("production", "--set", "mtls.furtherCallers={reports.example.org}").one("Deployment", "auth")
     assert str(variables(further)["IMAGINEO_TLS_CALLERS"]).endswith(",reports.example.org")
     assert "IMAGINEO_TLS_CALLERS" not in variables(rendered("mtls-secrets").one("Deployment", "auth"))
+
+
+def test_base_models_may_come_through_a_proxy_of_ones_own() -> None:
+    peer = "models.peers[0].ipBlock.cidr=10.7.0.0/16,models.port=3128"
+    chart = render("production", "--set", f"{peer},models.env.HTTPS_PROXY=http://proxy:3128")
+    (rule,) = [rule for rule in egress(chart, "job-models") if "ipBlock" in str(rule)]
+    assert rule == {"ports": [{"protocol": "TCP", "port": 3128}], "to": [{"ipBlock": {"cidr": "10.7.0.0/16"}}]}
+    (job,) = [found for found in chart.of("Job") if component(found) == "job-models"]
+    assert variables(job)["HTTPS_PROXY"] == "http://proxy:3128"

@@ -58,6 +58,11 @@
 {{- end }}
 {{- $problems = concat $problems (include "imagineo.settings.problems" (dict "known" (get $known $name) "where" (printf "%s.settings" $name) "settings" $values.settings) | fromJsonArray) }}
 {{- end }}
+{{- range $variable, $_ := .Values.models.env }}
+{{- if or (hasPrefix "IMAGINEO_" $variable) (has $variable (list "HOME" "HF_HOME" "HF_HUB_DISABLE_XET" "HF_TOKEN" "POSTGRES_PASSWORD" "PGSSLROOTCERT" "PGSSLMODE")) }}
+{{- $problems = append $problems (printf "models.env.%s is the chart's own. Leave it out; a token comes by models.hubSecret." $variable) }}
+{{- end }}
+{{- end }}
 {{- $slugs := ternary (list "starter") list .Values.models.starter }}
 {{- range .Values.models.base }}
 {{- if has .slug $slugs }}

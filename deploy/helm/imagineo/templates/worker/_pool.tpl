@@ -7,7 +7,7 @@
 
 {{/* In: root, pool (its name). Out: JSON of the pool's values: the defaults with what the pool says. */}}
 {{- define "imagineo.pool" -}}
-{{- mergeOverwrite (deepCopy .root.Values.workerDefaults) (get .root.Values.workerPools .pool | default dict) | toJson -}}
+{{- mergeOverwrite (deepCopy .root.Values.workerDefaults) (get (.root.Values.workerPools | default dict) .pool | default dict) | toJson -}}
 {{- end }}
 
 {{/* In: root, pool. Out: what selects its pods. */}}
