@@ -12,7 +12,7 @@ In: resources, disk (sizes). Out: fields of `resources`.
 {{- define "imagineo.resources" -}}
 {{- $bytes := 0 -}}
 {{- range .disk }}{{ $bytes = add $bytes (include "imagineo.bytes" .) }}{{ end -}}
-{{- $disk := dict "ephemeral-storage" (printf "%dMi" (div $bytes 1048576)) -}}
+{{- $disk := dict "ephemeral-storage" (ternary (printf "%dGi" (div $bytes 1073741824)) (printf "%dMi" (div $bytes 1048576)) (eq (mod $bytes 1073741824) 0)) -}}
 {{- $resources := deepCopy .resources -}}
 {{- if $bytes }}{{ $_ := set $resources "requests" (merge ($resources.requests | default dict) $disk) }}{{ end -}}
 {{- toYaml $resources }}
