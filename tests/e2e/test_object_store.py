@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.support import platform as local
+from tests.support.deadlines import SURELY_S
 from tests.support.object_store import BUCKET, KEYS, S3Server, s3_server
 from tests.support.pictures import encoded, scene
-from tests.support.platform import Platform
+from tests.support.platform import Platform, eventually
 from tests.support.rest import Account
 
 
@@ -68,4 +69,8 @@ def test_pictures_come_from_the_store_and_go_there(on_s3: Platform, store: S3Ser
         assert account.http.delete(f"/v1/uploads/{upload_id}").status_code == 204
         assert account.http.delete(f"/v1/generations/{drawn['run_id']}").status_code == 204
         assert keys_in(store, f"uploads/{owner}") == []
-        assert len(keys_in(store, f"images/{owner}")) == 2
+        eventually(
+            lambda: len(keys_in(store, f"images/{owner}")) == 2,
+            within_s=SURELY_S,
+            what="its picture goes",
+        )
