@@ -65,9 +65,11 @@ class Authorizer:
         started_s = time.perf_counter()
         standings = await self._repository.admit(demands) if demands else {}
         verdicts = await self._within_keys(checks, verdicts_of(checks, asked, standings, self._pages_per_minute))
+        # What counts for nobody was asked by no person and no program: it uses no key and keeps no session alive.
+        used = [verdict for check, verdict in zip(checks, verdicts, strict=True) if not check.is_uncounted]
         if self._metrics:
-            self._metrics.observe(verdicts, time.perf_counter() - started_s if demands else None)
-        principals = [verdict.principal for verdict in verdicts if verdict.principal]
+            self._metrics.observe(used, time.perf_counter() - started_s if demands else None)
+        principals = [verdict.principal for verdict in used if verdict.principal]
         self._last_use.note({principal.key_id for principal in principals if principal.key_id}, self._now())
         self._sessions.note({principal.session_id for principal in principals if principal.session_id}, self._now())
         return verdicts

@@ -51,6 +51,8 @@ class Reader:
         self.run_id = run_id
         self.is_counted = is_counted
         self.wants_previews = wants_previews
+        self.is_refused = False
+        """Its holder may not read any more; `next` says why."""
         self.is_ended = False
         """No more will come: the gateway drains, the reader's client has left, or the run is gone."""
         self._following = following
@@ -99,6 +101,7 @@ class Reader:
 
     def refuse(self, refusal: errors.ImagineoError) -> None:
         """End with a refusal at once: what was not read yet is not shown any more."""
+        self.is_refused = True
         self._latest = self._preview = None
         self.fail(refusal)
 
@@ -173,10 +176,15 @@ class Following:
         self._streams[organization_id] += 1
         return self._join(Reader(self, holder, run_id, is_counted=True, wants_previews=wants_previews))
 
-    async def settled(self, holder: Holder, run_id: str, wait_s: float) -> generation_pb2.Generation | None:
+    async def settled(
+        self, holder: Holder, run_id: str, wait_s: float, *, tells_refusal: bool = False
+    ) -> generation_pb2.Generation | None:
         """The run once terminal, or as it stands after `wait_s` seconds, at a drain, or once the holder is refused.
 
         None: nothing was learnt.
+
+        Raises:
+            Refused: with `tells_refusal`, once the holder is.
         """
         reader = self._join(Reader(self, holder, run_id, is_counted=False))
         latest: generation_pb2.Generation | None = None
@@ -188,6 +196,8 @@ class Following:
                 if reader.is_ended or loop.time() >= until_s:
                     break
         except errors.ImagineoError:
+            if tells_refusal and reader.is_refused:
+                raise
             return latest  # the run is accepted: a watch that fails takes nothing from it
         finally:
             reader.leave()

@@ -7,6 +7,7 @@ ends. Use it from one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -43,7 +44,8 @@ class Vigil:
         """Call `end` with the refusal once the holder is refused; gives what to call when nothing is held any more."""
         self._ends.setdefault(holder, set()).add(end)
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._watch())
+            # It asks for all: whoever came first lends it neither his request's name nor his trace.
+            self._asking = asyncio.create_task(self._watch(), context=contextvars.Context())
         return lambda: self._let_go(holder, end)
 
     def _let_go(self, holder: Holder, end: End) -> None:

@@ -79,10 +79,11 @@ async def _drawn(
 
     Raises:
         ClientDisconnect: if the client goes first.
+        Refused: once the key or session is.
         ImagineoError: if a run ends otherwise, or does not end in time.
     """
     settling: asyncio.Future[list[generation_pb2.Generation | None]] = asyncio.gather(
-        *(parts.following.settled(holder, run_id, WAIT_S) for run_id in run_ids)
+        *(parts.following.settled(holder, run_id, WAIT_S, tells_refusal=True) for run_id in run_ids)
     )
     leaving = asyncio.create_task(_left(request))
     try:

@@ -7,13 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from imagineo import errors
+from imagineo import errors, keys
 from imagineo.v1 import account_pb2
 from imagineo.v1 import auth_service_pb2 as pb
 from imagineo.v1 import error_reason_pb2 as reasons
 from imagineo.wire.times import timestamp
 
-from services.auth.repository import SQL, Settlement
+from services.auth.accounts import Permission
+from services.auth.admission import Check
+from services.auth.authorizer import Authorizer
+from services.auth.key_cache import KeyCache
+from services.auth.last_use import LastUse
+from services.auth.people_repository import PeopleRepository
+from services.auth.repository import SQL, Repository, Settlement
+from services.auth.sessions import Sessions
 from tests.integration.auth.conftest import check_for, run_id
 from tests.support.deadlines import lived
 
@@ -229,6 +236,19 @@ async def test_the_secret_is_stored_nowhere(auth, database):
     key = (await auth(pb.ListKeysRequest(organization_id=organization_id))).keys[0]
     assert key.prefix == secret[:9]
     assert len(key.permissions) == len(account_pb2.Permission.values()) - 1
+
+
+async def test_what_counts_for_nobody_is_no_use_of_a_key(auth, database):
+    _, key_id, secret = await auth.new_key()
+    last_use = LastUse()
+    repository = Repository(database)
+    sessions = Sessions(repository, PeopleRepository(database))
+    authorizer = Authorizer(repository, KeyCache(), last_use, sessions, None)
+    for is_uncounted in (True, False):
+        check = Check(keys.digest(secret), Permission.GENERATIONS_READ, is_uncounted=is_uncounted)
+        (verdict,) = await authorizer.authorize([check])
+        assert verdict.error is None
+        assert (key_id in last_use._pending) is not is_uncounted
 
 
 async def test_the_last_use_is_noted_to_the_minute(auth, repository):

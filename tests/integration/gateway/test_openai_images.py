@@ -121,6 +121,17 @@ async def test_a_quota_that_does_not_suffice_gives_all_reservations_back(gateway
     assert sorted(gateway.auth.released) == sorted([check.reserve_run_id, *check.more_run_ids])
 
 
+async def test_a_key_that_is_revoked_meanwhile_is_told_so_and_leaves_no_run(gateway):
+    asking = ask(gateway)
+    (run_id,) = await accepted(gateway, 1)
+    await asyncio.wait_for(gateway.status.on_watch.wait(), SURELY_S)
+    gateway.auth.is_revoked = True
+    response = await asyncio.wait_for(asking, SURELY_S)
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+    await asyncio.wait_for(gateway.status.on_cancel.wait(), SURELY_S)
+    assert gateway.status.runs[run_id].status == generation_pb2.STATUS_CANCELED
+
+
 async def test_a_failed_run_fails_the_request_and_is_not_asked_for_again(gateway):
     asking = ask(gateway, n=2)
     first, second = await accepted(gateway, 2)

@@ -21,6 +21,7 @@ export function announce(place, run) {
 export function follow(runId, { tell, show, gone }) {
   let stream;
   let timer;
+  let isClosed = false;
   function open() {
     stream = new EventSource(`/v1/generations/${runId}/events?previews=true`);
     const onRun = (event) => {
@@ -36,9 +37,10 @@ export function follow(runId, { tell, show, gone }) {
   // once; whoever has too many streams or pages open is let in again later.
   async function refused() {
     const page = await fetch(`/generations/${runId}`, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (isClosed) return;
     if (page?.type === "opaqueredirect" || page?.status === 404) gone();
     else timer = setTimeout(open, 1000 * (Number(page?.headers.get("Retry-After")) || AGAIN_S));
   }
   open();
-  return { close() { clearTimeout(timer); stream.close(); } };
+  return { close() { isClosed = true; clearTimeout(timer); stream.close(); } };
 }
