@@ -200,7 +200,8 @@ async def test_the_makers_of_the_keys_that_there_are_are_found_in_the_log(people
     await make_key(people, ada.organization_id, by_key(first.key.key_id))
     await make_key(people, ada.organization_id, member_pb2.Actor())
     await database.execute(
-        "ALTER TABLE auth.keys DROP COLUMN created_by_user_id; ALTER TABLE auth.users DROP COLUMN disabled_at;"
+        "DROP TABLE auth.mail_verifications; ALTER TABLE auth.users DROP COLUMN verified_at, DROP COLUMN disabled_at;"
+        "ALTER TABLE auth.keys DROP COLUMN created_by_user_id;"
         "UPDATE auth.alembic_version SET version_num = '0004'"
     )
     await asyncio.to_thread(migrate, auth_dsn, "auth", MIGRATIONS)
