@@ -68,8 +68,8 @@ def test_affinity_finds_loras_in_memory_that_chance_does_not():
 
 
 def test_tenants_are_served_more_evenly_by_lanes_and_turns_than_first_come_first_served():
-    assert judged("ours").fairness.jain > 0.95
-    assert judged("ours").fairness.jain >= judged(USUAL).fairness.jain
+    for other in ("ours_without_fairness", USUAL):
+        assert judged("ours").fairness.jain > judged(other).fairness.jain
 
 
 def test_the_same_seed_gives_the_same_day():
