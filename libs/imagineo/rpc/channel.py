@@ -28,6 +28,9 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # How often a name may be looked up where replicas go and come; the default, 30 s, is longer than a rollout's step.
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+    # Connections of its own: of two channels to one address the second would inherit the first one's pause after a peer
+    # that is gone, and refuse calls to one that has just begun to serve there.
+    ("grpc.use_local_subchannel_pool", 1),
     # Calls go round the replicas that take calls; one that drains says so, and gets no more.
     ("grpc.service_config", _SERVICE_CONFIG),
     # No call is tried again, but for one that certainly reached nobody: it met a connection that was just ending.
