@@ -18,9 +18,9 @@ from imagineo.broker.port import Broker, Delivery, Wakeup
 from imagineo.errors import Unavailable
 from imagineo.v1 import job_pb2
 
+from services.worker.engine.base import AHEAD_COUNT
 from services.worker.lanes import StrideScheduler
 from services.worker.lifecycle import Lifecycle
-from services.worker.placement import AHEAD_COUNT
 
 log = logging.getLogger(__name__)
 

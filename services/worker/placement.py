@@ -17,6 +17,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from services.worker.engine.base import AHEAD_COUNT
+
 #: Points of one worker: with so many the largest share of the ring is a third above the mean.
 _POINTS: Final = 64
 #: A home may have three times the runs that others have in the mean, so that what is asked for seldom is found there,
@@ -27,8 +29,6 @@ _SHARED_RATIO: Final = 1.25
 #: A worker is not full with fewer, however idle the others are: the mean is next to nothing then, and runs sent on for
 #: the sake of it would fetch their LoRA again elsewhere.
 _NEVER_FULL: Final = 3
-#: The last places of a worker are for runs whose text is encoded or picture decoded: one more would wait for a step.
-AHEAD_COUNT: Final = 2
 #: So many times the homes that a LoRA's runs would just fill: each brings what room its others leave.
 _SPREAD_RATIO: Final = 4.0
 #: Where a LoRA's homes are full, so many others are asked: as many as a large batch of one LoRA fills, so that it lies

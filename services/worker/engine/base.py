@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+#: The last of an engine's slots are for runs beyond those that a step carries, whose text is encoded or picture decoded
+#: meanwhile: one more would wait for a step.
+AHEAD_COUNT: Final = 2
 
 
 class StopReason(enum.Enum):

@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from diffusers.utils import logging as diffusers_logging
@@ -23,6 +23,7 @@ from services.worker.engine.adapter import Adapter
 from services.worker.engine.adapter_memory import AdapterMemory
 from services.worker.engine.adapters import reports
 from services.worker.engine.base import (
+    AHEAD_COUNT,
     AdapterFigures,
     AdapterUse,
     BaseModelFiles,
@@ -50,9 +51,6 @@ from services.worker.engine.stopping import unless_stopped
 from services.worker.engine.too_large import Demand, TooLarge
 
 log = logging.getLogger(__name__)
-
-#: Runs beyond those that a step carries, whose text is encoded or picture decoded meanwhile.
-_AHEAD_COUNT: Final = 2
 
 
 class BatchEngine:
@@ -85,7 +83,7 @@ class BatchEngine:
     def slots(self) -> int:
         """How many runs it draws at once: guided ones take two rows each."""
         rows = max((model.native_row_cap for model in self._models.values()), default=0)
-        return max(1, rows // 2) + _AHEAD_COUNT if rows else 1
+        return max(1, rows // 2) + AHEAD_COUNT if rows else 1
 
     @property
     def device_name(self) -> str:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from services.worker.engine.base import AHEAD_COUNT
 from services.worker.engine.knee import knee
 
 FIGURES: Final = json.loads(Path(__file__).with_name("figures.json").read_text())
 #: A guided run takes two rows.
 ROWS: Final = 2
-#: Runs beyond those that a step carries: the engine's own `_AHEAD_COUNT`.
-AHEAD: Final = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Device:
     @property
     def slots(self) -> int:
         """As the engine says it to the worker's intake."""
-        return max(1, self.row_cap // 2) + AHEAD
+        return max(1, self.row_cap // 2) + AHEAD_COUNT
 
     @property
     def runs_cap(self) -> int:
